@@ -1,0 +1,88 @@
+"""What every training stage shares: settings, a loop that survives being killed, and its curve on disk."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from bench.embedded.muon import Muon, split
+
+SETTINGS_FILE = Path(__file__).parent / "settings.yaml"
+
+
+def settings(stage: str) -> dict[str, Any]:
+    """The block `stage` of settings.yaml."""
+    return yaml.safe_load(SETTINGS_FILE.read_text())[stage]
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    model: nn.Module,
+    loss_of_step: Callable[[int], dict[str, Tensor]],
+    folder: Path,
+    steps: int,
+    muon_lr: float,
+    adamw_lr: float,
+    warmup: int = 50,
+    save_every_s: float = 60.0,
+) -> None:
+    """Train `model` for `steps` on `loss_of_step(step)["loss"]`, learning rates falling to zero along a cosine.
+
+    `folder/state.pt` is written every `save_every_s` seconds and at the end; a later call continues from it.
+    `folder/curve.jsonl` gets a line every 20 steps with the means of everything `loss_of_step` returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    inner, outer = split(model)
+    optimizers = [
+        Muon(inner, lr=muon_lr, momentum=0.95),
+        torch.optim.AdamW(outer, lr=adamw_lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+    rates = [muon_lr, adamw_lr]
+    state_file, curve_file = folder / "state.pt", folder / "curve.jsonl"
+    start = 0
+    if state_file.exists():
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        start = state["step"]
+
+    def save(step: int) -> None:
+        state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step}
+        torch.save(state, state_file.with_suffix(".tmp"))
+        os.replace(state_file.with_suffix(".tmp"), state_file)
+
+    sums: dict[str, float] = {}
+    saved_at = began = time.monotonic()
+    for step in range(start, steps):
+        factor = min(1, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor
+            optimizer.zero_grad()
+        losses = loss_of_step(step)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(outer, 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / 20
+        if (step + 1) % 20 == 0:
+            line = {"step": step + 1, "seconds": round(time.monotonic() - began, 1), **sums}
+            print({k: round(v, 4) for k, v in line.items()}, flush=True)
+            with curve_file.open("a") as f:
+                f.write(json.dumps(line) + "\n")
+            sums = {}
+        if time.monotonic() - saved_at > save_every_s:
+            save(step + 1)
+            saved_at = time.monotonic()
+    save(steps)

@@ -1,0 +1,198 @@
+"""The embedded world: short procedural videos of one coloured shape over a textured background, with their captions.
+
+Everything is a function of the attributes and a seed, so the set of videos is unlimited and needs no file. The shape
+moves on a torus (it leaves at one side and returns at the other), so a direction keeps its meaning at any speed.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+SIZE = 64
+NUM_FRAMES = 65
+FPS = 12
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (225, 45, 40),
+    "green": (50, 190, 70),
+    "blue": (55, 95, 235),
+    "yellow": (245, 215, 50),
+    "purple": (165, 60, 205),
+    "white": (240, 240, 240),
+}
+SHAPES = ("circle", "square", "triangle", "cross")
+BACKGROUNDS = ("grass", "sand", "water", "bricks", "night sky")
+DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")
+
+SLOW, FAST = 0.4, 2.5  # pixels per frame
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a caption says; `direction` is None exactly when the shape stays still."""
+
+    colour: str
+    shape: str
+    background: str
+    speed: str
+    direction: str | None
+
+    def __post_init__(self) -> None:
+        allowed = {"colour": COLOURS, "shape": SHAPES, "background": BACKGROUNDS, "speed": SPEEDS}
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}, got {getattr(self, name)!r}")
+        if (self.speed == "still") != (self.direction is None) or self.direction not in (None, *DIRECTIONS):
+            raise ValueError(f"direction {self.direction!r} does not fit speed {self.speed!r}")
+
+    @property
+    def caption(self) -> str:
+        motion = {
+            "still": "stays still",
+            "slow": f"moves slowly {_towards(self.direction)}",
+            "fast": f"moves fast {_towards(self.direction)}",
+            "accelerating": f"starts slow then speeds up {_towards(self.direction)}",
+            "stopping": f"moves fast {_towards(self.direction)} then stops",
+        }[self.speed]
+        return f"a {self.colour} {self.shape} {motion} over {self.background}"
+
+    @property
+    def held_out(self) -> bool:
+        """One sixth of the (colour, shape, background) combinations is never trained on; prompts come from these."""
+        indices = (list(COLOURS).index(self.colour), SHAPES.index(self.shape), BACKGROUNDS.index(self.background))
+        return sum(indices) % 6 == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One video of the world: `frames` uint8 RGB at `FPS`, and what it shows."""
+
+    frames: UInt8[np.ndarray, "t h w 3"]
+    attributes: Attributes
+
+    @property
+    def caption(self) -> str:
+        return self.attributes.caption
+
+
+def all_attributes() -> Iterator[Attributes]:
+    """Every combination, in a fixed order."""
+    for colour, shape, background, speed in product(COLOURS, SHAPES, BACKGROUNDS, SPEEDS):
+        for direction in (None,) if speed == "still" else DIRECTIONS:
+            yield Attributes(colour, shape, background, speed, direction)
+
+
+def sample_attributes(rng: np.random.Generator, held_out: bool = False) -> Attributes:
+    """Attributes drawn uniformly per attribute from the trained (or the held-out) combinations."""
+    while True:
+        speed = str(rng.choice(SPEEDS))
+        drawn = Attributes(
+            colour=str(rng.choice(list(COLOURS))),
+            shape=str(rng.choice(SHAPES)),
+            background=str(rng.choice(BACKGROUNDS)),
+            speed=speed,
+            direction=None if speed == "still" else str(rng.choice(list(DIRECTIONS))),
+        )
+        if drawn.held_out == held_out:
+            return drawn
+
+
+def training_clip(seed: int, held_out: bool = False) -> Clip:
+    """The clip number `seed` of the unlimited training (or held-out) stream."""
+    rng = np.random.default_rng([seed, int(held_out)])
+    return render(sample_attributes(rng, held_out), int(rng.integers(2**31)))
+
+
+def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size: int = SIZE) -> Clip:
+    """Draw `attributes` with the seed's position, size and texture phases; the same arguments give the same bytes."""
+    text = "|".join(str(v) for v in asdict(attributes).values())
+    rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])])
+    unit = size / 64
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / unit
+    background = _background(attributes.background, x, y, rng)
+
+    dx, dy = DIRECTIONS[attributes.direction] if attributes.direction else (0, 0)
+    start = rng.uniform(20, 44, 2) + rng.uniform(-20, 20) * np.abs([dx, dy])  # never cut by a side it does not cross
+    travelled = _travelled(attributes.speed, num_frames, rng)
+    radius = rng.uniform(12, 15)
+    stripe_angle, stripe_phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
+
+    # position relative to the shape's centre, wrapped into [-32, 32)
+    u = (x[None] - (start[0] + dx * travelled)[:, None, None] + 32) % 64 - 32
+    v = (y[None] - (start[1] + dy * travelled)[:, None, None] + 32) % 64 - 32
+    distance = _signed_distance(attributes.shape, u, v, radius)
+    alpha = np.clip(0.5 - distance * unit, 0, 1)[..., None]
+    stripes = 0.86 + 0.14 * np.sin((np.cos(stripe_angle) * u + np.sin(stripe_angle) * v) * 0.6 + stripe_phase)
+    rim = np.clip(1.0 + (distance + 1.5) / -3.0, 0.55, 1.0)  # darker towards the edge
+    fill = np.asarray(COLOURS[attributes.colour], np.float32) * (stripes * rim)[..., None]
+    frames = background[None] * (1 - alpha) + fill * alpha
+    return Clip(np.clip(frames + 0.5, 0, 255).astype(np.uint8), attributes)
+
+
+def _towards(direction: str | None) -> str:
+    return {"left": "to the left", "right": "to the right", "up": "upwards", "down": "downwards", None: ""}[direction]
+
+
+def _travelled(speed: str, num_frames: int, rng: np.random.Generator) -> Float[np.ndarray, " t"]:
+    """Pixels (of 64) covered since the first frame, per frame."""
+    t = np.arange(num_frames) / (NUM_FRAMES - 1)
+    jitter = rng.uniform(0.9, 1.1)
+    if speed == "still":
+        velocity = np.zeros(num_frames)
+    elif speed in ("slow", "fast"):
+        velocity = np.full(num_frames, SLOW if speed == "slow" else FAST)
+    elif speed == "accelerating":
+        velocity = SLOW / 2 + (1.2 * FAST - SLOW / 2) * np.clip((t - 0.35) / 0.4, 0, 1)
+    else:
+        velocity = FAST * np.clip((rng.uniform(0.4, 0.55) - t) / 0.08, 0, 1)
+    return np.concatenate([[0.0], np.cumsum(velocity[1:])]) * jitter
+
+
+def _signed_distance(
+    shape: str, u: Float[np.ndarray, "t h w"], v: Float[np.ndarray, "t h w"], radius: float
+) -> Float[np.ndarray, "t h w"]:
+    """Pixels to the outline, negative inside."""
+    if shape == "circle":
+        return np.hypot(u, v) - radius
+    if shape == "square":
+        return np.maximum(abs(u), abs(v)) - 0.86 * radius
+    if shape == "triangle":  # pointing up, centroid at the origin
+        return np.maximum(0.866 * abs(u) - 0.5 * v - 0.58 * radius, v - 0.58 * radius)
+    arm = 0.38 * radius
+    bar = lambda a, b: np.maximum(abs(a) - 1.05 * radius, abs(b) - arm)  # noqa: E731
+    return np.minimum(bar(u, v), bar(v, u))
+
+
+def _background(
+    name: str, x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w"], rng: np.random.Generator
+) -> Float[np.ndarray, "h w 3"]:
+    """A still, smooth texture with its own palette; only phases come from the seed."""
+    p, q, r = rng.uniform(0, 2 * np.pi, 3)
+    if name == "grass":
+        tone = 0.5 * np.sin(x * 0.5 + 0.6 * np.sin(y * 0.3 + p) + q) + 0.5 * np.sin(y * 0.4 + r)
+        low, high = (22, 62, 26), (58, 112, 48)
+    elif name == "sand":
+        tone = np.sin((x * 0.25 + y) * 0.42 + 0.8 * np.sin(x * 0.12 + p) + q)
+        low, high = (168, 138, 92), (206, 178, 128)
+    elif name == "water":
+        tone = 0.6 * np.sin(y * 0.55 + 0.9 * np.sin(x * 0.2 + p) + q) + 0.4 * np.sin(x * 0.3 - y * 0.2 + r)
+        low, high = (16, 66, 96), (52, 122, 152)
+    elif name == "bricks":
+        row = (y + p * 3) / 13
+        column = (x + q * 3) / 20 + 0.5 * (np.floor(row) % 2)
+        to_mortar = np.minimum(6.5 - abs(row % 1 - 0.5) * 13, 10 - abs(column % 1 - 0.5) * 20)
+        tone = np.clip(to_mortar - 1.5, -1, 1)
+        low, high = (112, 104, 98), (122, 62, 46)
+    else:  # night sky
+        centres = np.stack([(np.arange(7) * 29 + p * 10) % 64, (np.arange(7) * 43 + q * 10) % 64], 1)
+        du = (x[..., None] - centres[:, 0] + 32) % 64 - 32
+        dv = (y[..., None] - centres[:, 1] + 32) % 64 - 32
+        tone = 2 * np.exp(-(du**2 + dv**2) / 6.0).sum(-1) - 1 + 0.15 * np.sin(y * 0.1 + r)
+        low, high = (10, 10, 30), (150, 150, 170)
+    weight = np.clip(tone * 0.5 + 0.5, 0, 1)[..., None].astype(np.float32)
+    return np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
