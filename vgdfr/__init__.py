@@ -1,0 +1,11 @@
+"""VGDFR: diffusion-based video generation with dynamic latent frame rate (arXiv 2504.12259)."""
+
+from vgdfr.backbones.hunyuan_video import HunyuanVideo
+from vgdfr.generate import generate
+from vgdfr.method import Baseline, Method, Vgdfr
+from vgdfr.video import GeneratedVideo, VideoSpec
+
+# Part of every sample's key: raise it when a change alters the pixels that any condition gives.
+GENERATOR_VERSION = 1
+
+__all__ = ["GENERATOR_VERSION", "Baseline", "GeneratedVideo", "HunyuanVideo", "Method", "Vgdfr", "VideoSpec", "generate"]

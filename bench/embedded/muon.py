@@ -44,7 +44,10 @@ def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters Muon takes (hidden kernels and matrices) and the rest: vectors, and what reads or writes data."""
     outer = ("conv_in", "decoder.conv_out", "quant_conv", "x_embedder", "proj_out.", "embed", "token")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    inner = [p.ndim >= 2 and not any(part in name and "blocks" not in name for part in outer) for name, p in named]
+    inner = [
+        p.ndim >= 2 and "norm" not in name and ("blocks" in name or not any(part in name for part in outer))
+        for name, p in named
+    ]
     return [p for (_, p), i in zip(named, inner, strict=True) if i], [
         p for (_, p), i in zip(named, inner, strict=True) if not i
     ]

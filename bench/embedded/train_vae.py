@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,10 +22,12 @@ from vgdfr.reduced_vae import reduced
 
 
 def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
-    """The VAE before training: zero residual branches, and constants in the residual stream.
+    """The VAE before training: it averages colours on the way in and smooths them on the way out, nothing more.
 
-    Group normalisation erases a clip's absolute colour; biases of +4 and -4 on the convolutions that write the
-    residual stream give it something constant to be measured against.
+    Left to chance, a network of this size spends most of its training finding that out. So each convolution that
+    writes the residual stream starts by passing on three channels of colour and three of its negative (their SiLUs'
+    difference is linear) and two constants of +4 and -4 per norm group, against which colour survives group
+    normalisation; residual branches start at zero and all other weights small and random.
     """
     torch.manual_seed(0)
     vae = AutoencoderKLHunyuanVideo(
@@ -37,52 +39,88 @@ def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
         scaling_factor=1.0,
     )
     for name, module in vae.named_modules():
-        if not isinstance(module, nn.Conv3d):
-            continue
-        if "resnets" in name and "conv2" in name:
-            nn.init.zeros_(module.weight)
+        if isinstance(module, nn.Conv3d):
             nn.init.zeros_(module.bias)
-        elif any(part in name for part in ("conv_in", "samplers", "conv_shortcut")):
-            with torch.no_grad():
-                module.bias[0::2], module.bias[1::2] = 4.0, -4.0
-    with torch.no_grad():  # the posterior's standard deviation is a constant
-        mean, logvar = vae.quant_conv.weight.chunk(2)
-        mean.copy_(torch.eye(mean.shape[0], mean.shape[1])[..., None, None, None])
-        logvar.zero_()
-        vae.quant_conv.bias.chunk(2)[1].fill_(2 * float(np.log(s["latent_noise"])))
+            if "resnets" in name and "conv2" in name:
+                nn.init.zeros_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=0.5 * module.weight[0].numel() ** -0.5)
+            if any(part in name for part in ("conv_in", "samplers", "conv_shortcut")):
+                _pass_colour(module, name)
+    with torch.no_grad():
+        for conv, gain in ((vae.encoder.conv_out.conv, 2.0), (vae.decoder.conv_out.conv, 1.5)):
+            for c, (plus, minus) in enumerate(_colour_channels(conv.in_channels)):
+                conv.weight[c].zero_()
+                conv.weight[c, plus, 2, 1, 1], conv.weight[c, minus, 2, 1, 1] = gain, -gain
+        for conv in (vae.quant_conv, vae.post_quant_conv):
+            conv.weight.copy_(torch.eye(conv.out_channels)[..., None, None, None])
+        channels = s["latent_channels"]  # the posterior's standard deviation is a constant
+        vae.quant_conv.weight[channels:].zero_()
+        vae.quant_conv.bias[channels:] = 2 * float(np.log(s["latent_noise"]))
     return vae
+
+
+def _colour_channels(channels: int) -> list[tuple[int, int]]:
+    """Where the residual stream carries each colour and its negative; one per norm group of two, after the constants."""
+    return [(2 + c, channels // 2 + 2 + c) for c in range(3)]
+
+
+@torch.no_grad()
+def _pass_colour(conv: nn.Conv3d, name: str) -> None:
+    """Make `conv` pass the colour channels on: the mean where it has a stride, smoothed where it up-samples."""
+    size = conv.kernel_size[0]
+    line = torch.tensor([1.0])
+    time = torch.tensor([1.0])
+    if size == 3:
+        line, time = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+        if "upsamplers" in name:
+            line = torch.tensor([0.25, 0.5, 0.25])
+        if conv.stride[1] == 2:
+            line = torch.tensor([0.0, 0.5, 0.5])
+        if conv.stride[0] == 2:
+            time = torch.tensor([0.0, 0.5, 0.5])
+    kernel = time[:, None, None] * line[:, None] * line
+    for c, (plus, minus) in enumerate(_colour_channels(conv.out_channels)):
+        conv.weight[[plus, minus]] = 0
+        if "conv_in" in name:  # data: the first three channels are the colours
+            conv.weight[plus, c], conv.weight[minus, c] = kernel, -kernel
+        else:
+            plus_in, minus_in = _colour_channels(conv.in_channels)[c]
+            conv.weight[plus, plus_in], conv.weight[minus, minus_in] = kernel, kernel
+    half = conv.out_channels // 2
+    for first in (0, half):
+        conv.weight[first : first + 2] = 0
+        conv.bias[first], conv.bias[first + 1] = 4.0, -4.0
 
 
 def train(s: dict[str, Any], folder: Path) -> AutoencoderKLHunyuanVideo:
     """Train to the end of the settings' steps, continuing from `folder`; returns the VAE in fp32."""
     vae = build(s).to(device())
-    pca = Pca.of_world(s["latent_channels"]).to(device())
-    direct_steps = int(s["direct_share"] * s["steps"])
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
         video = batch(step, s["batch_size"], s["num_frames"]).to(device())
         small = F.avg_pool3d(video, (1, 2, 2))
         generator = torch.Generator().manual_seed(step)
-        target = pca(video)
         with torch.autocast(device().type, torch.bfloat16):
             z = encode_mean(vae, video)
-            shown = target if step < direct_steps else z
-            shown = shown + s["latent_noise"] * torch.randn(shown.shape, generator=generator).to(shown)
-            decoded = decode(vae, shown)
+            noisy = z + s["latent_noise"] * torch.randn(z.shape, generator=generator).to(z)
+            decoded = decode(vae, noisy)
             with reduced(vae, 1):
                 z_small = encode_mean(vae, small)
-                decoded_small = decode(vae, shown)
-        anchor = F.mse_loss(z.float(), target)
-        agree = F.mse_loss(z_small.float(), target if step < direct_steps else z.float().detach())
-        full = F.l1_loss(decoded.float(), video)
-        half = F.l1_loss(decoded_small.float(), small)
-        direct = step < direct_steps
-        loss = full + 0.3 * half + 0.1 * agree + (0.1 if direct else s["tether"]) * anchor
-        mse = F.mse_loss(decoded.float(), video).detach()
-        return {"loss": loss, "l1": full, "l1_small": half, "agree": agree, "anchor": anchor, "psnr": -10 * (mse / 4).log10()}
+                decoded_small = decode(vae, noisy)
+        full = F.mse_loss(decoded.float(), video)
+        half = F.mse_loss(decoded_small.float(), small)
+        agree = F.mse_loss(z_small.float(), z.float().detach())
+        size = z.float().square().mean()
+        loss = full + s["reduced_weight"] * half + s["agree_weight"] * agree + s["size_weight"] * size
+        return {"loss": loss, "psnr": _psnr(full), "psnr_reduced": _psnr(half), "agree": agree, "size": size}
 
     fit(vae, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
     return vae
+
+
+def _psnr(mse: Tensor) -> Tensor:
+    return -10 * (mse.detach() / 4).log10()
 
 
 def batch(step: int, size: int, num_frames: int) -> Float[Tensor, "b 3 t h w"]:
@@ -101,27 +139,3 @@ def encode_mean(vae: AutoencoderKLHunyuanVideo, video: Float[Tensor, "b 3 t h w"
 
 def decode(vae: AutoencoderKLHunyuanVideo, z: Float[Tensor, "b c n y x"]) -> Float[Tensor, "b 3 t h w"]:
     return vae.decoder(vae.post_quant_conv(z))
-
-
-class Pca(nn.Module):
-    """Standardised principal components of 4x8x8 patches: the latents that training starts from."""
-
-    def __init__(self, mean: Float[Tensor, " d"], basis: Float[Tensor, "d c"]) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("basis", basis)
-
-    @classmethod
-    def of_world(cls, channels: int, clips: int = 64) -> "Pca":
-        patches = cls.patches(torch.cat([batch(2**30 + i, 1, 33) for i in range(clips)])).flatten(0, 3)
-        mean = patches.mean(0)
-        values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-        return cls(mean, vectors[:, -channels:] / values[-channels:].sqrt())
-
-    @staticmethod
-    def patches(video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b n y x d"]:
-        first = repeat(video[:, :, :1], "b c 1 h w -> b c 4 h w")
-        return rearrange(torch.cat([first, video[:, :, 1:]], 2), "b c (n k) (y p) (x q) -> b n y x (c k p q)", k=4, p=8, q=8)
-
-    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b c n y x"]:
-        return rearrange((self.patches(video) - self.mean) @ self.basis, "b n y x c -> b c n y x")

@@ -25,7 +25,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 240),
 }
 SHAPES = ("circle", "square", "triangle", "cross")
-BACKGROUNDS = ("grass", "sand", "water", "bricks", "night sky")
+BACKGROUNDS = ("grass", "sand", "water", "clay", "night sky")
 DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")
 
@@ -120,16 +120,15 @@ def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size
     start = rng.uniform(20, 44, 2) + rng.uniform(-20, 20) * np.abs([dx, dy])  # never cut by a side it does not cross
     travelled = _travelled(attributes.speed, num_frames, rng)
     radius = rng.uniform(12, 15)
-    stripe_angle, stripe_phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
+    light = rng.uniform(0, 2 * np.pi)
 
     # position relative to the shape's centre, wrapped into [-32, 32)
     u = (x[None] - (start[0] + dx * travelled)[:, None, None] + 32) % 64 - 32
     v = (y[None] - (start[1] + dy * travelled)[:, None, None] + 32) % 64 - 32
     distance = _signed_distance(attributes.shape, u, v, radius)
-    alpha = np.clip(0.5 - distance * unit, 0, 1)[..., None]
-    stripes = 0.86 + 0.14 * np.sin((np.cos(stripe_angle) * u + np.sin(stripe_angle) * v) * 0.6 + stripe_phase)
-    rim = np.clip(1.0 + (distance + 1.5) / -3.0, 0.55, 1.0)  # darker towards the edge
-    fill = np.asarray(COLOURS[attributes.colour], np.float32) * (stripes * rim)[..., None]
+    alpha = np.clip(0.5 - distance * unit / 2, 0, 1)[..., None]  # edges two pixels (of 64) soft
+    shade = 0.88 + 0.12 * np.clip((np.cos(light) * u + np.sin(light) * v) / radius, -1, 1)
+    fill = np.asarray(COLOURS[attributes.colour], np.float32) * shade[..., None]
     frames = background[None] * (1 - alpha) + fill * alpha
     return Clip(np.clip(frames + 0.5, 0, 255).astype(np.uint8), attributes)
 
@@ -172,27 +171,22 @@ def _background(
     name: str, x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w"], rng: np.random.Generator
 ) -> Float[np.ndarray, "h w 3"]:
     """A still, smooth texture with its own palette; only phases come from the seed."""
-    p, q, r = rng.uniform(0, 2 * np.pi, 3)
+    p, q = rng.uniform(0, 2 * np.pi, 2)
     if name == "grass":
-        tone = 0.5 * np.sin(x * 0.5 + 0.6 * np.sin(y * 0.3 + p) + q) + 0.5 * np.sin(y * 0.4 + r)
-        low, high = (22, 62, 26), (58, 112, 48)
+        tone = 0.6 * np.sin(x * 0.26 + p) + 0.6 * np.sin(y * 0.26 + q)
+        low, high = (18, 66, 26), (62, 128, 52)
     elif name == "sand":
-        tone = np.sin((x * 0.25 + y) * 0.42 + 0.8 * np.sin(x * 0.12 + p) + q)
-        low, high = (168, 138, 92), (206, 178, 128)
+        tone = np.sin((0.5 * x + y) * 0.26 + p)
+        low, high = (158, 124, 78), (214, 186, 136)
     elif name == "water":
-        tone = 0.6 * np.sin(y * 0.55 + 0.9 * np.sin(x * 0.2 + p) + q) + 0.4 * np.sin(x * 0.3 - y * 0.2 + r)
-        low, high = (16, 66, 96), (52, 122, 152)
-    elif name == "bricks":
-        row = (y + p * 3) / 13
-        column = (x + q * 3) / 20 + 0.5 * (np.floor(row) % 2)
-        to_mortar = np.minimum(6.5 - abs(row % 1 - 0.5) * 13, 10 - abs(column % 1 - 0.5) * 20)
-        tone = np.clip(to_mortar - 1.5, -1, 1)
-        low, high = (112, 104, 98), (122, 62, 46)
+        tone = np.sin(y * 0.3 + 0.8 * np.sin(x * 0.1 + p) + q)
+        low, high = (10, 58, 96), (64, 138, 168)
+    elif name == "clay":
+        tone = np.sin(x * 0.3 + 0.8 * np.sin(y * 0.12 + p) + q)
+        low, high = (150, 120, 108), (104, 44, 34)
     else:  # night sky
-        centres = np.stack([(np.arange(7) * 29 + p * 10) % 64, (np.arange(7) * 43 + q * 10) % 64], 1)
-        du = (x[..., None] - centres[:, 0] + 32) % 64 - 32
-        dv = (y[..., None] - centres[:, 1] + 32) % 64 - 32
-        tone = 2 * np.exp(-(du**2 + dv**2) / 6.0).sum(-1) - 1 + 0.15 * np.sin(y * 0.1 + r)
-        low, high = (10, 10, 30), (150, 150, 170)
+        moon = rng.uniform(12, 52, 2)
+        tone = 2 * np.exp(-(((x - moon[0]) ** 2 + (y - moon[1]) ** 2) / 90.0)) - 1 + 0.3 * np.sin(y * 0.1 + p)
+        low, high = (8, 8, 32), (120, 120, 150)
     weight = np.clip(tone * 0.5 + 0.5, 0, 1)[..., None].astype(np.float32)
     return np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight

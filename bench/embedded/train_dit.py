@@ -1,0 +1,118 @@
+"""Stages `latents` and `dit`: encode training clips once, then train the diffusion transformer on them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
+from einops import rearrange
+from torch import Tensor, nn
+
+from bench.embedded.train_text import CROP_START, TEMPLATE, TextEncoders
+from bench.embedded.train_vae import encode_mean
+from bench.embedded.training import device, fit
+from bench.embedded.world import training_clip
+
+# Clips the VAE's training does not reach (it counts from 0), so that latents are of unseen videos, as when generating.
+FIRST_CLIP = 1_000_000
+
+
+def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
+    """Write the latents of `s["clips"]` clips as shards `folder/NNNN.pt`; shards that are there are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vae = vae.eval().to(device())
+    for shard in range(s["clips"] // s["shard"]):
+        file = folder / f"{shard:04d}.pt"
+        if file.exists():
+            continue
+        latents, captions = [], []
+        for i in range(s["shard"]):
+            clip = training_clip(FIRST_CLIP + shard * s["shard"] + i)
+            video = rearrange(torch.from_numpy(clip.frames), "t h w c -> 1 c t h w").to(device()).float() / 127.5 - 1
+            with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
+                latents.append(encode_mean(vae, video)[0].half().cpu())
+            captions.append(clip.caption)
+        torch.save({"latents": torch.stack(latents), "captions": captions}, file.with_suffix(".tmp"))
+        file.with_suffix(".tmp").rename(file)
+        print(f"shard {shard + 1} of {s['clips'] // s['shard']}", flush=True)
+
+
+def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVideoTransformer3DModel:
+    """The DiT before training, every block starting as the identity (adaLN-Zero, Peebles and Xie 2023)."""
+    torch.manual_seed(0)
+    dit = HunyuanVideoTransformer3DModel(
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        num_attention_heads=s["num_attention_heads"],
+        attention_head_dim=s["attention_head_dim"],
+        num_layers=s["num_layers"],
+        num_single_layers=s["num_single_layers"],
+        num_refiner_layers=1,
+        guidance_embeds=False,
+        text_embed_dim=text_dim,
+        pooled_projection_dim=text_dim,
+        rope_axes_dim=tuple(s["rope_axes_dim"]),
+    )
+    for name, module in dit.named_modules():
+        if isinstance(module, nn.Linear) and ("norm" in name or name == "proj_out"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return dit
+
+
+def train(s: dict[str, Any], text: TextEncoders, latents_folder: Path, folder: Path) -> HunyuanVideoTransformer3DModel:
+    """Flow matching on the stored latents: predict noise - latents at `(1 - sigma) * latents + sigma * noise`."""
+    shards = [torch.load(f, weights_only=True) for f in sorted(latents_folder.glob("*.pt"))]
+    latents = torch.cat([shard["latents"] for shard in shards]).to(device()).float()
+    latents = latents * scaling_factor(latents)
+    captions = [c for shard in shards for c in shard["captions"]]
+    embeddings, mask, pooled, caption_index = embed(text, captions)
+    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())
+
+    def loss_of_step(step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([step, 2])
+        chosen = torch.from_numpy(rng.integers(len(latents), size=s["batch_size"])).to(latents.device)
+        n = latents.shape[2]
+        if rng.random() < s["short_share"]:
+            n = int(rng.integers(5, n))
+        generator = torch.Generator().manual_seed(step)
+        clean = latents[chosen, :, :n]
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        u = (torch.arange(len(chosen)) + torch.rand(len(chosen), generator=generator)) / len(chosen)  # stratified
+        sigma = (s["shift"] * u / (1 + (s["shift"] - 1) * u)).to(clean)
+        s5 = sigma[:, None, None, None, None]
+        of = caption_index[chosen]
+        longest = int(mask[of].sum(1).max())
+        with torch.autocast(device().type, torch.bfloat16):
+            v = dit(
+                hidden_states=(1 - s5) * clean + s5 * noise,
+                timestep=1000 * sigma,
+                encoder_hidden_states=embeddings[of, :longest],
+                encoder_attention_mask=mask[of, :longest],
+                pooled_projections=pooled[of],
+            ).sample.float()
+        each = (v - (noise - clean)).square().mean((1, 2, 3, 4))
+        noisy = each[sigma > 0.8].mean() if (sigma > 0.8).any() else each.mean()
+        return {"loss": each.mean(), "loss_noisy": noisy}
+
+    fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
+    return dit
+
+
+def scaling_factor(latents: Tensor) -> float:
+    """What brings the latents to unit variance; the VAE's `scaling_factor`."""
+    return round(float(1 / latents.std()), 4)
+
+
+@torch.no_grad()
+def embed(text: TextEncoders, captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Embeddings `[u, l, d]`, mask `[u, l]` and pooled `[u, d]` of the distinct captions, and each caption's index."""
+    distinct = sorted(set(captions))
+    tokens = text.tokenizer([TEMPLATE.format(c) for c in distinct], padding=True, return_tensors="pt").to(device())
+    hidden = text.llama(**tokens, output_hidden_states=True).hidden_states[-3][:, CROP_START:]
+    tokens_2 = text.tokenizer_2(distinct, padding=True, return_tensors="pt").to(device())
+    pooled = text.clip(tokens_2.input_ids).pooler_output
+    index = {c: i for i, c in enumerate(distinct)}
+    return hidden, tokens.attention_mask[:, CROP_START:], pooled, torch.tensor([index[c] for c in captions]).to(device())

@@ -1,0 +1,1 @@
+"""Models that VGDFR runs on; one file each, behind the interface in `base`."""

@@ -1,0 +1,159 @@
+"""HunyuanVideo on diffusers' components: the 13B model, the embedded one, any checkpoint of the same folder format."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline, HunyuanVideoTransformer3DModel
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from vgdfr.backbones.base import Backbone
+from vgdfr.denoise import Velocity
+from vgdfr.dyrope import blocks_of, dyrope
+from vgdfr.reduced_vae import reduced
+from vgdfr.schedule import FrameSchedule
+from vgdfr.video import VideoSpec
+
+PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "vae")
+_WEIGHTED = ("text_encoder", "text_encoder_2", "transformer", "vae")
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """VAE tiles in pixels and frames: size, and distance between two tiles' starts (the difference is blended).
+
+    The defaults are the original HunyuanVideo's; diffusers' own 16 frames give visibly other output.
+    """
+
+    frames: int = 64
+    frames_stride: int = 48
+    pixels: int = 256
+    pixels_stride: int = 192
+
+
+@dataclass(frozen=True, slots=True)
+class HunyuanVideo:
+    """Which checkpoint to run and how; everything here can change the pixels. `load` makes the backbone.
+
+    path: a folder in diffusers' format or a repository on the Hugging Face hub (then with its `revision`).
+    dtype: of weights and forward passes; the latent itself is always float32.
+    device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str = "bfloat16"
+    device: str = "auto"
+    tiling: Tiling = Tiling()
+
+    def check(self) -> None:
+        """Raise FileNotFoundError naming every part that a local checkpoint folder lacks; loads nothing."""
+        folder = Path(self.path)
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
+        if not folder.is_dir():
+            if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
+                raise FileNotFoundError(f"no checkpoint folder at {self.path}; give a folder or a hub repository")
+            return
+        missing = [name for name in ("model_index.json",) if not (folder / name).is_file()]
+        missing += [part for part in PARTS if not (folder / part).is_dir()]
+        missing += [
+            f"{part}/*.safetensors" for part in _WEIGHTED if part not in missing and not any((folder / part).glob("*.safetensors"))
+        ]
+        if missing:
+            raise FileNotFoundError(
+                f"checkpoint folder {self.path} lacks {', '.join(missing)}; "
+                f"expected a HunyuanVideoPipeline folder with {', '.join(PARTS)}"
+            )
+
+    def num_layers(self) -> int:
+        """DiT layers, read from the checkpoint's configuration alone."""
+        config: dict[str, Any] = HunyuanVideoTransformer3DModel.load_config(  # type: ignore[assignment]
+            self.path, subfolder="transformer", revision=self.revision
+        )
+        return config["num_layers"] + config["num_single_layers"]
+
+    def load(self) -> "HunyuanVideoBackbone":
+        """Load every part. The one loader: all rows of a table run on what it returns."""
+        self.check()
+        device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        )
+        pipeline = HunyuanVideoPipeline.from_pretrained(
+            self.path, revision=self.revision, torch_dtype=getattr(torch, self.dtype)
+        ).to(device)
+        t = self.tiling
+        pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
+        return HunyuanVideoBackbone(pipeline)
+
+
+class HunyuanVideoBackbone(Backbone):
+    """A loaded HunyuanVideoPipeline's parts under the project's own loop."""
+
+    def __init__(self, pipeline: HunyuanVideoPipeline) -> None:
+        self.pipeline = pipeline
+        self.transformer = pipeline.transformer.eval().requires_grad_(False)
+        self.vae = pipeline.vae.eval().requires_grad_(False)
+        self.device = self.transformer.device
+        self.num_layers = len(blocks_of(self.transformer))
+        for block in blocks_of(self.transformer):
+            block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
+
+    def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
+        time, space = self.vae.temporal_compression_ratio, self.vae.spatial_compression_ratio
+        shape = (
+            1,
+            self.transformer.config.in_channels,
+            (spec.num_frames - 1) // time + 1,
+            spec.height // space,
+            spec.width // space,
+        )
+        return torch.randn(shape, generator=torch.Generator().manual_seed(spec.seed)).to(self.device)
+
+    def sigmas(self, spec: VideoSpec) -> list[float]:
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.pipeline.scheduler.config, shift=spec.flow_shift)
+        steps = spec.num_inference_steps
+        scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
+        return scheduler.sigmas.tolist()
+
+    def velocity(self, spec: VideoSpec) -> Velocity:
+        embeds, pooled, mask = self.pipeline.encode_prompt(spec.prompt, device=self.device)
+        # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
+        length = int(mask.sum())
+        dtype = self.transformer.dtype
+        text = {
+            "encoder_hidden_states": embeds[:, :length].to(dtype),
+            "encoder_attention_mask": mask[:, :length].to(dtype),
+            "pooled_projections": pooled.to(dtype),
+            "guidance": torch.tensor([1000.0 * spec.guidance_scale], dtype=dtype, device=self.device),
+        }
+
+        def velocity(x: Float[Tensor, "1 c n h w"], sigma: float) -> Float[Tensor, "1 c n h w"]:
+            timestep = torch.tensor([1000.0 * sigma], device=self.device)
+            return self.transformer(hidden_states=x.to(dtype), timestep=timestep, return_dict=False, **text)[0].float()
+
+        return velocity
+
+    def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
+        return dyrope(self.transformer, schedule.kept_latents, schedule.num_latents, global_layers)
+
+    def reduced(self, levels: int) -> AbstractContextManager[object]:
+        return reduced(self.vae, levels)
+
+    def decode(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:
+        z = latents / self.vae.config.scaling_factor
+        frames = self.vae.decode(z.to(self.vae.dtype), return_dict=False)[0]
+        return rearrange(frames, "1 c t h w -> t c h w").float()
+
+    def encode(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "1 c n y x"]:
+        video = rearrange(frames, "t c h w -> 1 c t h w").to(self.vae.dtype)
+        return self.vae.encode(video, return_dict=False)[0].mode().float() * self.vae.config.scaling_factor
+
+
+def _without_mask(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    return args, {**kwargs, "attention_mask": None}

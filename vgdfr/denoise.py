@@ -1,0 +1,37 @@
+"""Flow matching, each formula once: Euler steps, one-step denoise, renoise (paper, equations 1, 2 and 6).
+
+sigma is the noise level, 1 for pure noise and 0 for a clean latent; the velocity v is d x / d sigma.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Velocity = Callable[[Float[Tensor, "b c n h w"], float], Float[Tensor, "b c n h w"]]
+
+
+def euler(
+    velocity: Velocity, x: Float[Tensor, "b c n h w"], sigmas: Sequence[float]
+) -> tuple[Float[Tensor, "b c n h w"], Float[Tensor, "b c n h w"]]:
+    """Follow `velocity` from `sigmas[0]` to `sigmas[-1]`; the latent reached, and the velocity of the last step."""
+    v = torch.zeros_like(x)
+    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        v = velocity(x, sigma)
+        x = x + (following - sigma) * v
+    return x, v
+
+
+def one_step_denoise(
+    x: Float[Tensor, "b c n h w"], v: Float[Tensor, "b c n h w"], sigma: float
+) -> Float[Tensor, "b c n h w"]:
+    """The clean latent that `v` points to from `x` at noise level `sigma` (paper, equation 2, sigma for (T-k)/T)."""
+    return x - sigma * v
+
+
+def renoise(
+    clean: Float[Tensor, "b c n h w"], noise: Float[Tensor, "b c n h w"], sigma: float
+) -> Float[Tensor, "b c n h w"]:
+    """The point at `sigma` on the straight line from `clean` to `noise` (paper, equation 6)."""
+    return sigma * noise + (1 - sigma) * clean

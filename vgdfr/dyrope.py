@@ -1,0 +1,90 @@
+"""DyRoPE: Global- or Local-RoPE per DiT layer (paper, section 3.3), injected without touching the forward pass."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from diffusers import HunyuanVideoTransformer3DModel
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# The paper's choice for HunyuanVideo's 20 dual-stream and 40 single-stream layers, numbered through.
+PAPER_GLOBAL_LAYERS = (4, 19, 23, 31, 35, 36, 37, 40)
+PAPER_NUM_LAYERS = 60
+
+Tables = tuple[Float[Tensor, "tokens d"], Float[Tensor, "tokens d"]]
+
+
+def paper_global_layers(num_layers: int) -> tuple[int, ...]:
+    """The paper's Global-RoPE layers for a DiT of `num_layers`, mapped by relative depth; the paper's own for 60."""
+    scale = (num_layers - 1) / (PAPER_NUM_LAYERS - 1)
+    return tuple(sorted({round(layer * scale) for layer in PAPER_GLOBAL_LAYERS}))
+
+
+def blocks_of(transformer: HunyuanVideoTransformer3DModel) -> list[nn.Module]:
+    """The DiT layers in the paper's numbering: dual-stream blocks, then single-stream blocks."""
+    return [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
+
+
+@contextmanager
+def dyrope(
+    transformer: HunyuanVideoTransformer3DModel,
+    kept_latents: Sequence[int],
+    num_latents: int,
+    global_layers: Sequence[int],
+) -> Iterator[None]:
+    """Within the block, forward passes on `len(kept_latents)` latent frames use DyRoPE.
+
+    Layers in `global_layers` see the temporal positions `kept_latents` of the `num_latents` original ones; the others
+    see 0..N'-1. Spatial positions are untouched and text tokens carry no RoPE. Both tables travel side by side on the
+    feature axis in place of the model's one; a hook on each layer's attention takes that layer's half. The transformer
+    is as before when the block ends, also by an exception.
+    """
+    blocks = blocks_of(transformer)
+    wrong = [layer for layer in global_layers if not 0 <= layer < len(blocks)]
+    if wrong:
+        raise ValueError(f"global_layers must be between 0 and {len(blocks) - 1}, got {wrong}")
+    plain = transformer.rope
+    hooks = [
+        block.attn.register_forward_pre_hook(_half_of_tables(layer in set(global_layers)), with_kwargs=True)
+        for layer, block in enumerate(blocks)
+    ]
+    transformer.rope = _LocalAndGlobal(plain, tuple(kept_latents), num_latents)
+    try:
+        yield
+    finally:
+        transformer.rope = plain
+        for hook in hooks:
+            hook.remove()
+
+
+class _LocalAndGlobal(nn.Module):
+    """Rotary tables of a shortened latent: local positions in the first half of the features, global in the second."""
+
+    def __init__(self, plain: nn.Module, kept_latents: tuple[int, ...], num_latents: int) -> None:
+        super().__init__()
+        self.plain = plain
+        self.kept_latents = kept_latents
+        self.num_latents = num_latents
+
+    def forward(self, hidden_states: Float[Tensor, "b c n h w"]) -> Tables:
+        kept = len(self.kept_latents)
+        if hidden_states.shape[2] != kept:
+            raise ValueError(f"expected {kept} latent frames as in the schedule, got {hidden_states.shape[2]}")
+        full = hidden_states.new_empty(1, 1, self.num_latents, *hidden_states.shape[3:])
+        cos, sin = (rearrange(t, "(n p) d -> n p d", n=self.num_latents) for t in self.plain(full))
+        positions = torch.tensor(self.kept_latents, device=cos.device)
+
+        def pack(table: Float[Tensor, "n p d"]) -> Float[Tensor, "tokens d2"]:
+            return torch.cat([table[:kept], table[positions]], dim=-1).flatten(0, 1)
+
+        return pack(cos), pack(sin)
+
+
+def _half_of_tables(use_global: bool):  # noqa: ANN202 - the hook's type is torch's
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        tables = kwargs["image_rotary_emb"]
+        return args, {**kwargs, "image_rotary_emb": tuple(t.chunk(2, dim=-1)[int(use_global)] for t in tables)}
+
+    return hook

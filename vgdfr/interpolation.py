@@ -1,0 +1,60 @@
+"""Back to the full frame count: synthesise merged frames between kept ones (paper, equation 7)."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from vgdfr.schedule import FrameSchedule
+
+Frame = UInt8[np.ndarray, "h w 3"]
+# (frame before, frame after, times in (0, 1) between them) -> a frame per time
+Interpolator = Callable[[Frame, Frame, list[float]], list[Frame]]
+
+
+def fill(
+    frames: UInt8[np.ndarray, "kept h w 3"], schedule: FrameSchedule, interpolator: Interpolator
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Place `frames` at the schedule's kept indices and synthesise what lies between, at equal distances in time."""
+    kept = schedule.kept_frames
+    if len(frames) != len(kept):
+        raise ValueError(f"the schedule keeps {len(kept)} frames, got {len(frames)}")
+    filled = np.empty((schedule.num_frames, *frames.shape[1:]), np.uint8)
+    filled[list(kept)] = frames
+    for i, (start, end) in enumerate(zip(kept, kept[1:], strict=False)):
+        if end - start > 1:
+            times = [step / (end - start) for step in range(1, end - start)]
+            filled[start + 1 : end] = interpolator(frames[i], frames[i + 1], times)
+    return filled
+
+
+def linear(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
+    """Blend the two frames."""
+    a, b = before.astype(np.float32), after.astype(np.float32)
+    return [_to_uint8((1 - t) * a + t * b) for t in times]
+
+
+def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
+    """Blend the two frames, each warped towards time t along its DIS optical flow (Kroeger et al., 2016).
+
+    The flow at t is taken as the end frames' flow at the same pixel, scaled by the distance in time.
+    """
+    gray = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in (before, after)]
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    forward = dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]  # no initial flow
+    backward = dis.calc(gray[1], gray[0], None)  # type: ignore[call-overload]
+    a, b = before.astype(np.float32), after.astype(np.float32)
+    return [_to_uint8((1 - t) * _warp(a, -t * forward) + t * _warp(b, -(1 - t) * backward)) for t in times]
+
+
+INTERPOLATORS: dict[str, Interpolator] = {"flow": flow, "linear": linear}
+
+
+def _warp(frame: Float[np.ndarray, "h w 3"], offsets: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w 3"]:
+    y, x = np.mgrid[0 : frame.shape[0], 0 : frame.shape[1]].astype(np.float32)
+    return cv2.remap(frame, x + offsets[..., 0], y + offsets[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _to_uint8(frame: Float[np.ndarray, "h w 3"]) -> Frame:
+    return np.clip(np.rint(frame), 0, 255).astype(np.uint8)

@@ -1,0 +1,163 @@
+"""The dynamic frame rate schedule: which frames are merged, and what is kept (paper, section 3.2, step 3)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+# Frames per latent frame of the causal video VAE; a merge of factor f turns f latent frames into one.
+GROUP = 4
+FACTORS = (4, 2)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Similarity of frames 1, 2 and 3 apart: `lag1[i]` compares frames i and i+1, and so on; 1 means identical.
+
+    Each is a numpy array or a torch tensor (any device); kept as float64 numpy. For F frames their lengths are
+    F-1, F-2 and F-3. Raises ValueError otherwise, and when a value is not finite.
+    """
+
+    lag1: Float[np.ndarray, " f1"]
+    lag2: Float[np.ndarray, " f2"]
+    lag3: Float[np.ndarray, " f3"]
+
+    def __post_init__(self) -> None:
+        for name in ("lag1", "lag2", "lag3"):
+            object.__setattr__(self, name, _as_float64(name, getattr(self, name)))
+        f = self.num_frames
+        lengths = (len(self.lag1), len(self.lag2), len(self.lag3))
+        if lengths != (f - 1, f - 2, f - 3):
+            raise ValueError(f"similarities of {f} frames have lengths {(f - 1, f - 2, f - 3)}, got {lengths}")
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.lag1) + 1
+
+    def lowest_pair(self, start: int, length: int, factor: int) -> float:
+        """The least similar pair that would be averaged together, merging `length` frames by `factor` (2 or 4)."""
+        groups = np.arange(start, start + length, factor)
+        lags = ((self.lag1, factor - 1), (self.lag2, factor - 2), (self.lag3, factor - 3))
+        return float(min(lag[groups + i].min() for lag, pairs in lags for i in range(max(pairs, 0))))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """`length` consecutive frames from `start`, averaged in groups of `factor` (1: kept as they are)."""
+
+    start: int
+    length: int
+    factor: int
+
+    @property
+    def kept_frames(self) -> range:
+        """The first frame of each averaged group, at its original index."""
+        return range(self.start, self.start + self.length, self.factor)
+
+
+@dataclass(frozen=True)
+class FrameSchedule:
+    """Segments that cover frames 0..F-1 in order; frame 0 is a segment of its own, all others are latent groups."""
+
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        expected = 0
+        for i, s in enumerate(self.segments):
+            whole = (s.length == 1 and s.factor == 1) if i == 0 else s.length % (GROUP * s.factor) == 0
+            if s.start != expected or s.length < 1 or s.factor not in (1, *FACTORS) or not whole:
+                raise ValueError(
+                    f"segment {i} must start at frame {expected} and hold whole latent groups (frame 0 alone), got {s}"
+                )
+            expected += s.length
+        if not self.segments or self.segments[-1].factor != 1:
+            raise ValueError("the last frame is never merged: a schedule must end with a segment of factor 1")
+
+    @property
+    def num_frames(self) -> int:
+        return self.segments[-1].start + self.segments[-1].length
+
+    @property
+    def num_latents(self) -> int:
+        return (self.num_frames - 1) // GROUP + 1
+
+    @cached_property
+    def kept_frames(self) -> tuple[int, ...]:
+        """Original indices of the frames that remain; frame i of the shortened video stands at `kept_frames[i]`."""
+        return tuple(f for s in self.segments for f in s.kept_frames)
+
+    @cached_property
+    def kept_latents(self) -> tuple[int, ...]:
+        """Indices of the latent frames that remain: those of the first frame of each group of `GROUP` kept frames."""
+        return tuple((f + GROUP - 1) // GROUP for f in (0, *self.kept_frames[1::GROUP]))
+
+    @property
+    def token_ratio(self) -> float:
+        """Kept share of the latent frames, which is the share of the tokens the DiT sees; in (0, 1]."""
+        return len(self.kept_latents) / self.num_latents
+
+    @property
+    def frame_ratio(self) -> float:
+        """Kept share of the video frames; in (0, 1]."""
+        return len(self.kept_frames) / self.num_frames
+
+    @property
+    def keeps_everything(self) -> bool:
+        return len(self.kept_frames) == self.num_frames
+
+    @classmethod
+    def of_factors(cls, num_frames: int, blocks: list[tuple[int, int]]) -> "FrameSchedule":
+        """The schedule with the merged `blocks` (start, factor), everything between them kept."""
+        segments, at = [Segment(0, 1, 1)], 1
+        for start, factor in [*blocks, (num_frames, 1)]:
+            if start > at:
+                segments.append(Segment(at, start - at, 1))
+            if factor > 1:
+                segments.append(Segment(start, GROUP * factor, factor))
+            at = start + GROUP * factor
+        return cls(tuple(segments))
+
+    @classmethod
+    def keep_all(cls, num_frames: int) -> "FrameSchedule":
+        return cls.of_factors(num_frames, [])
+
+
+def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4) -> FrameSchedule:
+    """Merge from the left wherever every pair of frames that would be averaged is more similar than `theta`.
+
+    At each position a block of factor 4 is tried first (16 frames become 4; only if `max_merge` is 4), then one of
+    factor 2 (8 become 4), else 8 frames are kept. A block may only start where at least two frames follow it, so the
+    last frame is never merged. (Paper, equation 4; alignment as in the released code.)
+
+    Raises ValueError unless 0 < theta <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
+    """
+    if not 0 < theta <= 1:
+        raise ValueError(f"theta must be in (0, 1], got {theta}")
+    if max_merge not in FACTORS:
+        raise ValueError(f"max_merge must be 2 or 4, got {max_merge}")
+    f = similarity.num_frames
+    if f % GROUP != 1:
+        raise ValueError(f"the number of frames must be 4n+1, got {f}")
+    blocks, at = [], 1
+    while at < f:
+        for factor in FACTORS:
+            length = GROUP * factor
+            fits = factor <= max_merge and at < f - length - 1
+            if fits and similarity.lowest_pair(at, length, factor) > theta:
+                blocks.append((at, factor))
+                at += length
+                break
+        else:
+            at += 2 * GROUP
+    return FrameSchedule.of_factors(f, blocks)
+
+
+def _as_float64(name: str, values: Any) -> Float[np.ndarray, " n"]:
+    if hasattr(values, "detach"):  # a torch tensor, without importing torch here
+        values = values.detach().double().cpu().numpy()
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be one-dimensional and finite, got shape {array.shape}: {array}")
+    return array

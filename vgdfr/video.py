@@ -1,0 +1,73 @@
+"""What is asked for (`VideoSpec`) and what comes back (`GeneratedVideo`)."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from vgdfr.schedule import FrameSchedule, Similarity
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSpec:
+    """One video to generate; together with a method and a backbone it decides every pixel.
+
+    `height` and `width` in pixels, `num_frames` and `fps` of the finished video, `flow_shift` of the noise schedule
+    (HunyuanVideo: 7.0), `guidance_scale` of the embedded guidance (HunyuanVideo: 6.0; ignored by models without it).
+    """
+
+    prompt: str
+    seed: int
+    height: int
+    width: int
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    flow_shift: float
+    fps: int
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise ValueError("prompt must not be empty")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value < 16 or value % 16:
+                raise ValueError(f"{name} must be divisible by 16, got {value}; nearest are {_nearest(value, 16, 0)}")
+        if self.num_frames < 1 or self.num_frames % 4 != 1:
+            nearest = _nearest(self.num_frames, 4, 1)
+            raise ValueError(f"num_frames must be 4n+1 for this VAE, got {self.num_frames}; nearest are {nearest}")
+        for name in ("num_inference_steps", "fps", "flow_shift"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
+
+
+@dataclass(frozen=True)
+class GeneratedVideo:
+    """A finished video and how it came about.
+
+    `frames` are uint8 RGB. `schedule` and the preview's `similarity` are None for a baseline. `seconds` maps stage to wall time (see `LATENCY_STAGES`
+    for those the paper counts); `peak_bytes` is the device's peak memory, None where it is not measured.
+    `notes` say in words what a reader of the record should know.
+    """
+
+    frames: UInt8[np.ndarray, "t h w 3"]
+    schedule: FrameSchedule | None
+    similarity: Similarity | None
+    seconds: dict[str, float]
+    peak_bytes: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def latency_s(self) -> float:
+        """The paper's latency: the denoising loop with the compression module; no text, final decode, interpolation."""
+        return sum(s for stage, s in self.seconds.items() if stage in LATENCY_STAGES)
+
+
+LATENCY_STAGES = ("denoise_full", "compress", "denoise_compressed")
+
+
+def _nearest(value: int, step: int, offset: int) -> str:
+    lower = max((value - offset) // step * step + offset, offset or step)
+    return f"{lower} and {lower + step}"
