@@ -85,7 +85,7 @@ class HunyuanVideo:
             ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         )
         pipeline = HunyuanVideoPipeline.from_pretrained(
-            self.path, revision=self.revision, torch_dtype=getattr(torch, self.dtype)
+            self.path, revision=self.revision, dtype=getattr(torch, self.dtype)
         ).to(device)
         t = self.tiling
         pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)

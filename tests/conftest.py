@@ -1,0 +1,50 @@
+"""A tiny random checkpoint in diffusers' folder format, made once per test run and loaded by the real loader."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKLHunyuanVideo,
+    FlowMatchEulerDiscreteScheduler,
+    HunyuanVideoPipeline,
+    HunyuanVideoTransformer3DModel,
+)
+
+from bench.embedded.train_text import TextEncoders
+from vgdfr import HunyuanVideo, VideoSpec
+from vgdfr.backbones.base import Backbone
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights: 3 dual-stream and 2 single-stream layers, a VAE of 8 channels."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    text = TextEncoders({"hidden_size": 32, "num_attention_heads": 2, "num_layers": 1})
+    torch.manual_seed(1)
+    transformer = HunyuanVideoTransformer3DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=24, num_layers=3,
+        num_single_layers=2, num_refiner_layers=1, text_embed_dim=32, pooled_projection_dim=32, rope_axes_dim=(8, 8, 8),
+    )  # fmt: skip
+    vae = AutoencoderKLHunyuanVideo(
+        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=2,
+        mid_block_add_attention=True,
+    )  # fmt: skip
+    HunyuanVideoPipeline(
+        text_encoder=text.llama, tokenizer=text.tokenizer, transformer=transformer, vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0), text_encoder_2=text.clip, tokenizer_2=text.tokenizer_2,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def backbone(tiny_checkpoint: Path) -> Backbone:
+    return HunyuanVideo(str(tiny_checkpoint), dtype="float32", device="cpu").load()
+
+
+@pytest.fixture
+def spec() -> VideoSpec:
+    return VideoSpec(
+        prompt="a red circle stays still over sand", seed=3, height=32, width=32, num_frames=33,
+        num_inference_steps=4, guidance_scale=6.0, flow_shift=7.0, fps=12,
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Identities of the whole generator."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import HunyuanVideoPipeline
+
+from vgdfr import Baseline, Vgdfr, VideoSpec, generate
+from vgdfr.backbones.base import Backbone
+from vgdfr.denoise import euler, one_step_denoise, renoise
+from vgdfr.generate import to_uint8
+
+MERGING = Vgdfr(k=1, theta=0.01, spatial_levels=1)
+
+
+def test_keeping_everything_is_the_baseline(backbone: Backbone, spec: VideoSpec) -> None:
+    kept = generate(backbone, spec, Vgdfr(k=1, theta=1.0))
+    assert kept.schedule is not None and kept.schedule.keeps_everything and kept.notes
+    assert np.array_equal(kept.frames, generate(backbone, spec, Baseline()).frames)
+
+
+@pytest.mark.parametrize("method", [Baseline(), MERGING])
+def test_the_same_sample_twice_is_bit_identical(backbone: Backbone, spec: VideoSpec, method: Baseline | Vgdfr) -> None:
+    assert np.array_equal(generate(backbone, spec, method).frames, generate(backbone, spec, method).frames)
+
+
+@pytest.mark.parametrize("interpolator", ["flow", "linear"])
+def test_merging_shortens_the_latent_and_restores_the_frame_count(
+    backbone: Backbone, spec: VideoSpec, interpolator: str
+) -> None:
+    video = generate(backbone, spec, dataclasses.replace(MERGING, interpolator=interpolator))
+    assert video.schedule is not None and video.schedule.token_ratio < 1
+    assert video.frames.shape == (33, 32, 32, 3) and video.frames.dtype == np.uint8
+    assert set(video.seconds) >= {"encode_prompt", "denoise_full", "compress", "denoise_compressed", "decode"}
+    assert video.latency_s == pytest.approx(
+        sum(video.seconds[s] for s in ("denoise_full", "compress", "denoise_compressed"))
+    )
+
+
+def test_the_baseline_is_what_the_diffusers_pipeline_generates(
+    backbone: Backbone, tiny_checkpoint: Path, spec: VideoSpec
+) -> None:
+    """An independent reference: padded and masked text, diffusers' own loop, scheduler and post-processing."""
+    pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler.set_shift(spec.flow_shift)
+    pipeline.vae.enable_tiling(tile_sample_min_num_frames=64, tile_sample_stride_num_frames=48)
+    reference = pipeline(
+        prompt=spec.prompt, height=32, width=32, num_frames=33, num_inference_steps=4, guidance_scale=6.0,
+        latents=backbone.noise(spec), output_type="pt",
+    ).frames[0]  # fmt: skip
+    ours = generate(backbone, spec, Baseline()).frames.astype(int)
+    assert np.abs(ours - to_uint8(reference * 2 - 1)).max() <= 1
+
+
+def test_a_straight_flow_is_followed_exactly_and_one_step_denoise_inverts_renoise() -> None:
+    clean, noise = torch.randn(2, 1, 4, 3, 2, 2, dtype=torch.float64)
+    x, v = euler(lambda x, sigma: noise - clean, noise, [1.0, 0.7, 0.4])
+    assert torch.allclose(x, renoise(clean, noise, 0.4))
+    assert torch.allclose(one_step_denoise(x, v, 0.4), clean)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Vgdfr(k=4, theta=0.5), "k must be below num_inference_steps"),
+        (Vgdfr(k=1, theta=0.5, global_layers=(5,)), "between 0 and 4"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_refused(
+    backbone: Backbone, spec: VideoSpec, method: Vgdfr, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(backbone, spec, method)
