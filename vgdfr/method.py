@@ -37,6 +37,10 @@ class Vgdfr:
     interpolator: Literal["flow", "linear"] = "flow"
 
     def __post_init__(self) -> None:
+        for name, kind in (("k", int), ("max_merge", int), ("spatial_levels", int), ("theta", (int, float))):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a {'number' if name == 'theta' else 'whole number'}, got {value!r}")
         if not 0 < self.theta <= 1:
             raise ValueError(f"theta must be in (0, 1], got {self.theta}")
         if self.k < 1:
@@ -50,6 +54,8 @@ class Vgdfr:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if isinstance(self.global_layers, str) and self.global_layers != "paper":
             raise ValueError(f'global_layers must be "paper" or a list of layer numbers, got {self.global_layers!r}')
+        if not all(isinstance(layer, int) for layer in self.global_layers if self.global_layers != "paper"):
+            raise ValueError(f"global_layers must hold whole numbers, got {list(self.global_layers)}")
 
     def check(self, spec: VideoSpec, num_layers: int) -> None:
         """Raise ValueError where these settings do not fit `spec` or a DiT of `num_layers` layers."""

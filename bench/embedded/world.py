@@ -190,3 +190,14 @@ def _background(
         low, high = (8, 8, 32), (120, 120, 150)
     weight = np.clip(tone * 0.5 + 0.5, 0, 1)[..., None].astype(np.float32)
     return np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
+
+
+def prompt_list(count: int = 40) -> list[dict[str, str]]:
+    """The default prompts: held-out combinations, speed profiles in turn, directions and the rest spread by a seed."""
+    rng = np.random.default_rng(2504)
+    chosen: list[Attributes] = []
+    while len(chosen) < count:
+        attributes = sample_attributes(rng, held_out=True)
+        if attributes.speed == SPEEDS[len(chosen) % len(SPEEDS)] and attributes not in chosen[-20:]:
+            chosen.append(attributes)
+    return [{"id": f"{i:02d}-{a.speed}", "text": a.caption} for i, a in enumerate(chosen)]

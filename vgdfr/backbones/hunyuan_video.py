@@ -71,6 +71,13 @@ class HunyuanVideo:
                 f"expected a HunyuanVideoPipeline folder with {', '.join(PARTS)}"
             )
 
+    @property
+    def device_type(self) -> str:
+        """ "cpu" or "cuda", with "auto" resolved."""
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(self.device).type
+
     def num_layers(self) -> int:
         """DiT layers, read from the checkpoint's configuration alone."""
         config: dict[str, Any] = HunyuanVideoTransformer3DModel.load_config(  # type: ignore[assignment]
@@ -81,9 +88,7 @@ class HunyuanVideo:
     def load(self) -> "HunyuanVideoBackbone":
         """Load every part. The one loader: all rows of a table run on what it returns."""
         self.check()
-        device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        )
+        device = torch.device(self.device_type if self.device == "auto" else self.device)
         pipeline = HunyuanVideoPipeline.from_pretrained(
             self.path, revision=self.revision, dtype=getattr(torch, self.dtype)
         ).to(device)

@@ -1,0 +1,95 @@
+"""A condition is model x method x settings; with a prompt and a seed it is a sample, whose key is its content."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bench.prompts import Prompt
+from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, VideoSpec
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSettings:
+    """Everything of a `VideoSpec` but its prompt and seed."""
+
+    height: int
+    width: int
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    flow_shift: float
+    fps: int
+
+    def spec(self, prompt: str, seed: int) -> VideoSpec:
+        return VideoSpec(prompt=prompt, seed=seed, **asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One row of a table: a model, how videos look, and a method."""
+
+    model_name: str
+    model: HunyuanVideo
+    video: VideoSettings
+    method: Method
+
+    def check(self) -> None:
+        """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model."""
+        self.model.check()
+        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers())
+
+    @property
+    def baseline(self) -> "Condition":
+        """The condition that this one's difference metrics refer to."""
+        return Condition(self.model_name, self.model, self.video, Baseline())
+
+    @property
+    def slug(self) -> str:
+        """A name for people and folders: the method, then what differs from its defaults."""
+        parts = [type(self.method).__name__.lower()]
+        for f in fields(self.method):
+            value = getattr(self.method, f.name)
+            if value != f.default:
+                text = "-".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+                parts.append(f"{f.name}{text or 'none'}")
+        return "-".join(parts)
+
+    def sample(self, prompt: Prompt, weights_sha256: str, device_type: str) -> "Sample":
+        """The sample of this condition for `prompt`, on a device of the given type ("cpu", "cuda")."""
+        spec = self.video.spec(prompt.text, prompt.seed)
+        identity: dict[str, Any] = {
+            "generator_version": GENERATOR_VERSION,
+            "model": {
+                "weights_sha256": weights_sha256,
+                "dtype": self.model.dtype,
+                "device_type": device_type,
+                "tiling": asdict(self.model.tiling),
+            },
+            "method": describe(self.method),
+            "spec": asdict(spec),
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return Sample(self, prompt, spec, identity, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One video to be made; `key` is the sha256 of `identity`, which holds everything that decides the pixels."""
+
+    condition: Condition
+    prompt: Prompt
+    spec: VideoSpec
+    identity: dict[str, Any]
+    key: str
+
+    @property
+    def folder(self) -> str:
+        """Where it lies within its study."""
+        return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
+
+
+def describe(method: Method) -> dict[str, Any]:
+    """The method's name and settings, as JSON takes them."""
+    settings = asdict(method)
+    return {"name": type(method).__name__.lower()} | {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -1,0 +1,56 @@
+"""From Hydra's configuration to frozen values; the only place that knows OmegaConf and instantiate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from bench import score
+from bench.condition import Condition
+from bench.prompts import Prompt
+from vgdfr.embedded import CHECKPOINT
+
+CONF = str(Path(__file__).parent.parent / "conf")
+
+OmegaConf.register_new_resolver("embedded_checkpoint", lambda: str(CHECKPOINT), replace=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one Hydra job does: a condition, its baseline, over prompts, into a study's folder."""
+
+    condition: Condition
+    prompts: tuple[Prompt, ...]
+    metrics: tuple[str, ...]
+    study: Path
+
+
+def job_of(config: DictConfig) -> Job:
+    """Build and check everything a job needs, without loading a model.
+
+    Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
+    """
+    method = _with_tuples(instantiate(config.method, _convert_="all", _partial_=True))
+    condition = Condition(
+        model_name=config.model.name,
+        model=instantiate(config.model.backbone, _convert_="all"),
+        video=instantiate(config.model.video, _convert_="all"),
+        method=method,
+    )
+    condition.check()
+    score.check(config.metrics.names)
+    prompts: Sequence[Prompt] = instantiate(config.prompts, _convert_="all").load()
+    for prompt in prompts:
+        condition.video.spec(prompt.text, prompt.seed)  # checks itself
+    return Job(condition, tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
+
+
+def _with_tuples(partial: Any) -> Any:
+    """Frozen values hold tuples where YAML has lists."""
+    try:
+        return partial.func(**{k: tuple(v) if isinstance(v, list) else v for k, v in partial.keywords.items()})
+    except TypeError as error:
+        raise ValueError(f"method: {error}; see conf/method for the settings there are") from error

@@ -1,0 +1,39 @@
+"""Before the first job of a sweep: compose and check every job, and count what there is to do."""
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from bench.config import Job, job_of
+
+_planned: list[Job] = []
+
+
+def planned() -> tuple[Job, ...]:
+    """The jobs of the sweep that is running; empty outside a sweep."""
+    return tuple(_planned)
+
+
+class PlanFirst(Callback):
+    """A Hydra callback: a mistake in any job stops the sweep before it starts."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        loader = GlobalHydra.instance().config_loader()
+        # as Hydra's BasicSweeper reads them: the experiment's parameters, then the command line's
+        given = [f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+        batches = BasicSweeper.split_arguments(parsed, None)
+        _planned[:] = [checked(loader.load_sweep_config(config, job)) for batch in batches for job in batch]
+
+
+def checked(config: DictConfig) -> Job:
+    """`job_of(config)`, ending the program with the message where the configuration is wrong."""
+    try:
+        return job_of(config)
+    except (ValueError, FileNotFoundError, HydraException) as error:
+        raise SystemExit(f"error: {error}") from None  # Hydra turns a callback's exceptions into warnings

@@ -1,0 +1,58 @@
+"""How far a sweep is: a bar on a terminal, a plain line per sample elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console()
+
+
+class Sweep:
+    """Counts samples of a sweep: `made`, `found` (stored before), `failed`; shows the current one and what remains."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.made = self.found = 0
+        self.failed: list[str] = []
+        self._began = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[remaining]}"), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("starting", total=total, remaining="")
+        self._bar.start()
+
+    @property
+    def seen(self) -> int:
+        return self.made + self.found + len(self.failed)
+
+    def begin(self, name: str) -> None:
+        self._bar.update(self._task, description=name)
+
+    def end(self, name: str, outcome: str) -> None:
+        """Count a sample as "made", "found" or "failed: why", and say so; stored ones are only counted."""
+        if outcome == "found":
+            self.found += 1
+        elif outcome.startswith("failed"):
+            self.failed.append(name)
+        else:
+            self.made += 1
+        self._bar.update(self._task, completed=self.seen, remaining=self._remaining())
+        if outcome.startswith("failed") or (outcome != "found" and not console.is_terminal):
+            console.print(
+                f"[{self.seen}/{self.total}] {name} {outcome} {self._remaining()}", markup=False, highlight=False
+            )
+
+    def close(self) -> str:
+        """Stop the display; the sweep in one line."""
+        self._bar.stop()
+        seconds = time.monotonic() - self._began
+        return f"{self.made} made, {self.found} found, {len(self.failed)} failed of {self.total} samples in {seconds:.0f} s"
+
+    def _remaining(self) -> str:
+        tried = self.made + len(self.failed)
+        if not tried or self.seen >= self.total:
+            return ""
+        seconds = (time.monotonic() - self._began) / tried * (self.total - self.seen)
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

@@ -1,0 +1,76 @@
+"""Where a number comes from: code, versions, machine, weights."""
+
+import hashlib
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from bench.store import sha256
+from vgdfr import HunyuanVideo
+
+_PACKAGES = ("vgdfr", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """The machine and the code, as every record states them."""
+    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu and gpu.name,
+        "gpu_bytes": gpu and gpu.total_memory,
+        "cuda": torch.version.cuda if gpu else None,
+    }
+
+
+@cache
+def weights_sha256(model: HunyuanVideo) -> str:
+    """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""
+    folder = Path(model.path)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(model.path, revision=model.revision, local_files_only=True))
+        except LocalEntryNotFoundError as error:
+            raise FileNotFoundError(
+                f"{model.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {model.path}"
+            ) from error
+    total = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in (".safetensors", ".json", ".model", ".txt"):
+            total.update(f"{file.relative_to(folder).as_posix()} {sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
+def _commit() -> str | None:
+    """The checkout's commit, marked if files differ from it; None outside a checkout (an installed package)."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "") if tracked else None
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

@@ -1,0 +1,93 @@
+"""What a sample's record holds; written as record.json beside its video."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from bench.condition import Sample, describe
+from vgdfr import GeneratedVideo
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """Version 1. Times in seconds, `peak_bytes` in bytes (None where the device does not tell), hashes sha256.
+
+    status: "done", or "failed" with the traceback in `error`; a failed sample has no files and is tried again.
+    schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
+    similarity: the preview's SSIM at lags 1-3; None for a baseline.
+    token_ratio_asked: None for the threshold schedule, which asks for a similarity instead.
+    """
+
+    status: Literal["done", "failed"]
+    key: str
+    slug: str
+    model_name: str
+    method: dict[str, Any]
+    prompt_id: str
+    seed_index: int
+    identity: dict[str, Any]
+    reference_key: str | None
+    environment: dict[str, Any]
+    created: str
+    schedule: dict[str, Any] | None = None
+    similarity: dict[str, list[float]] | None = None
+    token_ratio_asked: float | None = None
+    token_ratio: float | None = None
+    frame_ratio: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    latency_s: float | None = None
+    peak_bytes: int | None = None
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """Raises ValueError for a record of another schema version."""
+        values = json.loads(text)
+        if values.get("schema") != SCHEMA:
+            raise ValueError(f"expected a record of schema {SCHEMA}, got {values.get('schema')}; use the code it is from")
+        return cls(**values)
+
+
+def identify(sample: Sample, reference_key: str | None, environment: dict[str, Any], created: str) -> dict[str, Any]:
+    """The fields a record has whatever came of the sample."""
+    return {
+        "key": sample.key,
+        "slug": sample.condition.slug,
+        "model_name": sample.condition.model_name,
+        "method": describe(sample.condition.method),
+        "prompt_id": sample.prompt.id,
+        "seed_index": sample.prompt.seed_index,
+        "identity": sample.identity,
+        "reference_key": reference_key,
+        "environment": environment,
+        "created": created,
+    }
+
+
+def results(video: GeneratedVideo) -> dict[str, Any]:
+    """The fields that a finished video adds."""
+    schedule, similarity = video.schedule, video.similarity
+    return {
+        "schedule": schedule
+        and {
+            "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
+            "kept_frames": list(schedule.kept_frames),
+            "kept_latents": list(schedule.kept_latents),
+        },
+        "similarity": similarity
+        and {lag: [round(float(v), 6) for v in getattr(similarity, lag)] for lag in ("lag1", "lag2", "lag3")},
+        "token_ratio": schedule.token_ratio if schedule else 1.0,
+        "frame_ratio": schedule.frame_ratio if schedule else 1.0,
+        "seconds": video.seconds,
+        "latency_s": video.latency_s,
+        "peak_bytes": video.peak_bytes,
+        "notes": list(video.notes),
+    }

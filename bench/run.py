@@ -1,0 +1,84 @@
+"""Run a job: every sample is found, or generated and stored, or fails and says why; then it is scored."""
+
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+
+import torch
+
+from bench import record, score
+from bench.condition import Condition, Sample
+from bench.config import Job
+from bench.progress import Sweep
+from bench.prompts import Prompt
+from bench.provenance import environment, weights_sha256
+from bench.record import Record
+from bench.store import Store
+from vgdfr import Baseline, HunyuanVideo, generate
+from vgdfr.backbones.base import Backbone
+from metrics import METRICS
+
+
+@cache
+def backbone_of(model: HunyuanVideo) -> Backbone:
+    """The loaded model, once per process; jobs of one sweep share it."""
+    return model.load()
+
+
+def conditions_of(job: Job) -> tuple[Condition, ...]:
+    """The job's condition, after the baseline that it is measured against."""
+    own = job.condition
+    return (own,) if isinstance(own.method, Baseline) else (own.baseline, own)
+
+
+def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
+    """The job's samples, each with its baseline's, prompt by prompt; the baseline comes first."""
+    weights, device = weights_sha256(job.condition.model), job.condition.model.device_type
+    for prompt in job.prompts:
+        reference: Sample | None = None
+        for condition in conditions_of(job):
+            sample = condition.sample(prompt, weights, device)
+            yield sample, reference
+            reference = sample
+
+
+def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
+    """Make what is missing of `job`. `seen` holds the keys this sweep has dealt with: a shared baseline counts once."""
+    store = Store(job.study)
+    for sample, reference in samples_of(job):
+        if sample.key in seen:
+            continue
+        seen.add(sample.key)
+        name = f"{sample.condition.slug} {sample.prompt.id}"
+        sweep.begin(name)
+        found = store.get(sample.folder, sample.key)
+        outcome = "found" if found else _make(store, sample, reference)
+        if not outcome.startswith("failed"):
+            _score(store, sample, reference, job.metrics)
+        sweep.end(name, outcome)
+
+
+def _make(store: Store, sample: Sample, reference: Sample | None) -> str:
+    """Generate and store one sample; in words, what came of it."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    identified = record.identify(sample, reference.key if reference else None, environment(), created)
+    try:
+        video = generate(backbone_of(sample.condition.model), sample.spec, sample.condition.method)
+        stored = Record(status="done", **identified, **record.results(video))
+        store.put(sample.folder, stored, video.frames, sample.spec.fps)
+        return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
+    except Exception as error:  # one sample's failure must not cost the others; it is recorded and counted
+        store.put(sample.folder, Record(status="failed", **identified, error=traceback.format_exc()))
+        return f"failed: {type(error).__name__}: {error}"
+
+
+def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:
+    """Score a stored sample; a baseline is its own measure of motion, and has nothing to differ from."""
+    place = store.folder / sample.folder
+    if reference is None:
+        score.score(place, None, [n for n in names if not METRICS[n].needs_reference])
+    else:
+        finished = store.get(reference.folder, reference.key)
+        score.score(place, store.folder / reference.folder if finished else None, names)

@@ -1,0 +1,46 @@
+"""Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`."""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from bench.config import CONF
+from bench.plan import checked, planned
+from bench.progress import Sweep, console
+from bench.run import run, samples_of
+
+_seen: set[str] = set()
+_sweep: Sweep | None = None
+
+
+@hydra.main(config_path=CONF, config_name="config", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """One job: a condition over its prompts."""
+    global _sweep
+    job = checked(config)
+    if _sweep is None:  # the first job of this process; it shows the progress of all of them
+        jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
+        keys = {sample.key for each in jobs or (job,) for sample, _ in samples_of(each)}
+        _sweep = Sweep(len(keys))
+        console.print(f"{len(keys)} samples in {job.study}", markup=False, highlight=False)
+    run(job, _sweep, _seen)
+
+
+def finish() -> int:
+    """Close the display, say what came of the sweep; the exit status: 1 if a sample failed."""
+    if _sweep is None:
+        return 0
+    console.print(_sweep.close(), markup=False, highlight=False)
+    for name in _sweep.failed:
+        console.print(f"failed: {name}", markup=False, highlight=False)
+    if _sweep.failed:
+        console.print(f"{len(_sweep.failed)} failed; the same command tries only these again", markup=False)
+    return int(bool(_sweep.failed))
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit(finish())
