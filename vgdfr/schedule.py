@@ -2,35 +2,36 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 # Frames per latent frame of the causal video VAE; a merge of factor f turns f latent frames into one.
 GROUP = 4
 FACTORS = (4, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Similarity:
     """Similarity of frames 1, 2 and 3 apart: `lag1[i]` compares frames i and i+1, and so on; 1 means identical.
 
-    Each is a numpy array or a torch tensor (any device); kept as float64 numpy. For F frames their lengths are
-    F-1, F-2 and F-3. Raises ValueError otherwise, and when a value is not finite.
+    Each is a numpy array or a torch tensor (any device), kept as float64 numpy. For F frames their lengths are
+    F-1, F-2 and F-3 (never below 0). Raises ValueError otherwise, and when a value is not finite.
     """
 
-    lag1: Float[np.ndarray, " f1"]
-    lag2: Float[np.ndarray, " f2"]
-    lag3: Float[np.ndarray, " f3"]
+    lag1: np.ndarray
+    lag2: np.ndarray
+    lag3: np.ndarray
 
-    def __post_init__(self) -> None:
-        for name in ("lag1", "lag2", "lag3"):
-            object.__setattr__(self, name, _as_float64(name, getattr(self, name)))
-        f = self.num_frames
-        lengths = (len(self.lag1), len(self.lag2), len(self.lag3))
-        if lengths != (f - 1, f - 2, f - 3):
+    def __init__(self, lag1: np.ndarray | Tensor, lag2: np.ndarray | Tensor, lag3: np.ndarray | Tensor) -> None:
+        arrays = [_as_float64(name, lag) for name, lag in (("lag1", lag1), ("lag2", lag2), ("lag3", lag3))]
+        lengths = tuple(len(array) for array in arrays)
+        f = lengths[0] + 1
+        if lengths != (f - 1, max(f - 2, 0), max(f - 3, 0)):
             raise ValueError(f"similarities of {f} frames have lengths {(f - 1, f - 2, f - 3)}, got {lengths}")
+        for name, array in zip(("lag1", "lag2", "lag3"), arrays, strict=True):
+            object.__setattr__(self, name, array)
 
     @property
     def num_frames(self) -> int:
@@ -154,10 +155,8 @@ def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4) -> Fr
     return FrameSchedule.of_factors(f, blocks)
 
 
-def _as_float64(name: str, values: Any) -> Float[np.ndarray, " n"]:
-    if hasattr(values, "detach"):  # a torch tensor, without importing torch here
-        values = values.detach().double().cpu().numpy()
-    array = np.asarray(values, np.float64)
+def _as_float64(name: str, values: np.ndarray | Tensor) -> Float[np.ndarray, " n"]:
+    array = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be one-dimensional and finite, got shape {array.shape}: {array}")
     return array

@@ -29,6 +29,8 @@ def frame_similarity(
     variance = _blur(x * x) - mean * mean
 
     def ssim(lag: int) -> Float[Tensor, " n"]:
+        if lag >= len(x):
+            return x.new_empty(0)
         a, b, mean_a, mean_b = x[:-lag], x[lag:], mean[:-lag], mean[lag:]
         covariance = _blur(a * b) - mean_a * mean_b
         luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)

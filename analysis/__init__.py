@@ -1,0 +1,1 @@
+"""From records and scores to the paper's tables and figures."""

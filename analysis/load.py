@@ -1,0 +1,49 @@
+"""Read a study's records and scores as they lie on disk; no model code, no torch."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+
+class StudyError(ValueError):
+    """The folder cannot be reported on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample: its record, and its scores by name (null scores left out; an infinite one is `math.inf`)."""
+
+    folder: Path
+    record: dict[str, Any]
+    scores: dict[str, float]
+    reasons: dict[str, str]
+
+    @property
+    def sample_id(self) -> tuple[str, int]:
+        """What conditions are compared on: prompt and seed."""
+        return self.record["prompt_id"], self.record["seed_index"]
+
+
+def load(study: Path) -> list[Row]:
+    """Every sample of `study`, failed ones included. Raises StudyError if it holds none."""
+    if not study.is_dir():
+        raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
+    rows = [_row(file) for file in sorted(study.glob("*/*/record.json")) if not file.parent.name.startswith(".")]
+    if not rows:
+        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
+    return rows
+
+
+def _row(file: Path) -> Row:
+    record = json.loads(file.read_text())
+    if record.get("schema") != SCHEMA:
+        raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
+    scores_file = file.with_name("scores.json")
+    stored = json.loads(scores_file.read_text())["scores"] if scores_file.is_file() else {}
+    values = {name: float(s["value"]) for name, s in stored.items() if s["value"] is not None}
+    assert not any(math.isnan(v) for v in values.values()), file
+    return Row(file.parent, record, values, {name: s["reason"] for name, s in stored.items() if s["value"] is None})

@@ -1,0 +1,221 @@
+"""Table 1 of the paper from a study: `python -m analysis.table1 runs/table1`.
+
+Prints Markdown and writes report/table1.md, .csv and .tex into the study's folder.
+"""
+
+import argparse
+import csv
+import io
+import math
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.load import Row, StudyError, load
+from analysis.statistics import Mean, mean
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric's or a measurement's column; `better` is 1 where high is good, -1 where low is, 0 for neither."""
+
+    name: str
+    title: str
+    digits: int
+    better: int
+    group: str
+    missing: str = ""
+
+
+# The paper's columns in the paper's order and groups, and after them the project's own.
+COLUMNS = (
+    Column("clip_temp", "CLIPT", 4, 1, "Video Quality", "needs a CLIP model; not part of the pixel metrics"),
+    Column("clipsim", "CLIPSIM", 4, 1, "Video Quality", "needs a CLIP model; not part of the pixel metrics"),
+    Column("vqa", "VQA", 2, 1, "Video Quality", "needs a video quality model; not part of the pixel metrics"),
+    Column("flicker", "FLICKER", 4, 1, "Video Quality"),
+    Column("psnr", "PSNR", 2, 1, "Difference"),
+    Column("ssim", "SSIM", 3, 1, "Difference"),
+    Column("lpips", "LPIPS", 3, -1, "Difference", "needs a perceptual network; not part of the pixel metrics"),
+    Column("cosine", "Cosine", 3, 1, "Difference"),
+    Column("latency_s", "Latency (s)", 2, -1, "Efficiency"),
+    Column("speedup", "Speedup", 2, 1, "Efficiency"),
+    Column("token_ratio", "Tokens", 2, 0, "Efficiency"),
+)
+CSV_HEADER = ("method", "k", "theta", "n", *(c.name for c in COLUMNS))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One condition: its settings, its samples, and each column's mean."""
+
+    method: str
+    k: int | None
+    theta: float | None
+    other: str
+    n: int
+    n_failed: int
+    means: dict[str, Mean]
+
+    @property
+    def title(self) -> str:
+        if self.method == "baseline":
+            return "Original"
+        settings = ", ".join(p for p in (f"k={self.k}", f"θ={self.theta:g}", self.other) if p)
+        return f"{self.method.upper()} ({settings})"
+
+
+def lines(rows: list[Row]) -> list[Line]:
+    """A line per condition: the baseline first, then by k and theta, as in the paper.
+
+    Raises StudyError without a baseline, and where one line would mix devices or weights.
+    """
+    by_slug: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_slug[row.record["slug"]].append(row)
+    baselines = [r for r in by_slug.get("baseline", []) if r.record["status"] == "done"]
+    if not baselines:
+        raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
+    models = {tuple(sorted((k, str(v)) for k, v in r.record["identity"]["model"].items())) for r in rows}
+    if len(models) > 1:
+        raise StudyError(
+            f"the study mixes {len(models)} models, precisions or kinds of device, which one table must not: "
+            + "; ".join(" ".join(f"{k}={v}" for k, v in m) for m in sorted(models))
+        )
+    baseline_s = {r.sample_id: r.record["latency_s"] for r in baselines}
+    made = [_line(group, baseline_s) for group in by_slug.values()]
+    return sorted(made, key=lambda line: (line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other))
+
+
+def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:
+    done = [r for r in rows if r.record["status"] == "done"]
+    method = rows[0].record["method"]
+    means = {c.name: mean(r.scores.get(c.name) for r in done) for c in COLUMNS}
+    means["latency_s"] = mean(r.record["latency_s"] for r in done)
+    means["token_ratio"] = mean(r.record["token_ratio"] for r in done)
+    means["speedup"] = Mean(None, 0, 0)
+    common = [r for r in done if r.sample_id in baseline_s]
+    if method["name"] != "baseline" and common:  # as in the paper: a ratio of mean latencies, over common samples
+        own = math.fsum(r.record["latency_s"] for r in common)
+        means["speedup"] = Mean(math.fsum(baseline_s[r.sample_id] for r in common) / own, len(common), 0)
+    # what sets this row apart beyond k and theta stands in its slug, after them
+    parts = rows[0].record["slug"].split("-")[1:]
+    other = ", ".join(p for p in parts if p not in (f"k{method.get('k')}", f"theta{method.get('theta')}"))
+    return Line(method["name"], method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means)
+
+
+def best(table: list[Line], column: Column) -> float | None:
+    """The best printed value among the method's rows (the paper compares these), None if there is no best."""
+    values = [
+        round(v, column.digits)
+        for line in table
+        if line.method != "baseline" and (v := line.means[column.name].value) is not None
+    ]
+    return max(values, key=lambda v: v * column.better) if values and column.better and len(set(values)) > 1 else None
+
+
+def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]]:
+    """The table's body as text, the best of each column between `mark`."""
+    leaders = {c.name: best(table, c) for c in COLUMNS}
+    body = []
+    for line in table:
+        out = [line.title, str(line.n)]
+        for c in COLUMNS:
+            value = line.means[c.name].value
+            text = none if value is None else f"{value:.{c.digits}f}"
+            leads = value is not None and line.method != "baseline" and round(value, c.digits) == leaders[c.name]
+            out.append(mark[0] + text + mark[1] if leads else text)
+        body.append(out)
+    return body
+
+
+def notes(table: list[Line], study: str) -> list[str]:
+    """What a reader must know beside the numbers."""
+    out = [
+        f"Study `{study}`: means over prompts, n samples a row. Latency is the denoising loop with the compression module; "
+        "Speedup is the ratio of mean latencies. Tokens is the share of latent frames the DiT sees after compression. "
+        "Best of the VGDFR rows in bold."
+    ]
+    absent = [c for c in COLUMNS if c.missing and all(line.means[c.name].value is None for line in table)]
+    if absent:
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for c in absent:
+            by_reason[c.missing].append(c.title)
+        out.append("A dash: " + "; ".join(f"{', '.join(t)} {reason}" for reason, t in by_reason.items()) + ".")
+    identical = [f"{line.title}: {n}" for line in table if (n := line.means["psnr"].infinite)]
+    if identical:
+        out.append(
+            "Videos identical to their baseline (infinite PSNR, left out of its mean): " + "; ".join(identical) + "."
+        )
+    failed = sum(line.n_failed for line in table)
+    expected = max(line.n + line.n_failed for line in table)
+    if failed or any(line.n != expected for line in table):
+        complete = sum(line.n for line in table)
+        out.append(f"**Incomplete: {complete} of {expected * len(table)} samples, {failed} failed.**")
+    return out
+
+
+def markdown(table: list[Line], study: str) -> str:
+    header = ["Method", "n", *(c.title for c in COLUMNS)]
+    body = cells(table, ("**", "**"), "–")
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+
+    def row(texts: list[str]) -> str:
+        return "| " + " | ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") for i, w in enumerate(widths)) + "|"
+    groups = "Quality: CLIPT to FLICKER. Difference to the baseline: PSNR to Cosine. Efficiency: Latency to Tokens."
+    return "\n".join([row(header), rule, *map(row, body), "", groups, "", *(n + "\n" for n in notes(table, study))])
+
+
+def csv_text(table: list[Line]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for line in table:
+        values = [line.means[c.name].value for c in COLUMNS]
+        name = "Original" if line.method == "baseline" else line.method.upper()
+        name += f" ({line.other})" if line.other else ""
+        settings = ["" if v is None else v for v in (line.k, line.theta)]
+        writer.writerow([name, *settings, line.n, *("" if v is None else f"{v:.6g}" for v in values)])
+    return out.getvalue()
+
+
+def latex(table: list[Line]) -> str:
+    """A booktabs tabular with the paper's groups over their columns."""
+    groups: dict[str, int] = {}
+    for c in COLUMNS:
+        groups[c.group] = groups.get(c.group, 0) + 1
+    over = " & ".join(["", "", *(rf"\multicolumn{{{n}}}{{c}}{{{g}}}" for g, n in groups.items())])
+    header = " & ".join(["Method", "n", *(c.title for c in COLUMNS)])
+    body = []
+    previous: int | None = None
+    for line, row in zip(table, cells(table, (r"\textbf{", "}"), "--"), strict=True):
+        if line.k != previous:
+            body.append(r"\midrule")
+        previous = line.k
+        body.append(" & ".join(row).replace("θ", r"$\theta$") + r" \\")
+    return "\n".join(
+        [rf"\begin{{tabular}}{{lr{'r' * len(COLUMNS)}}}", r"\toprule", over + r" \\", header + r" \\", *body]
+        + [r"\bottomrule", r"\end{tabular}", ""]
+    )
+
+
+def main(study: Path) -> None:
+    """Print the table and write the three files."""
+    table = lines(load(study))
+    report = study / "report"
+    report.mkdir(exist_ok=True)
+    text = markdown(table, study.name)
+    for suffix, content in (("md", text), ("csv", csv_text(table)), ("tex", latex(table))):
+        (report / f"table1.{suffix}").write_text(content)
+    print(text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    try:
+        main(parser.parse_args().study)
+    except StudyError as error:
+        sys.exit(f"error: {error}")

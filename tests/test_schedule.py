@@ -1,0 +1,130 @@
+"""The scheduler: properties over random similarities, and cases worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vgdfr.compression import merge
+from vgdfr.schedule import FrameSchedule, Segment, Similarity, by_threshold
+
+
+def constant(num_frames: int, value: float) -> Similarity:
+    return Similarity(*(np.full(num_frames - lag, value) for lag in (1, 2, 3)))
+
+
+@st.composite
+def similarities(draw: st.DrawFn) -> Similarity:
+    """Random clips, of which long stretches are still, so that blocks do merge."""
+    num_frames = 4 * draw(st.integers(1, 32)) + 1
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    still = np.repeat(rng.random(num_frames // 8 + 1) < draw(st.floats(0, 1)), 8)[:num_frames]
+    base = np.where(still, rng.uniform(0.85, 1, num_frames), rng.uniform(0, 1, num_frames))
+    return Similarity(*(base[: max(num_frames - lag, 0)] - 0.02 * (lag - 1) for lag in (1, 2, 3)))
+
+
+def pair(similarity: Similarity, i: int, j: int) -> float:
+    return (similarity.lag1, similarity.lag2, similarity.lag3)[j - i - 1][i]
+
+
+@given(similarities(), st.floats(0.01, 1), st.sampled_from([2, 4]))
+def test_what_a_schedule_promises(similarity: Similarity, theta: float, max_merge: int) -> None:
+    schedule = by_threshold(similarity, theta, max_merge)
+    f = schedule.num_frames
+    assert f == similarity.num_frames
+    # kept frames and latents belong together, and are in order
+    assert len(schedule.kept_frames) == 4 * (len(schedule.kept_latents) - 1) + 1
+    assert list(schedule.kept_frames) == sorted(set(schedule.kept_frames))
+    for i, latent in enumerate(schedule.kept_latents):
+        first = schedule.kept_frames[max(4 * i - 3, 0)]
+        assert latent == (first + 3) // 4, "a kept latent frame is the one its first kept frame lies in"
+    assert schedule.kept_frames[0] == 0 and schedule.kept_frames[-1] == f - 1, "first and last frame stay"
+    # every pair of frames that is averaged is above theta
+    for s in schedule.segments:
+        assert s.factor <= max_merge
+        for group in s.kept_frames:
+            for i in range(group, group + s.factor):
+                for j in range(i + 1, group + s.factor):
+                    assert pair(similarity, i, j) > theta
+    # never fewer frames than if everything merged
+    least = by_threshold(constant(f, 1.0), 0.5, max_merge)
+    assert len(least.kept_frames) <= len(schedule.kept_frames)
+    assert 0 < least.token_ratio <= schedule.token_ratio <= 1
+
+
+@given(similarities(), st.sampled_from([2, 4]))
+def test_a_higher_theta_keeps_no_fewer_frames_with_one_factor(similarity: Similarity, max_merge: int) -> None:
+    kept = [len(by_threshold(similarity, theta, 2).kept_frames) for theta in (0.3, 0.6, 0.9, 1.0)]
+    assert kept == sorted(kept) and kept[-1] == similarity.num_frames
+
+
+@given(similarities(), st.floats(0.01, 0.99))
+def test_the_schedule_is_the_greedy_rule_written_out(similarity: Similarity, theta: float) -> None:
+    """An independent statement of design rules: greedy from the left, factor 4, then 2, else move on by 8."""
+    f, at, expected = similarity.num_frames, 1, []
+
+    def mergeable(start: int, factor: int) -> bool:
+        if not start < f - 4 * factor - 1:
+            return False
+        groups = [range(g, g + factor) for g in range(start, start + 4 * factor, factor)]
+        return all(pair(similarity, i, j) > theta for g in groups for i in g for j in g if i < j)
+
+    while at < f:
+        factor = 4 if mergeable(at, 4) else 2 if mergeable(at, 2) else 1
+        if factor > 1:
+            expected.append((at, factor))
+        at += 4 * factor if factor > 1 else 8
+    assert by_threshold(similarity, theta) == FrameSchedule.of_factors(f, expected)
+
+
+@pytest.mark.parametrize(
+    ("max_merge", "kept_latents"), [(4, (0, 1, 5, 9, 13, 17, 21, 23, 24)), (2, (0, *range(1, 23, 2), 23, 24))]
+)
+def test_a_still_video_of_the_papers_length(max_merge: int, kept_latents: tuple[int, ...]) -> None:
+    """97 frames: blocks of factor 4 start below 80, of factor 2 below 88; frames 81.. or 89.. stay."""
+    schedule = by_threshold(constant(97, 1.0), 0.9, max_merge)
+    assert schedule.kept_latents == kept_latents
+    assert len(schedule.kept_latents) == {4: 9, 2: 14}[max_merge]  # of 25; the design names the 14
+
+
+def test_nothing_above_theta_keeps_everything() -> None:
+    schedule = by_threshold(constant(33, 0.7), 0.7)
+    assert schedule == FrameSchedule.keep_all(33) and schedule.keeps_everything
+    assert schedule.token_ratio == schedule.frame_ratio == 1
+    assert schedule.kept_frames == tuple(range(33)) and schedule.kept_latents == tuple(range(9))
+
+
+def test_merging_takes_means_of_groups() -> None:
+    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    frames = torch.arange(33.0)[:, None, None, None]
+    merged = merge(frames, schedule).flatten().tolist()
+    assert merged == [0, 2.5, 6.5, 10.5, 14.5, 17.5, 19.5, 21.5, 23.5, *range(25, 33)]
+    assert schedule.kept_frames == (0, 1, 5, 9, 13, 17, 19, 21, 23, *range(25, 33))
+
+
+def test_torch_similarities_are_taken_too() -> None:
+    similarity = Similarity(torch.ones(32), torch.ones(31), torch.ones(30))  # type: ignore[arg-type]
+    assert by_threshold(similarity, 0.5) == by_threshold(constant(33, 1.0), 0.5)
+
+
+@pytest.mark.parametrize("theta", [0.0, -0.1, 1.01])
+def test_theta_outside_its_range_is_refused(theta: float) -> None:
+    with pytest.raises(ValueError, match=r"theta must be in \(0, 1\]"):
+        by_threshold(constant(33, 1.0), theta)
+
+
+def test_similarities_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"lengths \(32, 31, 30\), got \(32, 31, 31\)"):
+        Similarity(np.ones(32), np.ones(31), np.ones(31))
+    with pytest.raises(ValueError, match="finite"):
+        Similarity(np.full(32, np.nan), np.ones(31), np.ones(30))
+    with pytest.raises(ValueError, match="4n\\+1, got 32"):
+        by_threshold(constant(32, 1.0), 0.5)
+
+
+def test_segments_that_break_latent_groups_are_refused() -> None:
+    with pytest.raises(ValueError, match="whole latent groups"):
+        FrameSchedule((Segment(0, 1, 1), Segment(1, 4, 2), Segment(5, 4, 1)))
+    with pytest.raises(ValueError, match="last frame is never merged"):
+        FrameSchedule((Segment(0, 1, 1), Segment(1, 8, 2)))
