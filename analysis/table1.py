@@ -30,13 +30,13 @@ class Column:
 
 # The paper's columns in the paper's order and groups, and after them the project's own.
 COLUMNS = (
-    Column("clip_temp", "CLIPT", 4, 1, "Video Quality", "needs a CLIP model; not part of the pixel metrics"),
-    Column("clipsim", "CLIPSIM", 4, 1, "Video Quality", "needs a CLIP model; not part of the pixel metrics"),
-    Column("vqa", "VQA", 2, 1, "Video Quality", "needs a video quality model; not part of the pixel metrics"),
+    Column("clip_temp", "CLIPT", 4, 1, "Video Quality", "a CLIP model"),
+    Column("clipsim", "CLIPSIM", 4, 1, "Video Quality", "a CLIP model"),
+    Column("vqa", "VQA", 2, 1, "Video Quality", "a video quality model"),
     Column("flicker", "FLICKER", 4, 1, "Video Quality"),
     Column("psnr", "PSNR", 2, 1, "Difference"),
     Column("ssim", "SSIM", 3, 1, "Difference"),
-    Column("lpips", "LPIPS", 3, -1, "Difference", "needs a perceptual network; not part of the pixel metrics"),
+    Column("lpips", "LPIPS", 3, -1, "Difference", "a perceptual network"),
     Column("cosine", "Cosine", 3, 1, "Difference"),
     Column("latency_s", "Latency (s)", 2, -1, "Efficiency"),
     Column("speedup", "Speedup", 2, 1, "Efficiency"),
@@ -138,10 +138,8 @@ def notes(table: list[Line], study: str) -> list[str]:
     ]
     absent = [c for c in COLUMNS if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
-        by_reason: dict[str, list[str]] = defaultdict(list)
-        for c in absent:
-            by_reason[c.missing].append(c.title)
-        out.append("A dash: " + "; ".join(f"{', '.join(t)} {reason}" for reason, t in by_reason.items()) + ".")
+        needs = "; ".join(f"{c.title} needs {c.missing}" for c in absent)
+        out.append(f"A dash in a whole column: not computed, since the pixel metrics use no network ({needs}).")
     identical = [f"{line.title}: {n}" for line in table if (n := line.means["psnr"].infinite)]
     if identical:
         out.append(
@@ -189,7 +187,7 @@ def latex(table: list[Line]) -> str:
     over = " & ".join(["", "", *(rf"\multicolumn{{{n}}}{{c}}{{{g}}}" for g, n in groups.items())])
     header = " & ".join(["Method", "n", *(c.title for c in COLUMNS)])
     body = []
-    previous: int | None = None
+    previous: object = ()
     for line, row in zip(table, cells(table, (r"\textbf{", "}"), "--"), strict=True):
         if line.k != previous:
             body.append(r"\midrule")

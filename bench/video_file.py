@@ -31,8 +31,10 @@ def read(path: Path) -> tuple[UInt8[np.ndarray, "t h w 3"], float]:
 def _write(
     path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int, codec: str, pixel_format: str, options: dict[str, str]
 ) -> None:
-    file_options = {k: options.pop(k) for k in ("movflags",) if k in options}
-    with av.open(str(path), "w", options=file_options) as container:
+    # bitexact: no random identifiers in the file, so the same frames are the same bytes
+    container_options = {"fflags": "+bitexact"} | {k: v for k, v in options.items() if k == "movflags"}
+    options = {k: v for k, v in options.items() if k != "movflags"}
+    with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixel_format
         stream.codec_context.thread_count = 1  # the same bytes every time

@@ -38,7 +38,7 @@ class Metric:
     def id(self) -> str:
         return f"{self.name}-v{self.version}-{self.preprocessing}-{self.weights_sha256 or 'no-weights'}"
 
-    def __call__(self, video: Video, reference: Video | None = None) -> Score:
+    def __call__(self, video: np.ndarray, reference: np.ndarray | None = None) -> Score:
         """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, and of equal shape where two are compared."""
         for what, frames in (("video", video), ("reference", reference)):
             if frames is not None and (frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3):

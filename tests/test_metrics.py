@@ -1,0 +1,121 @@
+"""Metrics: golden values, independent implementations, known mistakes."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from metrics import METRICS
+
+FRAMES = arrays(np.uint8, (3, 13, 15, 3))
+
+
+def constant(value: int, frames: int = 4) -> np.ndarray:
+    return np.full((frames, 32, 32, 3), value, np.uint8)
+
+
+def structured(seed: int, frames: int = 5) -> np.ndarray:
+    y, x = np.mgrid[0:40, 0:36]
+    waves = [127 + 80 * np.sin(x / 5 + t / 3) * np.cos(y / 7) for t in range(frames)]
+    noise = np.random.default_rng(seed).normal(0, 12, (frames, 40, 36, 3))
+    return np.clip(np.stack(waves)[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "psnr", "ssim"),
+    [(100, 116, 24.048404, 0.989089), (100, 200, 8.130804, 0.800026), (0, 255, 0.0, 0.000100)],
+)
+def test_golden_values(a: int, b: int, psnr: float, ssim: float) -> None:
+    assert METRICS["psnr"](constant(a), constant(b)).value == pytest.approx(psnr, abs=1e-6)
+    assert METRICS["psnr"](constant(b), constant(a)).value == pytest.approx(psnr, abs=1e-6), "uint8 must not wrap"
+    assert METRICS["ssim"](constant(a), constant(b)).value == pytest.approx(ssim, abs=1e-6)
+
+
+@given(FRAMES, FRAMES)
+def test_psnr_and_ssim_equal_scikit_image(a: np.ndarray, b: np.ndarray) -> None:
+    if not np.array_equal(a, b):
+        expected = peak_signal_noise_ratio(b, a, data_range=255)
+        assert METRICS["psnr"](a, b).value == pytest.approx(expected, abs=1e-9)
+    check_ssim(a, b)
+
+
+def check_ssim(a: np.ndarray, b: np.ndarray) -> None:
+    expected = [
+        structural_similarity(
+            x, y, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for x, y in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(METRICS["ssim"](a, b).per_frame, expected, atol=1e-9)
+
+
+def test_ssim_of_structured_videos_equals_scikit_image() -> None:
+    check_ssim(structured(0), structured(1))
+
+
+def test_psnr_of_a_half_identical_video_in_both_conventions() -> None:
+    """MSE first is 3 dB above the differing frames, the capped mean far above; infinities are never dropped."""
+    reference = constant(100, 4)
+    video = reference.copy()
+    video[2:] += 5
+    mse_first, capped = METRICS["psnr"](video, reference), METRICS["psnr_frame_mean"](video, reference)
+    per_frame = 10 * math.log10(255**2 / 25)
+    assert mse_first.value == pytest.approx(10 * math.log10(255**2 / 12.5))
+    assert mse_first.extra["identical_frames"] == 2
+    assert capped.value == pytest.approx((100 + per_frame) / 2)
+
+
+def test_identical_videos() -> None:
+    video = structured(2)
+    assert METRICS["psnr"](video, video).value == math.inf
+    assert METRICS["psnr_frame_mean"](video, video).value == 100
+    assert METRICS["ssim"](video, video).value == pytest.approx(1)
+    assert METRICS["cosine"](video, video).value == pytest.approx(1)
+    assert METRICS["motion"](video, video).value == 1
+
+
+def test_cosine_is_centred_correlation() -> None:
+    a, b = structured(3), structured(4)
+    expected = np.mean([np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)])
+    assert METRICS["cosine"](a, b).value == pytest.approx(expected)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 4, 64, 64, 3), np.uint8)
+    assert abs(METRICS["cosine"](*noise).value) < 0.02
+    assert METRICS["cosine_raw"](*noise).value == pytest.approx(0.75, abs=0.01)
+
+
+def test_flicker_and_motion() -> None:
+    video = constant(100, 8)
+    video[1::2] += 10
+    assert METRICS["flicker"](video).value == pytest.approx(1 - 10 / 255)
+    assert METRICS["flicker"](constant(7)).value == 1
+    calmer = constant(100, 8)
+    calmer[1::2] += 5
+    assert METRICS["motion"](calmer, video).value == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="does not change at all"):
+        METRICS["motion"](video, constant(7, 8))
+
+
+def test_motion_flow_measures_pixels_per_frame() -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    frames = np.stack([127 + 60 * np.sin((x - 1.5 * t) / 4) + 60 * np.sin(y / 4) for t in range(6)])
+    video = np.repeat(frames.astype(np.uint8)[..., None], 3, -1)
+    assert METRICS["motion_flow"](video).value == pytest.approx(1.5, rel=0.1)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_wrong_input_is_refused(name: str) -> None:
+    metric, video = METRICS[name], structured(0)
+    with pytest.raises(ValueError, match="uint8"):
+        metric(video.astype(np.float64), video)
+    if metric.needs_reference:
+        with pytest.raises(ValueError, match="equal frame count and size"):
+            metric(video[:-1], video)
+        with pytest.raises(ValueError, match="got none"):
+            metric(video)
+
+
+def test_ids_tell_metrics_apart() -> None:
+    assert len({m.id for m in METRICS.values()}) == len(METRICS)

@@ -1,0 +1,132 @@
+"""The command itself, in processes of its own, on the tiny checkpoint: results, resuming, failures, bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.load import load
+
+GRID = ["--multirun", "method.k=1,2", "method.theta=0.01,1.0", "prompts.limit=2"]
+SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7"]
+
+
+def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.sweep", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """A finished sweep of the baseline and four conditions over two prompts: its arguments and its folder."""
+    root = tmp_path_factory.mktemp("runs")
+    arguments = [*GRID, f"root={root}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL]
+    result = sweep(*arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "10 made, 0 found, 0 failed of 10 samples" in result.stdout
+    return arguments, root / "tiny"
+
+
+def test_every_sample_has_its_record_files_and_scores(study: tuple[list[str], Path]) -> None:
+    rows = load(study[1])
+    assert len(rows) == 10
+    for row in rows:
+        assert {f.name for f in row.folder.iterdir()} == {"master.mkv", "preview.mp4", "record.json", "scores.json"}
+        assert set(row.record["files"]) == {"master.mkv", "preview.mp4"}
+        assert row.record["seconds"]["decode"] > 0 and row.record["environment"]["packages"]["torch"]
+        if row.record["method"]["name"] == "baseline":
+            assert row.record["schedule"] is None and set(row.scores) == {"flicker", "motion_flow"}
+        else:
+            assert row.record["reference_key"] and {"psnr", "ssim", "cosine", "motion"} <= set(row.scores)
+        if row.record["method"].get("theta") == 1.0:
+            assert row.record["token_ratio"] == 1 and row.scores["psnr"] == float("inf") and row.record["notes"]
+        if row.record["method"].get("theta") == 0.01:
+            assert row.record["token_ratio"] < 1 and len(row.record["similarity"]["lag1"]) == 16
+
+
+def test_the_same_command_again_computes_nothing(study: tuple[list[str], Path]) -> None:
+    arguments, folder = study
+    before = {f: f.stat().st_mtime_ns for f in folder.rglob("master.mkv")}
+    result = sweep(*arguments)
+    assert result.returncode == 0 and "0 made, 10 found, 0 failed of 10 samples" in result.stdout
+    assert {f: f.stat().st_mtime_ns for f in folder.rglob("master.mkv")} == before
+    assert "Loading" not in result.stderr, "a model was loaded for nothing"
+
+
+def test_a_lost_sample_comes_back_bit_for_bit(study: tuple[list[str], Path]) -> None:
+    arguments, folder = study
+    victim = next(folder.glob("vgdfr-k2-theta0.01/*"))
+    master = (victim / "master.mkv").read_bytes()
+    shutil.rmtree(victim)
+    result = sweep(*arguments)
+    assert "1 made, 9 found" in result.stdout and (victim / "master.mkv").read_bytes() == master
+
+
+def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A preview of 4 x 4 pixels is too small for SSIM: every merging sample fails, every baseline is made."""
+    arguments = [
+        f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL, "prompts.limit=2",
+        "method.k=1", "model.video.height=32", "model.video.width=32", "method.spatial_levels=3",
+    ]  # fmt: skip
+    result = sweep(*arguments)
+    assert result.returncode == 1
+    assert "2 made, 0 found, 2 failed of 4 samples" in result.stdout
+    assert "the same command tries only these again" in result.stdout
+    failed = [row.record for row in load(tmp_path / "tiny") if row.record["status"] == "failed"]
+    assert len(failed) == 2 and "SSIM needs frames of at least 11x11" in failed[0]["error"]
+    again = sweep(*arguments)
+    assert again.returncode == 1 and "0 made, 2 found, 2 failed of 4 samples" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method.theta=1.5"], "theta must be in (0, 1], got 1.5"),
+        (["method.theta=0"], "theta must be in (0, 1], got 0"),
+        (["method.theta=high"], "theta must be a number, got 'high'"),
+        (["method.k=0"], "k must be at least 1"),
+        (["method.k=50"], "k must be below num_inference_steps (50), got 50"),
+        (["--multirun", "method.theta=0.5,7"], "theta must be in (0, 1], got 7"),
+        (["model.video.num_frames=64"], "num_frames must be 4n+1 for this VAE, got 64; nearest are 61 and 65"),
+        (["model.video.height=60"], "height must be divisible by 16, got 60; nearest are 48 and 64"),
+        (["method.global_layers=[0,99]"], "global_layers must be between 0 and 4 for this model, got [99]"),
+        (["method.thta=0.5"], "Key 'thta' is not in struct"),
+        (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
+        (["prompts=file", "prompts.source=EMPTY"], "no prompt in"),
+        (["prompts=file", "prompts.source=nowhere.txt"], "which is no file"),
+        (["prompts.limit=0"], "prompts.limit must be at least 1"),
+        (["metrics.names=[psnr,fvd]"], "unknown metric fvd"),
+        (["model.backbone.path=LACKING"], "lacks vae, transformer/*.safetensors"),
+        (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
+        (["interpolator=rife"], "Could not find 'interpolator/rife'"),
+    ],
+)
+def test_bad_input_is_refused_before_a_model_loads(
+    tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    lacking = tmp_path / "lacking"
+    shutil.copytree(tiny_checkpoint, lacking)
+    shutil.rmtree(lacking / "vae")
+    next((lacking / "transformer").glob("*.safetensors")).unlink()
+    places = {"EMPTY": str(tmp_path / "empty.txt"), "LACKING": str(lacking)}
+    for name, place in places.items():
+        arguments = [a.replace(name, place) for a in arguments]
+    model = [f"model.backbone.path={tiny_checkpoint}"] if not any("path=" in a for a in arguments) else []
+    result = sweep(*arguments, f"root={tmp_path}", *model)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0 and message in output, output
+    assert "Traceback" not in output and "Loading" not in output
+    assert not list(tmp_path.rglob("record.json"))
+
+
+def test_keys_hold_what_decides_the_pixels(study: tuple[list[str], Path]) -> None:
+    records = [row.record for row in load(study[1])]
+    assert len({r["key"] for r in records}) == len(records)
+    identity = json.loads(json.dumps(records[0]["identity"]))
+    assert set(identity) == {"generator_version", "model", "method", "spec"}
+    assert set(identity["model"]) == {"weights_sha256", "dtype", "device_type", "tiling"}

@@ -1,0 +1,106 @@
+"""Table 1 from records: the paper's order, means over what is there, and what must not be averaged."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.load import StudyError, load
+from analysis.table1 import CSV_HEADER, csv_text, latex, lines, main, markdown
+
+
+def write(
+    study: Path, slug: str, prompt: str, latency_s: float, scores: dict[str, Any], token_ratio: float = 1.0, **other: Any
+) -> None:
+    parts = slug.split("-")
+    method: dict[str, Any] = {"name": parts[0]}
+    if parts[0] == "vgdfr":
+        method |= {"k": int(parts[1][1:]), "theta": float(parts[2][5:])}
+    record = {
+        "schema": 1, "status": "done", "slug": slug, "method": method, "prompt_id": prompt, "seed_index": 0,
+        "latency_s": latency_s, "token_ratio": token_ratio, "identity": {"model": {"dtype": "float32"}},
+    } | other  # fmt: skip
+    folder = study / slug / prompt
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record))
+    values = {k: {"value": v, "reason": None if v is not None else "no baseline"} for k, v in scores.items()}
+    (folder / "scores.json").write_text(json.dumps({"schema": 1, "scores": values}))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two prompts; at theta 0.9 one video is identical to its baseline."""
+    for prompt, seconds in (("a", 10.0), ("b", 20.0)):
+        write(tmp_path, "baseline", prompt, seconds, {"flicker": 0.9, "psnr": None})
+    for slug, seconds, psnr in (
+        ("vgdfr-k5-theta0.5", (4.0, 6.0), (20.0, 30.0)),
+        ("vgdfr-k10-theta0.5", (6.0, 9.0), (21.0, 31.0)),
+        ("vgdfr-k5-theta0.9", (10.0, 15.0), (25.0, "inf")),
+    ):
+        for prompt, s, p in zip(("a", "b"), seconds, psnr, strict=True):
+            write(tmp_path, slug, prompt, s, {"flicker": 0.95, "psnr": p, "ssim": 0.5}, token_ratio=0.5)
+    return tmp_path
+
+
+def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> None:
+    table = lines(load(study))
+    assert [line.title for line in table] == [
+        "Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=10, θ=0.5)",
+    ]  # fmt: skip
+    assert [line.n for line in table] == [2, 2, 2, 2]
+    assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
+    assert table[1].means["psnr"] == (25.0, 2, 0)
+    assert table[2].means["psnr"] == (25.0, 1, 1), "an infinite PSNR is counted, never averaged in or capped"
+    assert table[0].means["psnr"].value is None
+
+
+def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
+    text = csv_text(lines(load(study)))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert text.splitlines()[0] == (
+        "method,k,theta,n,clip_temp,clipsim,vqa,flicker,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
+    )
+    assert tuple(rows[0]) == CSV_HEADER
+    assert (rows[0]["method"], rows[0]["k"], rows[0]["psnr"]) == ("Original", "", "")
+    assert (rows[3]["k"], rows[3]["theta"], float(rows[3]["latency_s"])) == ("10", "0.5", 7.5)
+
+
+def test_markdown_marks_the_best_and_explains_what_is_absent(study: Path) -> None:
+    text = markdown(lines(load(study)), "study")
+    assert "**3.00**" in text and "**5.00**" in text
+    assert "CLIPSIM needs a CLIP model" in text and "θ=0.9): 1" in text and "Incomplete" not in text
+    assert r"\textbf{3.00}" in latex(lines(load(study))) and latex(lines(load(study))).count(r"\midrule") == 3
+
+
+def test_failed_samples_are_named_not_averaged(study: Path) -> None:
+    write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
+    table = lines(load(study))
+    assert table[1].n == 2 and table[1].n_failed == 1
+    assert "**Incomplete: 8 of 12 samples, 1 failed.**" in markdown(table, "study")
+
+
+def test_bad_studies_are_refused(tmp_path: Path, study: Path) -> None:
+    with pytest.raises(StudyError, match="is no folder"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StudyError, match="holds no samples"):
+        load(tmp_path / "empty")
+    write(tmp_path / "other", "vgdfr-k5-theta0.5", "a", 1.0, {})
+    with pytest.raises(StudyError, match="no finished baseline"):
+        lines(load(tmp_path / "other"))
+    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}})
+    with pytest.raises(StudyError, match="mixes 2 models"):
+        lines(load(study))
+
+
+def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(study)
+    assert "Original" in capsys.readouterr().out
+    assert {f.name for f in (study / "report").iterdir()} == {"table1.md", "table1.csv", "table1.tex"}
+    code = "import sys, analysis.table1; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
