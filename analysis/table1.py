@@ -84,7 +84,9 @@ def lines(rows: list[Row]) -> list[Line]:
         )
     baseline_s = {r.sample_id: r.record["latency_s"] for r in baselines}
     made = [_line(group, baseline_s) for group in by_slug.values()]
-    return sorted(made, key=lambda line: (line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other))
+    return sorted(
+        made, key=lambda line: (line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other)
+    )
 
 
 def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:
@@ -132,9 +134,9 @@ def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]
 def notes(table: list[Line], study: str) -> list[str]:
     """What a reader must know beside the numbers."""
     out = [
-        f"Study `{study}`: means over prompts, n samples a row. Latency is the denoising loop with the compression module; "
-        "Speedup is the ratio of mean latencies. Tokens is the share of latent frames the DiT sees after compression. "
-        "Best of the VGDFR rows in bold."
+        f"Study `{study}`: means over prompts, n samples a row. Latency is the denoising loop with the compression "
+        "module; Speedup is the ratio of mean latencies. Tokens is the share of latent frames the DiT sees after "
+        "compression. Best of the VGDFR rows in bold."
     ]
     absent = [c for c in COLUMNS if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
@@ -159,7 +161,13 @@ def markdown(table: list[Line], study: str) -> str:
     widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
 
     def row(texts: list[str]) -> str:
-        return "| " + " | ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))) + " |"
+        return (
+            "| "
+            + " | ".join(
+                t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))
+            )
+            + " |"
+        )
 
     rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") for i, w in enumerate(widths)) + "|"
     groups = "Quality: CLIPT to FLICKER. Difference to the baseline: PSNR to Cosine. Efficiency: Latency to Tokens."

@@ -92,4 +92,6 @@ class Sample:
 def describe(method: Method) -> dict[str, Any]:
     """The method's name and settings, as JSON takes them."""
     settings = asdict(method)
-    return {"name": type(method).__name__.lower()} | {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+    return {"name": type(method).__name__.lower()} | {
+        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()
+    }

@@ -48,7 +48,8 @@ class Sweep:
         """Stop the display; the sweep in one line."""
         self._bar.stop()
         seconds = time.monotonic() - self._began
-        return f"{self.made} made, {self.found} found, {len(self.failed)} failed of {self.total} samples in {seconds:.0f} s"
+        counts = f"{self.made} made, {self.found} found, {len(self.failed)} failed"
+        return f"{counts} of {self.total} samples in {seconds:.0f} s"
 
     def _remaining(self) -> str:
         tried = self.made + len(self.failed)

@@ -58,11 +58,17 @@ def _commit() -> str | None:
 
     def git(*arguments: str) -> str:
         folder = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "") if tracked else None
+        return (
+            git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "")
+            if tracked
+            else None
+        )
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None
 

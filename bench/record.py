@@ -52,7 +52,9 @@ class Record:
         """Raises ValueError for a record of another schema version."""
         values = json.loads(text)
         if values.get("schema") != SCHEMA:
-            raise ValueError(f"expected a record of schema {SCHEMA}, got {values.get('schema')}; use the code it is from")
+            raise ValueError(
+                f"expected a record of schema {SCHEMA}, got {values.get('schema')}; use the code it is from"
+            )
         return cls(**values)
 
 

@@ -2,23 +2,19 @@
 
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-
-import torch
 
 from bench import record, score
 from bench.condition import Condition, Sample
 from bench.config import Job
 from bench.progress import Sweep
-from bench.prompts import Prompt
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
+from metrics import METRICS
 from vgdfr import Baseline, HunyuanVideo, generate
 from vgdfr.backbones.base import Backbone
-from metrics import METRICS
 
 
 @cache

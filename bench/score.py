@@ -16,7 +16,8 @@ from metrics import METRICS
 SCHEMA = 1
 # Columns of Table 1 that no metric here computes yet, and why; a table shows a dash and this.
 NOT_AVAILABLE = {
-    name: f"{name} is not part of the pixel tier, which needs no judge network" for name in ("clip_temp", "clipsim", "vqa", "lpips")
+    name: f"{name} is not part of the pixel tier, which needs no judge network"
+    for name in ("clip_temp", "clipsim", "vqa", "lpips")
 }
 
 _NO_REFERENCE = "there is no finished baseline sample to compare with"

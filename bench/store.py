@@ -40,7 +40,9 @@ class Store:
         file = folder / RECORD
         return Record.from_json(file.read_text()) if file.is_file() else None
 
-    def put(self, place: str, record: Record, frames: UInt8[np.ndarray, "t h w 3"] | None = None, fps: int = 1) -> Record:
+    def put(
+        self, place: str, record: Record, frames: UInt8[np.ndarray, "t h w 3"] | None = None, fps: int = 1
+    ) -> Record:
         """Store a sample, replacing a failed or damaged one; returns the record with its files' hashes."""
         target = self.folder / place
         target.parent.mkdir(parents=True, exist_ok=True)

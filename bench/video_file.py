@@ -36,6 +36,7 @@ def _write(
     options = {k: v for k, v in options.items() if k != "movflags"}
     with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixel_format
         stream.codec_context.thread_count = 1  # the same bytes every time
         for frame in frames:

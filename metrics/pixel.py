@@ -14,7 +14,7 @@ SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 def psnr(video: Video, reference: Video) -> Score:
     """10 log10(255^2 / MSE) in dB, the MSE over the whole video first; infinite for identical videos."""
     mse = _frame_mse(video, reference)
-    return Score(_decibel(mse.mean()), _decibel(mse), {"identical_frames": float((mse == 0).sum())})
+    return Score(float(_decibel(np.array(mse.mean()))), _decibel(mse), {"identical_frames": float((mse == 0).sum())})
 
 
 def psnr_frame_mean(video: Video, reference: Video) -> Score:
@@ -64,10 +64,9 @@ def _frame_mse(video: Video, reference: Video) -> Float[np.ndarray, " t"]:
     )
 
 
-def _decibel(mse):  # noqa: ANN001, ANN202 - float or array alike
+def _decibel(mse: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     with np.errstate(divide="ignore"):
-        value = 10 * np.log10(255.0**2 / np.asarray(mse, np.float64))
-    return float(value) if value.ndim == 0 else value
+        return 10 * np.log10(255.0**2 / mse)
 
 
 def _frame_ssim(a: np.ndarray, b: np.ndarray) -> float:

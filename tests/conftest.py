@@ -27,13 +27,22 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_single_layers=2, num_refiner_layers=1, text_embed_dim=32, pooled_projection_dim=32, rope_axes_dim=(8, 8, 8),
     )  # fmt: skip
     vae = AutoencoderKLHunyuanVideo(
-        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=2,
+        latent_channels=4,
+        block_out_channels=(8, 8, 8, 8),  # type: ignore[arg-type]
+        layers_per_block=1,
+        norm_num_groups=2,
         mid_block_add_attention=True,
-    )  # fmt: skip
-    HunyuanVideoPipeline(
-        text_encoder=text.llama, tokenizer=text.tokenizer, transformer=transformer, vae=vae,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0), text_encoder_2=text.clip, tokenizer_2=text.tokenizer_2,
-    ).save_pretrained(folder)  # fmt: skip
+    )
+    parts = {
+        "text_encoder": text.llama,
+        "tokenizer": text.tokenizer,
+        "transformer": transformer,
+        "vae": vae,
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=7.0),
+        "text_encoder_2": text.clip,
+        "tokenizer_2": text.tokenizer_2,
+    }
+    HunyuanVideoPipeline(**parts).save_pretrained(folder)
     return folder
 
 

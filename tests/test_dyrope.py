@@ -57,9 +57,7 @@ def by_hand(model: HunyuanVideoTransformer3DModel, inputs: dict[str, Tensor], gl
     """The transformer's forward pass with a table chosen per layer."""
     temb, _ = model.time_text_embed(inputs["timestep"], inputs["pooled_projections"], inputs["guidance"])
     x = model.x_embedder(inputs["hidden_states"])
-    text = model.context_embedder(
-        inputs["encoder_hidden_states"], inputs["timestep"], inputs["encoder_attention_mask"]
-    )
+    text = model.context_embedder(inputs["encoder_hidden_states"], inputs["timestep"], inputs["encoder_attention_mask"])
     local_tables, global_tables = tables(range(len(KEPT))), tables(KEPT)
     for layer, block in enumerate([*model.transformer_blocks, *model.single_transformer_blocks]):
         x, text = block(x, text, temb, None, global_tables if layer in global_layers else local_tables)

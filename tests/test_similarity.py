@@ -1,5 +1,7 @@
 """SSIM of the preview against scikit-image."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,11 @@ from vgdfr.similarity import frame_similarity
 
 
 def reference(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float(
-        structural_similarity(
-            a.permute(1, 2, 0).double().numpy(), b.permute(1, 2, 0).double().numpy(), channel_axis=2, data_range=1,
-            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-        )
-    )  # fmt: skip
+    x, y = (frame.permute(1, 2, 0).double().numpy() for frame in (a, b))
+    value: Any = structural_similarity(
+        x, y, channel_axis=2, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return float(value)
 
 
 @pytest.mark.parametrize("size", [(11, 11), (16, 24), (40, 33)])

@@ -15,7 +15,13 @@ from analysis.table1 import CSV_HEADER, csv_text, latex, lines, main, markdown
 
 
 def write(
-    study: Path, slug: str, prompt: str, latency_s: float, scores: dict[str, Any], token_ratio: float = 1.0, **other: Any
+    study: Path,
+    slug: str,
+    prompt: str,
+    latency_s: float,
+    scores: dict[str, Any],
+    token_ratio: float = 1.0,
+    **other: Any,
 ) -> None:
     parts = slug.split("-")
     method: dict[str, Any] = {"name": parts[0]}

@@ -8,4 +8,13 @@ from vgdfr.video import GeneratedVideo, VideoSpec
 # Part of every sample's key: raise it when a change alters the pixels that any condition gives.
 GENERATOR_VERSION = 1
 
-__all__ = ["GENERATOR_VERSION", "Baseline", "GeneratedVideo", "HunyuanVideo", "Method", "Vgdfr", "VideoSpec", "generate"]
+__all__ = [
+    "GENERATOR_VERSION",
+    "Baseline",
+    "GeneratedVideo",
+    "HunyuanVideo",
+    "Method",
+    "Vgdfr",
+    "VideoSpec",
+    "generate",
+]

@@ -19,9 +19,7 @@ def reduced(vae: AutoencoderKLHunyuanVideo, levels: int) -> Iterator[Autoencoder
     Raises ValueError unless `1 <= levels <= ` the VAE's number of spatial levels.
     """
     up = [b.upsamplers[0] for b in vae.decoder.up_blocks if b.upsamplers and b.upsamplers[0].upsample_factor[1] > 1]
-    down = [
-        b.downsamplers[0].conv.conv for b in vae.encoder.down_blocks if b.downsamplers and _spatial_stride(b) > 1
-    ]
+    down = [b.downsamplers[0].conv.conv for b in vae.encoder.down_blocks if b.downsamplers and _spatial_stride(b) > 1]
     if not 1 <= levels <= len(up):
         raise ValueError(f"levels must be between 1 and {len(up)} for this VAE, got {levels}")
     with ExitStack() as restore:

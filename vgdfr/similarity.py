@@ -11,9 +11,7 @@ WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2  # for a data range of 1
 
 
-def frame_similarity(
-    frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torch.float32
-) -> Similarity:
+def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torch.float32) -> Similarity:
     """SSIM at lags 1-3 of `frames` in [0, 1]: Gaussian 11x11 window, sigma 1.5, valid region, per RGB channel.
 
     Computed in `dtype` (the released code: float16, which moves values by 0.02-0.06). Window means and squares are

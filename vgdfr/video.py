@@ -47,8 +47,9 @@ class VideoSpec:
 class GeneratedVideo:
     """A finished video and how it came about.
 
-    `frames` are uint8 RGB. `schedule` and the preview's `similarity` are None for a baseline. `seconds` maps stage to wall time (see `LATENCY_STAGES`
-    for those the paper counts); `peak_bytes` is the device's peak memory, None where it is not measured.
+    `frames` are uint8 RGB. `schedule` and the preview's `similarity` are None for a baseline. `seconds` maps stage to
+    wall time (`LATENCY_STAGES` are those the paper counts); `peak_bytes` is the device's peak memory, None where it is
+    not measured.
     `notes` say in words what a reader of the record should know.
     """
 

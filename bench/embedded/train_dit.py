@@ -1,5 +1,7 @@
 """Stages `latents` and `dit`: encode training clips once, then train the diffusion transformer on them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ FIRST_CLIP = 1_000_000
 def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
     """Write the latents of `s["clips"]` clips as shards `folder/NNNN.pt`; shards that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    vae = vae.eval().to(device())
+    vae = vae.eval().to(device())  # type: ignore[arg-type]
     for shard in range(s["clips"] // s["shard"]):
         file = folder / f"{shard:04d}.pt"
         if file.exists():
@@ -69,7 +71,7 @@ def train(s: dict[str, Any], text: TextEncoders, latents_folder: Path, folder: P
     latents = latents * scaling_factor(latents)
     captions = [c for shard in shards for c in shard["captions"]]
     embeddings, mask, pooled, caption_index = embed(text, captions)
-    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())
+    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([step, 2])
@@ -97,8 +99,28 @@ def train(s: dict[str, Any], text: TextEncoders, latents_folder: Path, folder: P
         noisy = each[sigma > 0.8].mean() if (sigma > 0.8).any() else each.mean()
         return {"loss": each.mean(), "loss_noisy": noisy}
 
-    fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
+    with plain_attention():
+        fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
     return dit
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """On a CPU, attention as two matrix products: for 300 tokens a third less time a step than the fused kernel."""
+
+    def attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any) -> Tensor:
+        scores = query * query.shape[-1] ** -0.5 @ key.to(query).transpose(-1, -2)
+        if attn_mask is not None:
+            scores = scores + torch.zeros_like(attn_mask, dtype=scores.dtype).masked_fill(~attn_mask, -1e4)
+        return scores.softmax(-1, dtype=scores.dtype) @ value.to(scores)
+
+    fused = F.scaled_dot_product_attention
+    if device().type == "cpu":
+        F.scaled_dot_product_attention = attention
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = fused
 
 
 def scaling_factor(latents: Tensor) -> float:
@@ -115,4 +137,9 @@ def embed(text: TextEncoders, captions: list[str]) -> tuple[Tensor, Tensor, Tens
     tokens_2 = text.tokenizer_2(distinct, padding=True, return_tensors="pt").to(device())
     pooled = text.clip(tokens_2.input_ids).pooler_output
     index = {c: i for i, c in enumerate(distinct)}
-    return hidden, tokens.attention_mask[:, CROP_START:], pooled, torch.tensor([index[c] for c in captions]).to(device())
+    return (
+        hidden,
+        tokens.attention_mask[:, CROP_START:],
+        pooled,
+        torch.tensor([index[c] for c in captions]).to(device()),
+    )

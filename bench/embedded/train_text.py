@@ -56,7 +56,8 @@ class TextEncoders(nn.Module):
             )
         )  # fmt: skip
         self.heads = nn.ModuleList(
-            nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}) for _ in range(2)
+            nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()})
+            for _ in range(2)
         )
 
     def forward(self, captions: list[str]) -> tuple[Tensor, Tensor]:

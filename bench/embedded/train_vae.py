@@ -39,7 +39,7 @@ def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
         scaling_factor=1.0,
     )
     for name, module in vae.named_modules():
-        if isinstance(module, nn.Conv3d):
+        if isinstance(module, nn.Conv3d) and module.bias is not None:
             nn.init.zeros_(module.bias)
             if "resnets" in name and "conv2" in name:
                 nn.init.zeros_(module.weight)
@@ -61,7 +61,7 @@ def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
 
 
 def _colour_channels(channels: int) -> list[tuple[int, int]]:
-    """Where the residual stream carries each colour and its negative; one per norm group of two, after the constants."""
+    """Where the residual stream carries each colour and its negative: in either half, after the two constants."""
     return [(2 + c, channels // 2 + 2 + c) for c in range(3)]
 
 
@@ -95,7 +95,7 @@ def _pass_colour(conv: nn.Conv3d, name: str) -> None:
 
 def train(s: dict[str, Any], folder: Path) -> AutoencoderKLHunyuanVideo:
     """Train to the end of the settings' steps, continuing from `folder`; returns the VAE in fp32."""
-    vae = build(s).to(device())
+    vae = build(s).to(device())  # type: ignore[arg-type]
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
         video = batch(step, s["batch_size"], s["num_frames"]).to(device())

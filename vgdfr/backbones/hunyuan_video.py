@@ -63,7 +63,9 @@ class HunyuanVideo:
         missing = [name for name in ("model_index.json",) if not (folder / name).is_file()]
         missing += [part for part in PARTS if not (folder / part).is_dir()]
         missing += [
-            f"{part}/*.safetensors" for part in _WEIGHTED if part not in missing and not any((folder / part).glob("*.safetensors"))
+            f"{part}/*.safetensors"
+            for part in _WEIGHTED
+            if part not in missing and not any((folder / part).glob("*.safetensors"))
         ]
         if missing:
             raise FileNotFoundError(

@@ -1,0 +1,31 @@
+# make table1  the paper's Table 1 in miniature, on this machine     make test   the tests
+# make setup   only the environment (.venv)                          make check  ruff, pyright, import-linter
+PYTHON ?= python3
+ROOT ?= runs
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: setup table1 test check
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# the report is made also of a sweep with failed samples, whose exit status is then this target's
+table1: setup
+	@$(BIN)/python -m bench.sweep +exp=table1 root='$(ROOT)'; status=$$?; \
+	$(BIN)/python -m analysis.table1 '$(ROOT)/table1' && exit $$status
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
