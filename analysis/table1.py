@@ -6,11 +6,13 @@ Prints Markdown and writes report/table1.md, .csv and .tex into the study's fold
 import argparse
 import csv
 import io
+import json
 import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.load import Row, StudyError, load
 from analysis.statistics import Mean, mean
@@ -68,7 +70,7 @@ class Line:
 def lines(rows: list[Row]) -> list[Line]:
     """A line per condition: the baseline first, then by k and theta, as in the paper.
 
-    Raises StudyError without a baseline, and where one line would mix devices or weights.
+    Raises StudyError without a baseline, and where the table would mix models, devices or video settings.
     """
     by_slug: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -76,17 +78,24 @@ def lines(rows: list[Row]) -> list[Line]:
     baselines = [r for r in by_slug.get("baseline", []) if r.record["status"] == "done"]
     if not baselines:
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
-    models = {tuple(sorted((k, str(v)) for k, v in r.record["identity"]["model"].items())) for r in rows}
-    if len(models) > 1:
-        raise StudyError(
-            f"the study mixes {len(models)} models, precisions or kinds of device, which one table must not: "
-            + "; ".join(" ".join(f"{k}={v}" for k, v in m) for m in sorted(models))
-        )
+    _refuse_mixture("models, precisions or kinds of device", [r.record["identity"]["model"] for r in rows])
+    own = ("prompt", "seed")  # what differs between the samples of one line
+    specs = [{k: v for k, v in r.record["identity"]["spec"].items() if k not in own} for r in rows]
+    _refuse_mixture("video settings", specs)
     baseline_s = {r.sample_id: r.record["latency_s"] for r in baselines}
     made = [_line(group, baseline_s) for group in by_slug.values()]
     return sorted(
         made, key=lambda line: (line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other)
     )
+
+
+def _refuse_mixture(what: str, settings: list[dict[str, Any]]) -> None:
+    distinct = sorted({json.dumps(each, sort_keys=True) for each in settings})
+    if len(distinct) > 1:
+        raise StudyError(
+            f"the study mixes {len(distinct)} {what}, which one table must not: {'; '.join(distinct)}. "
+            "Run the sweep into another folder (study=NAME or root=DIR), or remove the samples that do not belong"
+        )
 
 
 def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:

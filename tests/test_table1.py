@@ -29,7 +29,7 @@ def write(
         method |= {"k": int(parts[1][1:]), "theta": float(parts[2][5:])}
     record = {
         "schema": 1, "status": "done", "slug": slug, "method": method, "prompt_id": prompt, "seed_index": 0,
-        "latency_s": latency_s, "token_ratio": token_ratio, "identity": {"model": {"dtype": "float32"}},
+        "latency_s": latency_s, "token_ratio": token_ratio, "identity": {"model": {"dtype": "float32"}, "spec": {"seed": hash(prompt), "prompt": prompt, "fps": 12}},
     } | other  # fmt: skip
     folder = study / slug / prompt
     folder.mkdir(parents=True)
@@ -99,9 +99,14 @@ def test_bad_studies_are_refused(tmp_path: Path, study: Path) -> None:
     write(tmp_path / "other", "vgdfr-k5-theta0.5", "a", 1.0, {})
     with pytest.raises(StudyError, match="no finished baseline"):
         lines(load(tmp_path / "other"))
-    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}})
+    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}, "spec": {}})
     with pytest.raises(StudyError, match="mixes 2 models"):
         lines(load(study))
+    write(tmp_path / "specs", "baseline", "a", 1.0, {})
+    spec = {"prompt": "b", "seed": 1, "fps": 24}
+    write(tmp_path / "specs", "baseline", "b", 1.0, {}, identity={"model": {"dtype": "float32"}, "spec": spec})
+    with pytest.raises(StudyError, match="mixes 2 video settings"):
+        lines(load(tmp_path / "specs"))
 
 
 def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

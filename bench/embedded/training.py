@@ -62,7 +62,7 @@ def fit(
         torch.save(state, state_file.with_suffix(".tmp"))
         os.replace(state_file.with_suffix(".tmp"), state_file)
 
-    sums: dict[str, float] = {}
+    seen: dict[str, list[float]] = {}
     saved_at = began = time.monotonic()
     for step in range(start, steps):
         factor = min(1, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -75,13 +75,14 @@ def fit(
         for optimizer in optimizers:
             optimizer.step()
         for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / 20
+            seen.setdefault(name, []).append(float(value.detach()))
         if (step + 1) % 20 == 0:
-            line = {"step": step + 1, "seconds": round(time.monotonic() - began, 1), **sums}
+            means = {name: sum(values) / len(values) for name, values in seen.items()}
+            line = {"step": step + 1, "seconds": round(time.monotonic() - began, 1), **means}
             print({k: round(v, 4) for k, v in line.items()}, flush=True)
             with curve_file.open("a") as f:
                 f.write(json.dumps(line) + "\n")
-            sums = {}
+            seen = {}
         if time.monotonic() - saved_at > save_every_s:
             save(step + 1)
             saved_at = time.monotonic()

@@ -1,0 +1,21 @@
+"""Each library is usable alone."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("package", "absent"),
+    [
+        ("vgdfr", ("hydra", "omegaconf", "wandb", "pandas", "bench", "metrics")),
+        ("metrics", ("torch", "hydra", "omegaconf", "wandb", "vgdfr", "bench")),
+        ("analysis.table1", ("torch", "hydra", "vgdfr")),
+        ("analysis.figures", ("torch", "hydra", "vgdfr")),
+    ],
+)
+def test_a_package_does_not_bring_in_others(package: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {package}; sys.exit(', '.join(set({absent!r}) & set(sys.modules)) or 0)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
