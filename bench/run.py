@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
 from bench import record, score
 from bench.condition import Condition, Sample
 from bench.config import Job
-from bench.progress import Sweep
+from bench.progress import Sweep, console
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
@@ -20,6 +23,9 @@ from vgdfr.backbones.base import Backbone
 @cache
 def backbone_of(model: HunyuanVideo) -> Backbone:
     """The loaded model, once per process; jobs of one sweep share it."""
+    console.print(f"loading {model.path}", markup=False, highlight=False, soft_wrap=True)
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()  # a bar of the libraries' would tear the sweep's
     return model.load()
 
 
