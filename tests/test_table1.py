@@ -28,9 +28,16 @@ def write(
     if parts[0] == "vgdfr":
         method |= {"k": int(parts[1][1:]), "theta": float(parts[2][5:])}
     record = {
-        "schema": 1, "status": "done", "slug": slug, "method": method, "prompt_id": prompt, "seed_index": 0,
-        "latency_s": latency_s, "token_ratio": token_ratio, "identity": {"model": {"dtype": "float32"}, "spec": {"seed": hash(prompt), "prompt": prompt, "fps": 12}},
-    } | other  # fmt: skip
+        "schema": 1,
+        "status": "done",
+        "slug": slug,
+        "method": method,
+        "prompt_id": prompt,
+        "seed_index": 0,
+        "latency_s": latency_s,
+        "token_ratio": token_ratio,
+        "identity": {"model": {"dtype": "float32"}, "spec": {"prompt": prompt, "seed": ord(prompt), "fps": 12}},
+    } | other
     folder = study / slug / prompt
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps(record))
