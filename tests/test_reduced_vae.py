@@ -25,7 +25,7 @@ def state(vae: AutoencoderKLHunyuanVideo) -> list[Any]:
         (name, module.stride if isinstance(module, nn.Conv3d) else getattr(module, "upsample_factor", None))
         for name, module in vae.named_modules()
     ]
-    own = {k: v for k, v in vars(vae).items() if isinstance(v, int | float | bool)}
+    own = {k: v for k, v in vars(vae).items() if isinstance(v, int | float | bool)}  # ratios, tile sizes
     return [attributes, own, [(name, p.data_ptr(), p.clone()) for name, p in vae.named_parameters()]]
 
 

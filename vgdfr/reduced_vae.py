@@ -13,8 +13,9 @@ def reduced(vae: AutoencoderKLHunyuanVideo, levels: int) -> Iterator[Autoencoder
 
     The first `levels` spatial up-samplers of the decoder and the last `levels` spatial down-samplers of the encoder
     keep their convolution but no longer change height and width: the released code's choice, and the cheapest, since
-    everything after an early up-sampler works on fewer pixels. Time keeps its full frame rate. Weights are shared, so
-    no memory is added; every changed attribute is restored when the block ends, also by an exception.
+    everything after an early up-sampler works on fewer pixels. Time keeps its full frame rate, and tiles keep their
+    size in pixels, so they cover more latents (also as released). Weights are shared, so no memory is added; every
+    changed attribute is restored when the block ends, also by an exception.
 
     Raises ValueError unless `1 <= levels <= ` the VAE's number of spatial levels.
     """
@@ -27,10 +28,7 @@ def reduced(vae: AutoencoderKLHunyuanVideo, levels: int) -> Iterator[Autoencoder
             _set(restore, module, "upsample_factor", (module.upsample_factor[0], 1, 1))
         for conv in down[-levels:]:
             _set(restore, conv, "stride", (conv.stride[0], 1, 1))
-        scale = 2**levels
-        _set(restore, vae, "spatial_compression_ratio", vae.spatial_compression_ratio // scale)
-        for name in ("min_height", "min_width", "stride_height", "stride_width"):
-            _set(restore, vae, f"tile_sample_{name}", getattr(vae, f"tile_sample_{name}") // scale)
+        _set(restore, vae, "spatial_compression_ratio", vae.spatial_compression_ratio // 2**levels)
         yield vae
 
 

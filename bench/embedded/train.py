@@ -41,7 +41,7 @@ def main(stage: str, folder: Path) -> None:
             tokenizer=text.tokenizer,  # type: ignore[arg-type]  # a fast one is what it needs
             transformer=dit,
             vae=vae,
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=settings("dit")["shift"]),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=settings("dit")["sampling_shift"]),
             text_encoder_2=text.clip,
             tokenizer_2=text.tokenizer_2,  # type: ignore[arg-type]
         )
