@@ -23,15 +23,21 @@ FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
 
 def find(rows: list[Row], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
     """The finished baseline and VGDFR samples of `prompt`. Raises StudyError naming what there is instead."""
-    done = [r for r in rows if r.record["status"] == "done"]
-    here = [r for r in done if r.record["prompt_id"] == prompt]
-    baseline = [r for r in here if r.record["method"]["name"] == "baseline"]
-    wanted = [r for r in here if (r.record["method"].get("k"), r.record["method"].get("theta")) == (k, theta)]
-    if not baseline or not wanted:
-        prompts = ", ".join(sorted({r.record["prompt_id"] for r in done}))
+    here = [r for r in rows if r.record["status"] == "done" and r.record["prompt_id"] == prompt]
+    baselines = {r.sample_id: r for r in here if r.record["method"]["name"] == "baseline"}
+    pairs = [
+        (baselines[r.sample_id], r)
+        for r in here
+        if (r.record["method"].get("k"), r.record["method"].get("theta")) == (k, theta) and r.sample_id in baselines
+    ]
+    if len({r.record["slug"] for _, r in pairs}) != 1:
+        prompts = ", ".join(sorted({r.record["prompt_id"] for r in rows}))
         slugs = ", ".join(sorted({r.record["slug"] for r in here})) or "nothing"
-        raise StudyError(f"no pair for prompt {prompt}, k={k}, theta={theta}; prompts: {prompts}; of it: {slugs}")
-    return baseline[0], wanted[0]
+        raise StudyError(
+            f"expected one condition with a baseline for prompt {prompt}, k={k}, theta={theta}, "
+            f"found {len(pairs)}; prompts: {prompts}; finished of it: {slugs}"
+        )
+    return pairs[0]
 
 
 def comparison(baseline: Row, sample: Row, columns: int = 9) -> plt.Figure:

@@ -79,6 +79,7 @@ def lines(rows: list[Row]) -> list[Line]:
     if not baselines:
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
     _refuse_mixture("models, precisions or kinds of device", [r.record["identity"]["model"] for r in rows])
+    _refuse_mixture("versions of the generator", [r.record["identity"]["generator_version"] for r in rows])
     own = ("prompt", "seed")  # what differs between the samples of one line
     specs = [{k: v for k, v in r.record["identity"]["spec"].items() if k not in own} for r in rows]
     _refuse_mixture("video settings", specs)
@@ -89,7 +90,7 @@ def lines(rows: list[Row]) -> list[Line]:
     )
 
 
-def _refuse_mixture(what: str, settings: list[dict[str, Any]]) -> None:
+def _refuse_mixture(what: str, settings: list[Any]) -> None:
     distinct = sorted({json.dumps(each, sort_keys=True) for each in settings})
     if len(distinct) > 1:
         raise StudyError(
@@ -109,9 +110,12 @@ def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:
     if method["name"] != "baseline" and common:  # as in the paper: a ratio of mean latencies, over common samples
         own = math.fsum(r.record["latency_s"] for r in common)
         means["speedup"] = Mean(math.fsum(baseline_s[r.sample_id] for r in common) / own, len(common), 0)
+    _refuse_mixture(f"settings under the name {rows[0].record['slug']}", [r.record["method"] for r in rows])
+    if len({r.sample_id for r in rows}) < len(rows):
+        raise StudyError(f"{rows[0].record['slug']} has a prompt and seed twice; remove the samples that do not belong")
     # what sets this row apart beyond k and theta stands in its slug, after them
-    parts = rows[0].record["slug"].split("-")[1:]
-    other = ", ".join(p for p in parts if p not in (f"k{method.get('k')}", f"theta{method.get('theta')}"))
+    named = f"{method['name']}-k{method.get('k')}-theta{method.get('theta')}"
+    other = rows[0].record["slug"].removeprefix(named).strip("-") if method["name"] != "baseline" else ""
     return Line(method["name"], method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means)
 
 
@@ -209,7 +213,7 @@ def latex(table: list[Line]) -> str:
         if line.k != previous:
             body.append(r"\midrule")
         previous = line.k
-        body.append(" & ".join(row).replace("θ", r"$\theta$") + r" \\")
+        body.append(" & ".join(row).replace("_", r"\_").replace("θ", r"$\theta$") + r" \\")
     return "\n".join(
         [rf"\begin{{tabular}}{{lr{'r' * len(COLUMNS)}}}", r"\toprule", over + r" \\", header + r" \\", *body]
         + [r"\bottomrule", r"\end{tabular}", ""]

@@ -1,5 +1,6 @@
 """Before the first job of a sweep: compose and check every job, and count what there is to do."""
 
+import traceback
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -32,8 +33,14 @@ class PlanFirst(Callback):
 
 
 def checked(config: DictConfig) -> Job:
-    """`job_of(config)`, ending the program with the message where the configuration is wrong."""
+    """`job_of(config)`, ending the program with the message where the configuration is wrong.
+
+    A SystemExit, because Hydra turns a callback's exceptions into warnings and would start the sweep all the same.
+    """
     try:
         return job_of(config)
-    except (ValueError, FileNotFoundError, HydraException) as error:
-        raise SystemExit(f"error: {error}") from None  # Hydra turns a callback's exceptions into warnings
+    except (ValueError, OSError, HydraException) as error:
+        raise SystemExit(f"error: {error}") from None
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(f"error: {type(error).__name__}: {error}") from None

@@ -11,8 +11,9 @@ console = Console()
 class Sweep:
     """Counts samples of a sweep: `made`, `found` (stored before), `failed`; shows the current one and what remains."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, to_make: int) -> None:
         self.total = total
+        self.to_make = to_make
         self.made = self.found = 0
         self.failed: list[str] = []
         self._began = time.monotonic()
@@ -53,7 +54,7 @@ class Sweep:
 
     def _remaining(self) -> str:
         tried = self.made + len(self.failed)
-        if not tried or self.seen >= self.total:
+        if not tried or tried >= self.to_make:
             return ""
-        seconds = (time.monotonic() - self._began) / tried * (self.total - self.seen)
+        seconds = (time.monotonic() - self._began) / tried * (self.to_make - tried)
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

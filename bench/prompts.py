@@ -32,13 +32,15 @@ class Prompts:
 
     def load(self) -> list[Prompt]:
         """Raises ValueError when there is no prompt, FileNotFoundError when there is no such file."""
+        if isinstance(self.seeds, str) or not isinstance(self.seeds, Sequence) or not self.seeds:
+            raise ValueError(f"prompts.seeds must be a list of numbers such as [0], got {self.seeds!r}")
+        if not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
+            raise ValueError(f"prompts.seeds must hold whole numbers from 0, got {list(self.seeds)}")
         entries = embedded() if self.source == "embedded" else from_file(Path(self.source))
-        if self.limit is not None and self.limit < 1:
+        if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
             raise ValueError(f"prompts.limit must be at least 1, or null for all, got {self.limit}")
         if not entries:
             raise ValueError(f"no prompt in {self.source}: expected one prompt a line")
-        if not self.seeds:
-            raise ValueError("prompts.seeds is empty: expected at least one number, such as [0]")
         return [Prompt(id, text, seed) for id, text in entries[: self.limit] for seed in self.seeds]
 
 

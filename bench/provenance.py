@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from bench.store import sha256
 from vgdfr import HunyuanVideo
@@ -38,14 +36,7 @@ def environment() -> dict[str, Any]:
 @cache
 def weights_sha256(model: HunyuanVideo) -> str:
     """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""
-    folder = Path(model.path)
-    if not folder.is_dir():
-        try:
-            folder = Path(snapshot_download(model.path, revision=model.revision, local_files_only=True))
-        except LocalEntryNotFoundError as error:
-            raise FileNotFoundError(
-                f"{model.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {model.path}"
-            ) from error
+    folder = model.folder()
     total = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.suffix in (".safetensors", ".json", ".model", ".txt"):
@@ -63,12 +54,8 @@ def _commit() -> str | None:
         ).stdout.strip()
 
     try:
-        tracked = git("ls-files", "--error-unmatch", Path(__file__).name)
-        return (
-            git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "")
-            if tracked
-            else None
-        )
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain", "-uno") else "")
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None
 

@@ -47,7 +47,11 @@ def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
 
 
 def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
-    """Make what is missing of `job`. `seen` holds the keys this sweep has dealt with: a shared baseline counts once."""
+    """Make what is missing of `job`. `seen` holds the keys this sweep has dealt with: a shared baseline counts once.
+
+    One sample's failure does not cost the others: it is recorded and counted. A model that cannot be loaded ends the
+    sweep.
+    """
     store = Store(job.study)
     for sample, reference in samples_of(job):
         if sample.key in seen:
@@ -55,23 +59,27 @@ def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
         seen.add(sample.key)
         name = f"{sample.condition.slug} {sample.prompt.id}"
         sweep.begin(name)
-        found = store.get(sample.folder, sample.key)
-        outcome = "found" if found else _make(store, sample, reference)
+        outcome = "found"
+        if store.get(sample.folder, sample.key) is None:
+            outcome = _make(store, sample, reference, backbone_of(sample.condition.model))
         if not outcome.startswith("failed"):
-            _score(store, sample, reference, job.metrics)
+            try:
+                _score(store, sample, reference, job.metrics)
+            except Exception as error:
+                outcome = f"failed to be scored: {type(error).__name__}: {error}"
         sweep.end(name, outcome)
 
 
-def _make(store: Store, sample: Sample, reference: Sample | None) -> str:
+def _make(store: Store, sample: Sample, reference: Sample | None, backbone: Backbone) -> str:
     """Generate and store one sample; in words, what came of it."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
     try:
-        video = generate(backbone_of(sample.condition.model), sample.spec, sample.condition.method)
+        video = generate(backbone, sample.spec, sample.condition.method)
         stored = Record(status="done", **identified, **record.results(video))
         store.put(sample.folder, stored, video.frames, sample.spec.fps)
         return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
-    except Exception as error:  # one sample's failure must not cost the others; it is recorded and counted
+    except Exception as error:
         store.put(sample.folder, Record(status="failed", **identified, error=traceback.format_exc()))
         return f"failed: {type(error).__name__}: {error}"
 
@@ -81,6 +89,6 @@ def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[
     place = store.folder / sample.folder
     if reference is None:
         score.score(place, None, [n for n in names if not METRICS[n].needs_reference])
-    else:
-        finished = store.get(reference.folder, reference.key)
-        score.score(place, store.folder / reference.folder if finished else None, names)
+        return
+    finished = store.get(reference.folder, reference.key)
+    score.score(place, (store.folder / reference.folder, finished) if finished else None, names)

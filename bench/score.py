@@ -9,32 +9,36 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from bench.record import Record
 from bench.store import MASTER, SCORES, write_text
 from bench.video_file import read
 from metrics import METRICS
 
 SCHEMA = 1
-# Columns of Table 1 that no metric here computes yet, and why; a table shows a dash and this.
-NOT_AVAILABLE = {
-    name: f"{name} is not part of the pixel tier, which needs no judge network"
-    for name in ("clip_temp", "clipsim", "vqa", "lpips")
-}
-
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
-def score(folder: Path, reference: Path | None, names: Sequence[str]) -> dict[str, Any]:
-    """The scores of the sample in `folder`, computing those of `names` that are missing or of an older version.
+Reference = tuple[Path, Record]
 
-    `reference` is the baseline sample's folder; None where there is none, and then metrics that compare are left null
-    with the reason. Each score is {id, value, reason, per_frame, extra}; an infinite value is the string "inf".
+
+def score(folder: Path, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
+    """The scores of the sample in `folder`, computing those of `names` that are missing or out of date.
+
+    `reference` is the baseline sample's folder and record; None where there is none, and then metrics that compare are
+    left null with the reason. Each score is {id, reference_sha256, value, reason, per_frame, extra}; it is out of date
+    when the metric's id or the reference's master has changed. An infinite value is the string "inf".
     """
     file = folder / SCORES
     stored: dict[str, Any] = json.loads(file.read_text())["scores"] if file.is_file() else {}
-    missing = [name for name in names if _stale(stored.get(name), name, reference)]
+    digest = reference[1].files[MASTER] if reference else None
+    current = {
+        name: {"id": METRICS[name].id, "reference_sha256": digest if METRICS[name].needs_reference else None}
+        for name in names
+    }
+    missing = [n for n in names if n not in stored or any(stored[n].get(k) != v for k, v in current[n].items())]
     if missing:
-        videos = [read(path / MASTER) if path else None for path in (folder, reference)]
-        stored |= {name: _one(name, *videos) for name in missing}
+        videos = [read(path / MASTER) if path else None for path in (folder, reference and reference[0])]
+        stored |= {name: current[name] | _one(name, *videos) for name in missing}
         write_text(file, json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
     return stored
 
@@ -46,18 +50,12 @@ def check(names: Sequence[str]) -> None:
         raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
 
 
-def _stale(stored: dict[str, Any] | None, name: str, reference: Path | None) -> bool:
-    if stored is None or stored["id"] != METRICS[name].id:
-        return True
-    return stored["reason"] == _NO_REFERENCE and reference is not None
-
-
 Source = tuple[UInt8[np.ndarray, "t h w 3"], float]
 
 
 def _one(name: str, video: Source | None, reference: Source | None) -> dict[str, Any]:
     metric = METRICS[name]
-    empty = {"id": metric.id, "value": None, "reason": None, "per_frame": None, "extra": {}}
+    empty: dict[str, Any] = {"value": None, "reason": None, "per_frame": None, "extra": {}}
     assert video is not None
     if metric.needs_reference and reference is None:
         return empty | {"reason": _NO_REFERENCE}
@@ -65,8 +63,8 @@ def _one(name: str, video: Source | None, reference: Source | None) -> dict[str,
         if reference is not None and video[1] != reference[1]:
             raise ValueError(f"videos of equal frame rate are needed, got {video[1]} and {reference[1]} fps")
         result = metric(video[0], reference[0] if reference else None)
-    except ValueError as error:
-        return empty | {"reason": str(error)}
+    except Exception as error:  # a metric's failure is its null and reason; the others go on
+        return empty | {"reason": f"{type(error).__name__}: {error}"}
     per_frame = None if result.per_frame is None else [_json(v) for v in result.per_frame]
     return empty | {"value": _json(result.value), "per_frame": per_frame, "extra": result.extra}
 

@@ -3,8 +3,7 @@
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,10 @@ class Store:
 
     def get(self, place: str, key: str) -> Record | None:
         """The finished, intact sample at `place`; None if it is missing, failed, of another key, or damaged."""
-        record = self.read(self.folder / place)
+        try:
+            record = self.read(self.folder / place)
+        except (ValueError, TypeError):  # of another schema, or damaged
+            return None
         if record is None or record.status != "done" or record.key != key:
             return None
         intact = all(
@@ -46,7 +48,8 @@ class Store:
         """Store a sample, replacing a failed or damaged one; returns the record with its files' hashes."""
         target = self.folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+        partial = target.parent / f".partial-{uuid.uuid4().hex}"
+        partial.mkdir()
         try:
             if frames is not None:
                 write_master(partial / MASTER, frames, fps)
@@ -63,12 +66,6 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return record
-
-    def samples(self) -> Iterator[tuple[Path, Record]]:
-        """Every sample's folder and record, in a fixed order."""
-        for file in sorted(self.folder.glob(f"*/*/{RECORD}")):
-            if not file.parent.name.startswith("."):
-                yield file.parent, Record.from_json(file.read_text())
 
 
 def write_text(file: Path, text: str) -> None:

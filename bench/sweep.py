@@ -11,6 +11,7 @@ from bench.config import CONF
 from bench.plan import checked, planned
 from bench.progress import Sweep, console
 from bench.run import run, samples_of
+from bench.store import RECORD
 
 _seen: set[str] = set()
 _sweep: Sweep | None = None
@@ -23,9 +24,10 @@ def main(config: DictConfig) -> None:
     job = checked(config)
     if _sweep is None:  # the first job of this process; it shows the progress of all of them
         jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
-        keys = {sample.key for each in jobs or (job,) for sample, _ in samples_of(each)}
-        _sweep = Sweep(len(keys))
-        console.print(f"{len(keys)} samples in {job.study}", markup=False, highlight=False)
+        samples = {sample.key: each.study / sample.folder for each in jobs or (job,) for sample, _ in samples_of(each)}
+        stored = sum((folder / RECORD).is_file() for folder in samples.values())
+        console.print(f"{len(samples)} samples in {job.study}, {stored} of them stored", markup=False, highlight=False)
+        _sweep = Sweep(len(samples), len(samples) - stored)
     run(job, _sweep, _seen)
 
 
@@ -42,5 +44,9 @@ def finish() -> int:
 
 
 if __name__ == "__main__":
-    main()
-    sys.exit(finish())
+    status = 1
+    try:
+        main()
+    finally:
+        status = finish()
+    sys.exit(status)

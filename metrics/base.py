@@ -22,13 +22,14 @@ class Score:
 class Metric:
     """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`) and, if `needs_reference`, of another.
 
-    `version` changes whenever the numbers do. `preprocessing` and `weights_sha256` complete the metric's id.
+    `higher_is_better` is None where neither is. `version` changes whenever the numbers do. `preprocessing` and
+    `weights_sha256` complete the metric's id.
     """
 
     name: str
     version: int
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     compute: Callable[..., Score]
     needs_reference: bool = False
     preprocessing: str = "uint8-rgb"

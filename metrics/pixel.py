@@ -1,5 +1,7 @@
 """Differences to a reference, pixel by pixel: PSNR, SSIM, cosine similarity. All in float64."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import correlate1d
@@ -14,7 +16,7 @@ SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 def psnr(video: Video, reference: Video) -> Score:
     """10 log10(255^2 / MSE) in dB, the MSE over the whole video first; infinite for identical videos."""
     mse = _frame_mse(video, reference)
-    return Score(float(_decibel(np.array(mse.mean()))), _decibel(mse), {"identical_frames": float((mse == 0).sum())})
+    return Score(float(_decibel(mse.mean())), _decibel(mse), {"identical_frames": float((mse == 0).sum())})
 
 
 def psnr_frame_mean(video: Video, reference: Video) -> Score:
@@ -64,9 +66,9 @@ def _frame_mse(video: Video, reference: Video) -> Float[np.ndarray, " t"]:
     )
 
 
-def _decibel(mse: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def _decibel(mse: Any) -> Any:
     with np.errstate(divide="ignore"):
-        return 10 * np.log10(255.0**2 / mse)
+        return 10 * np.log10(255.0**2 / np.float64(mse))
 
 
 def _frame_ssim(a: np.ndarray, b: np.ndarray) -> float:

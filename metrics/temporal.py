@@ -15,10 +15,10 @@ def flicker(video: Video) -> Score:
 
 def motion(video: Video, reference: Video) -> Score:
     """Mean |x[t+1] - x[t]| over that of the reference: below 1, motion was lost. Raises if the reference is frozen."""
-    own, of_reference = _mean_steps(video).mean(), _mean_steps(reference).mean()
+    own, of_reference = _mean_steps(video), _mean_steps(reference).mean()
     if of_reference == 0:
         raise ValueError("motion is a ratio to the reference's, and the reference does not change at all")
-    return Score(float(own / of_reference), extra={"mean_abs_step": float(own)})
+    return Score(float(own.mean() / of_reference), own / of_reference)
 
 
 def motion_flow(video: Video) -> Score:
@@ -34,8 +34,8 @@ def motion_flow(video: Video) -> Score:
 
 TEMPORAL = (
     Metric("flicker", 1, "", True, flicker),
-    Metric("motion", 1, "ratio", True, motion, needs_reference=True),
-    Metric("motion_flow", 1, "px/frame", True, motion_flow),
+    Metric("motion", 1, "ratio", None, motion, needs_reference=True),
+    Metric("motion_flow", 1, "px/frame", None, motion_flow),
 )
 
 

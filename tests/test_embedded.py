@@ -150,5 +150,5 @@ def test_the_captions_colour_and_background_are_seen(generated: dict[str, np.nda
 
 def test_the_shipped_checkpoint_is_small_and_safetensors_only() -> None:
     files = [f for f in CHECKPOINT.rglob("*") if f.is_file()]
-    assert sum(f.stat().st_size for f in files) < 40e6
+    assert 10e6 < sum(f.stat().st_size for f in files) < 40e6
     assert {f.suffix for f in files} <= {".safetensors", ".json"}

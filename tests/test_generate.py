@@ -10,8 +10,12 @@ from diffusers import HunyuanVideoPipeline
 
 from vgdfr import Baseline, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.denoise import euler, one_step_denoise, renoise
+from vgdfr.dyrope import dyrope
 from vgdfr.generate import to_uint8
+from vgdfr.reduced_vae import reduced
+from vgdfr.similarity import frame_similarity
 
 MERGING = Vgdfr(k=1, theta=0.01, spatial_levels=1)
 
@@ -20,6 +24,40 @@ def test_keeping_everything_is_the_baseline(backbone: Backbone, spec: VideoSpec)
     kept = generate(backbone, spec, Vgdfr(k=1, theta=1.0))
     assert kept.schedule is not None and kept.schedule.keeps_everything and kept.notes
     assert np.array_equal(kept.frames, generate(backbone, spec, Baseline()).frames)
+
+
+@torch.inference_mode()
+def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec: VideoSpec) -> None:
+    """Every step by hand on the pipeline's parts: preview, SSIM, means, encoding, renoise, DyRoPE, interpolation."""
+    k = 2
+    video = generate(backbone, spec, Vgdfr(k=k, theta=0.01, global_layers=(1, 4), interpolator="linear"))
+    assert isinstance(backbone, HunyuanVideoBackbone) and video.schedule is not None and video.similarity is not None
+    vae, scale = backbone.vae, backbone.vae.config.scaling_factor
+    velocity, noise, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.sigmas(spec)
+    x, v = noise, noise
+    for i in range(k):
+        v = velocity(x, sigmas[i])
+        x = x + (sigmas[i + 1] - sigmas[i]) * v
+    with reduced(vae, 1):
+        preview = vae.decode((x - sigmas[k] * v) / scale).sample[0].transpose(0, 1)
+        shown = (preview / 2 + 0.5).clamp(0, 1)
+        assert np.array_equal(video.similarity.lag2, frame_similarity(shown).lag2)
+        # 33 frames, everything merges: frame 0; a block of factor 4 (1-16); one of factor 2 (17-24); 25-32 are kept
+        parts = [preview[:1]]
+        parts += [preview[i : i + 4].mean(0, keepdim=True) for i in range(1, 17, 4)]
+        parts += [preview[i : i + 2].mean(0, keepdim=True) for i in range(17, 25, 2)]
+        merged = torch.cat([*parts, preview[25:]])
+        clean = vae.encode(merged.transpose(0, 1)[None]).latent_dist.mode() * scale
+    kept = [0, 1, 5, 7, 8]
+    assert list(video.schedule.kept_latents) == kept
+    y = sigmas[k] * noise[:, :, kept] + (1 - sigmas[k]) * clean
+    with dyrope(backbone.transformer, kept, 9, (1, 4)):
+        for i in range(k, 4):
+            y = y + (sigmas[i + 1] - sigmas[i]) * velocity(y, sigmas[i])
+    frames = to_uint8(vae.decode(y / scale).sample[0].transpose(0, 1)).astype(int)
+    at = [0, 1, 5, 9, 13, 17, 19, 21, 23, *range(25, 33)]
+    assert np.abs(video.frames[at].astype(int) - frames).max() <= 1
+    assert np.abs(video.frames[2] - (3 * frames[1] + frames[2]) / 4).max() <= 1.5
 
 
 @pytest.mark.parametrize("method", [Baseline(), MERGING])

@@ -40,3 +40,11 @@ def test_a_still_video_is_one_and_half_precision_is_another_number() -> None:
 def test_frames_smaller_than_the_window_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 11x11 pixels"):
         frame_similarity(torch.zeros(5, 3, 8, 16))
+
+
+def test_bright_flat_frames_stay_within_bounds_in_both_precisions() -> None:
+    """Rounding must neither divide by nothing nor find two frames more than equal."""
+    frames = 0.97 + 0.01 * torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(2))
+    for dtype in (torch.float32, torch.float16):
+        similarity = frame_similarity(frames, dtype)
+        assert max(similarity.lag1.max(), similarity.lag3.max()) <= 1

@@ -4,14 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from analysis.load import load
+from bench.config import CONF, job_of
+from bench.progress import Sweep
+from bench.run import backbone_of, run
+from vgdfr import Vgdfr, VideoSpec
+from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
 GRID = ["--multirun", "method.k=1,2", "method.theta=0.01,1.0", "prompts.limit=2"]
-SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7"]
+SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
 
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +89,38 @@ def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: 
     assert again.returncode == 1 and "0 made, 2 found, 2 failed of 4 samples" in again.stdout
 
 
+def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The fault is a hook on the real transformer that raises in one prompt's baseline, and is then removed."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        overrides = [f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL]
+        job = job_of(compose("config", [*overrides, "prompts.limit=2", "method.k=1", "method.theta=0.01"]))
+    backbone = backbone_of(job.condition.model)
+    assert isinstance(backbone, HunyuanVideoBackbone)
+    calls = iter(range(1_000_000))
+
+    def fault(*_: object) -> None:
+        if next(calls) == 1:
+            raise RuntimeError("out of memory, say")
+
+    hook = backbone.transformer.register_forward_pre_hook(fault)
+    first = Sweep(4, 4)
+    run(job, first, set())
+    hook.remove()
+    assert (first.made, first.failed) == (3, ["baseline 00-still"])
+    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
+    assert "out of memory, say" in rows["baseline", "00-still"].record["error"]
+    orphan = rows["vgdfr-k1-theta0.01", "00-still"]
+    assert "psnr" not in orphan.scores and "no finished baseline" in orphan.reasons["psnr"]
+
+    second = Sweep(4, 1)
+    run(job, second, set())
+    assert (second.made, second.found, second.failed) == (1, 3, [])
+    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
+    assert rows["vgdfr-k1-theta0.01", "00-still"].scores["psnr"] > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +130,11 @@ def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: 
         (["method.k=0"], "k must be at least 1"),
         (["method.k=50"], "k must be below num_inference_steps (50), got 50"),
         (["--multirun", "method.theta=0.5,7"], "theta must be in (0, 1], got 7"),
+        (["--multirun", "model.video.num_frames=33,high"], "num_frames must be a whole number, got 'high'"),
+        (["prompts.limit=x"], "prompts.limit must be"),
+        (["prompts.seeds=1"], "prompts.seeds must be a list"),
+        (["model.backbone.device=gpu"], "device must be"),
+        (["model.backbone.path=check/points"], "neither a folder nor in the Hugging Face cache"),
         (["model.video.num_frames=64"], "num_frames must be 4n+1 for this VAE, got 64; nearest are 61 and 65"),
         (["model.video.height=60"], "height must be divisible by 16, got 60; nearest are 48 and 64"),
         (["method.global_layers=[0,99]"], "global_layers must be between 0 and 4 for this model, got [99]"),
@@ -100,7 +144,7 @@ def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: 
         (["prompts=file", "prompts.source=nowhere.txt"], "which is no file"),
         (["prompts.limit=0"], "prompts.limit must be at least 1"),
         (["metrics.names=[psnr,fvd]"], "unknown metric fvd"),
-        (["model.backbone.path=LACKING"], "lacks vae, transformer/*.safetensors"),
+        (["model.backbone.path=LACKING"], "lacks tokenizer/tokenizer_config.json, transformer/*.safetensors, vae"),
         (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
         (["interpolator=rife"], "Could not find 'interpolator/rife'"),
     ],
@@ -113,6 +157,7 @@ def test_bad_input_is_refused_before_a_model_loads(
     shutil.copytree(tiny_checkpoint, lacking)
     shutil.rmtree(lacking / "vae")
     next((lacking / "transformer").glob("*.safetensors")).unlink()
+    (lacking / "tokenizer" / "tokenizer_config.json").unlink()
     places = {"EMPTY": str(tmp_path / "empty.txt"), "LACKING": str(lacking)}
     for name, place in places.items():
         arguments = [a.replace(name, place) for a in arguments]
@@ -130,3 +175,6 @@ def test_keys_hold_what_decides_the_pixels(study: tuple[list[str], Path]) -> Non
     identity = json.loads(json.dumps(records[0]["identity"]))
     assert set(identity) == {"generator_version", "model", "method", "spec"}
     assert set(identity["model"]) == {"weights_sha256", "dtype", "device_type", "tiling"}
+    assert set(identity["spec"]) == {f.name for f in fields(VideoSpec)}
+    vgdfr = next(r["identity"]["method"] for r in records if r["method"]["name"] == "vgdfr")
+    assert set(vgdfr) == {"name", *(f.name for f in fields(Vgdfr))}

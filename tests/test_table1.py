@@ -36,7 +36,11 @@ def write(
         "seed_index": 0,
         "latency_s": latency_s,
         "token_ratio": token_ratio,
-        "identity": {"model": {"dtype": "float32"}, "spec": {"prompt": prompt, "seed": ord(prompt), "fps": 12}},
+        "identity": {
+            "generator_version": 1,
+            "model": {"dtype": "float32"},
+            "spec": {"prompt": prompt, "seed": ord(prompt), "fps": 12},
+        },
     } | other
     folder = study / slug / prompt
     folder.mkdir(parents=True)
@@ -106,14 +110,22 @@ def test_bad_studies_are_refused(tmp_path: Path, study: Path) -> None:
     write(tmp_path / "other", "vgdfr-k5-theta0.5", "a", 1.0, {})
     with pytest.raises(StudyError, match="no finished baseline"):
         lines(load(tmp_path / "other"))
-    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}, "spec": {}})
+    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}})
     with pytest.raises(StudyError, match="mixes 2 models"):
         lines(load(study))
     write(tmp_path / "specs", "baseline", "a", 1.0, {})
     spec = {"prompt": "b", "seed": 1, "fps": 24}
-    write(tmp_path / "specs", "baseline", "b", 1.0, {}, identity={"model": {"dtype": "float32"}, "spec": spec})
+    identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
+    write(tmp_path / "specs", "baseline", "b", 1.0, {}, identity=identity)
     with pytest.raises(StudyError, match="mixes 2 video settings"):
         lines(load(tmp_path / "specs"))
+
+
+def test_other_settings_are_named_in_their_row(study: Path) -> None:
+    write(study, "vgdfr-k5-theta0.5-max_merge2", "a", 5.0, {})
+    titles = [line.title for line in lines(load(study))]
+    assert "VGDFR (k=5, θ=0.5, max_merge2)" in titles
+    assert r"max\_merge2" in latex(lines(load(study)))
 
 
 def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """DyRoPE: Global- or Local-RoPE per DiT layer (paper, section 3.3), injected without touching the forward pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -82,7 +82,7 @@ class _LocalAndGlobal(nn.Module):
         return pack(cos), pack(sin)
 
 
-def _half_of_tables(use_global: bool):  # noqa: ANN202 - the hook's type is torch's
+def _half_of_tables(use_global: bool) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
     def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         tables = kwargs["image_rotary_emb"]
         return args, {**kwargs, "image_rotary_emb": tuple(t.chunk(2, dim=-1)[int(use_global)] for t in tables)}

@@ -41,6 +41,7 @@ class Vgdfr:
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise ValueError(f"{name} must be a {'number' if name == 'theta' else 'whole number'}, got {value!r}")
+        object.__setattr__(self, "theta", float(self.theta))  # equal settings are equal in a key, too
         if not 0 < self.theta <= 1:
             raise ValueError(f"theta must be in (0, 1], got {self.theta}")
         if self.k < 1:
@@ -52,10 +53,11 @@ class Vgdfr:
         for name, allowed in (("similarity_dtype", ("float32", "float16")), ("interpolator", ("flow", "linear"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        if isinstance(self.global_layers, str) and self.global_layers != "paper":
-            raise ValueError(f'global_layers must be "paper" or a list of layer numbers, got {self.global_layers!r}')
-        if not all(isinstance(layer, int) for layer in self.global_layers if self.global_layers != "paper"):
-            raise ValueError(f"global_layers must hold whole numbers, got {list(self.global_layers)}")
+        if self.global_layers != "paper":
+            layers = self.global_layers
+            if isinstance(layers, str) or not all(isinstance(layer, int) for layer in layers):
+                raise ValueError(f'global_layers must be "paper" or a list of layer numbers, got {layers!r}')
+            object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
 
     def check(self, spec: VideoSpec, num_layers: int) -> None:
         """Raise ValueError where these settings do not fit `spec` or a DiT of `num_layers` layers."""

@@ -12,7 +12,7 @@ GROUP = 4
 FACTORS = (4, 2)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Similarity:
     """Similarity of frames 1, 2 and 3 apart: `lag1[i]` compares frames i and i+1, and so on; 1 means identical.
 

@@ -24,7 +24,7 @@ def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torc
         )
     x = frames.to(dtype)
     mean = _blur(x)
-    variance = _blur(x * x) - mean * mean
+    variance = (_blur(x * x) - mean * mean).clamp(min=0)  # never below, whatever rounding says
 
     def ssim(lag: int) -> Float[Tensor, " n"]:
         if lag >= len(x):
@@ -33,7 +33,7 @@ def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torc
         covariance = _blur(a * b) - mean_a * mean_b
         luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
         structure = (2 * covariance + C2) / (variance[:-lag] + variance[lag:] + C2)
-        return (luminance * structure).mean((1, 2, 3))
+        return (luminance * structure).mean((1, 2, 3)).clamp(max=1)
 
     return Similarity(ssim(1), ssim(2), ssim(3))
 

@@ -27,6 +27,15 @@ class VideoSpec:
     fps: int
 
     def __post_init__(self) -> None:
+        for name in ("guidance_scale", "flow_shift"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+            object.__setattr__(self, name, float(value))  # equal settings are equal in a key, too
+        for name in ("seed", "height", "width", "num_frames", "num_inference_steps", "fps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
         for name in ("height", "width"):
@@ -43,7 +52,7 @@ class VideoSpec:
             raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GeneratedVideo:
     """A finished video and how it came about.
 

@@ -56,6 +56,8 @@ def fit(
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         start = state["step"]
+        lines = curve_file.read_text().splitlines(keepends=True)  # what ran on after the state was saved runs again
+        curve_file.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
 
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step}

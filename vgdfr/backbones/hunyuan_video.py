@@ -1,5 +1,6 @@
 """HunyuanVideo on diffusers' components: the 13B model, the embedded one, any checkpoint of the same folder format."""
 
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline, HunyuanVideoTransformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
 from einops import rearrange
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,8 +22,16 @@ from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import VideoSpec
 
-PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "vae")
-_WEIGHTED = ("text_encoder", "text_encoder_2", "transformer", "vae")
+# what each part of a checkpoint folder must hold
+PARTS = {
+    "scheduler": ("scheduler_config.json",),
+    "text_encoder": ("config.json", "*.safetensors"),
+    "text_encoder_2": ("config.json", "*.safetensors"),
+    "tokenizer": ("tokenizer_config.json",),
+    "tokenizer_2": ("tokenizer_config.json",),
+    "transformer": ("config.json", "*.safetensors"),
+    "vae": ("config.json", "*.safetensors"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class HunyuanVideo:
-    """Which checkpoint to run and how; everything here can change the pixels. `load` makes the backbone.
+    """Which checkpoint to run and how; `load` makes the backbone.
 
     path: a folder in diffusers' format or a repository on the Hugging Face hub (then with its `revision`).
     dtype: of weights and forward passes; the latent itself is always float32.
@@ -52,39 +63,53 @@ class HunyuanVideo:
     tiling: Tiling = Tiling()
 
     def check(self) -> None:
-        """Raise FileNotFoundError naming every part that a local checkpoint folder lacks; loads nothing."""
-        folder = Path(self.path)
+        """Raise ValueError or FileNotFoundError for a wrong dtype or device, or a missing part; loads nothing."""
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
-        if not folder.is_dir():
-            if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
-                raise FileNotFoundError(f"no checkpoint folder at {self.path}; give a folder or a hub repository")
-            return
-        missing = [name for name in ("model_index.json",) if not (folder / name).is_file()]
-        missing += [part for part in PARTS if not (folder / part).is_dir()]
-        missing += [
-            f"{part}/*.safetensors"
-            for part in _WEIGHTED
-            if part not in missing and not any((folder / part).glob("*.safetensors"))
-        ]
+        if self.device_type not in ("cpu", "cuda"):
+            raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
+        if self.device_type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; try device=cpu or auto")
+        folder = self.folder()
+        missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
+        for part, patterns in PARTS.items():
+            if not (folder / part).is_dir():
+                missing.append(part)
+            else:
+                missing += [f"{part}/{p}" for p in patterns if not any((folder / part).glob(p))]
+        for index in folder.glob("*/*.safetensors.index.json"):
+            shards = set(json.loads(index.read_text())["weight_map"].values())
+            missing += [f"{index.parent.name}/{s}" for s in sorted(shards) if not (index.parent / s).is_file()]
         if missing:
             raise FileNotFoundError(
                 f"checkpoint folder {self.path} lacks {', '.join(missing)}; "
                 f"expected a HunyuanVideoPipeline folder with {', '.join(PARTS)}"
             )
 
+    def folder(self) -> Path:
+        """Where the checkpoint lies: `path`, or the hub repository's snapshot in the local cache; never downloads."""
+        folder = Path(self.path)
+        if folder.is_dir():
+            return folder
+        if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
+            raise FileNotFoundError(f"no checkpoint folder at {self.path}; give a folder or a hub repository")
+        try:
+            return Path(snapshot_download(self.path, revision=self.revision, local_files_only=True))
+        except LocalEntryNotFoundError as error:
+            raise FileNotFoundError(
+                f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {self.path}"
+            ) from error
+
     @property
     def device_type(self) -> str:
-        """ "cpu" or "cuda", with "auto" resolved."""
+        """The device's kind, such as "cpu" or "cuda", with "auto" resolved."""
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(self.device).type
+        return self.device.split(":")[0]
 
     def num_layers(self) -> int:
         """DiT layers, read from the checkpoint's configuration alone."""
-        config: dict[str, Any] = HunyuanVideoTransformer3DModel.load_config(  # type: ignore[assignment]
-            self.path, subfolder="transformer", revision=self.revision
-        )
+        config = json.loads((self.folder() / "transformer" / "config.json").read_text())
         return config["num_layers"] + config["num_single_layers"]
 
     def load(self) -> "HunyuanVideoBackbone":
@@ -92,7 +117,7 @@ class HunyuanVideo:
         self.check()
         device = torch.device(self.device_type if self.device == "auto" else self.device)
         pipeline = HunyuanVideoPipeline.from_pretrained(
-            self.path, revision=self.revision, dtype=getattr(torch, self.dtype)
+            self.folder(), dtype=getattr(torch, self.dtype), local_files_only=True
         ).to(device)
         t = self.tiling
         pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
