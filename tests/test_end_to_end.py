@@ -24,7 +24,7 @@ def test_the_report_has_the_papers_rows(study: Path) -> None:
     command = [sys.executable, "-m", "analysis.table1", str(study)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert printed.count("| VGDFR (k=") == 15 and "| Original" in printed
-    rows = list(csv.DictReader((study / "report" / "table1.csv").open()))
+    rows = list(csv.DictReader((study / "report" / "table1.csv").read_text().splitlines()))
     settings = [(row["k"], row["theta"]) for row in rows]
     assert settings[0] == ("", "")
     assert settings[1:] == [(str(k), f"0.{t}") for k in (5, 10, 15) for t in (5, 6, 7, 8, 9)]
