@@ -1,6 +1,7 @@
 """The command itself, in processes of its own, on the tiny checkpoint: results, resuming, failures, bad input."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from analysis.load import load
 from bench.config import CONF, job_of
+from bench.plan import checked
 from bench.progress import Sweep
 from bench.run import backbone_of, run
 from vgdfr import Vgdfr, VideoSpec
@@ -121,37 +124,35 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     assert rows["vgdfr-k1-theta0.01", "00-still"].scores["psnr"] > 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["method.theta=1.5"], "theta must be in (0, 1], got 1.5"),
-        (["method.theta=0"], "theta must be in (0, 1], got 0"),
-        (["method.theta=high"], "theta must be a number, got 'high'"),
-        (["method.k=0"], "k must be at least 1"),
-        (["method.k=50"], "k must be below num_inference_steps (50), got 50"),
-        (["--multirun", "method.theta=0.5,7"], "theta must be in (0, 1], got 7"),
-        (["--multirun", "model.video.num_frames=33,high"], "num_frames must be a whole number, got 'high'"),
-        (["prompts.limit=x"], "prompts.limit must be"),
-        (["prompts.seeds=1"], "prompts.seeds must be a list"),
-        (["model.backbone.device=gpu"], "device must be"),
-        (["model.backbone.path=check/points"], "neither a folder nor in the Hugging Face cache"),
-        (["model.video.num_frames=64"], "num_frames must be 4n+1 for this VAE, got 64; nearest are 61 and 65"),
-        (["model.video.height=60"], "height must be divisible by 16, got 60; nearest are 48 and 64"),
-        (["method.global_layers=[0,99]"], "global_layers must be between 0 and 4 for this model, got [99]"),
-        (["method.thta=0.5"], "Key 'thta' is not in struct"),
-        (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
-        (["prompts=file", "prompts.source=EMPTY"], "no prompt in"),
-        (["prompts=file", "prompts.source=nowhere.txt"], "which is no file"),
-        (["prompts.limit=0"], "prompts.limit must be at least 1"),
-        (["metrics.names=[psnr,fvd]"], "unknown metric fvd"),
-        (["model.backbone.path=LACKING"], "lacks tokenizer/tokenizer_config.json, transformer/*.safetensors, vae"),
-        (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
-        (["interpolator=rife"], "Could not find 'interpolator/rife'"),
-    ],
-)
+BAD_INPUT = [
+    (["method.theta=1.5"], "theta must be in (0, 1], got 1.5"),
+    (["method.theta=0.0"], "theta must be in (0, 1], got 0"),
+    (["method.k=0"], "k must be at least 1"),
+    (["method.k=50"], "k must be below num_inference_steps (50), got 50"),
+    (["prompts.limit=x"], "prompts.limit must be"),
+    (["prompts.seeds=1"], "prompts.seeds must be a list"),
+    (["model.backbone.device=gpu"], "device must be"),
+    (["model.backbone.path=check/points"], "neither a folder nor in the Hugging Face cache"),
+    (["model.video.num_frames=64"], "num_frames must be 4n+1 for this VAE, got 64; nearest are 61 and 65"),
+    (["model.video.height=60"], "height must be divisible by 16, got 60; nearest are 48 and 64"),
+    (["method.global_layers=[0,99]"], "global_layers must be between 0 and 4 for this model, got [99]"),
+    (["method.thta=0.5"], "Could not override 'method.thta'"),
+    (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
+    (["prompts=file", "prompts.source=EMPTY"], "no prompt in"),
+    (["prompts=file", "prompts.source=nowhere.txt"], "which is no file"),
+    (["prompts.limit=0"], "prompts.limit must be at least 1"),
+    (["metrics.names=[psnr,fvd]"], "unknown metric fvd"),
+    (["model.backbone.path=LACKING"], "lacks tokenizer/tokenizer_config.json, transformer/*.safetensors, vae"),
+    (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
+    (["interpolator=rife"], "Could not find 'interpolator/rife'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_refused_before_a_model_loads(
     tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
+    """Composed and checked as the command does it before anything else; the next test runs the command itself."""
     (tmp_path / "empty.txt").write_text("\n \n")
     lacking = tmp_path / "lacking"
     shutil.copytree(tiny_checkpoint, lacking)
@@ -161,8 +162,28 @@ def test_bad_input_is_refused_before_a_model_loads(
     places = {"EMPTY": str(tmp_path / "empty.txt"), "LACKING": str(lacking)}
     for name, place in places.items():
         arguments = [a.replace(name, place) for a in arguments]
-    model = [f"model.backbone.path={tiny_checkpoint}"] if not any("path=" in a for a in arguments) else []
-    result = sweep(*arguments, f"root={tmp_path}", *model)
+    loaded = backbone_of.cache_info().misses
+    with initialize_config_dir(CONF, version_base="1.3"):
+        with pytest.raises((SystemExit, HydraException), match=re.escape(message)):
+            checked(compose("config", [f"model.backbone.path={tiny_checkpoint}", *arguments]))
+    assert backbone_of.cache_info().misses == loaded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method.theta=1.5"], "error: theta must be in (0, 1], got 1.5"),
+        (["method.theta=high"], "error: theta must be a number, got 'high'"),
+        (["--multirun", "method.theta=0.5,7"], "error: theta must be in (0, 1], got 7"),
+        (["--multirun", "model.video.num_frames=33,high"], "error: num_frames must be a whole number, got 'high'"),
+        (["method.thta=0.5"], "Could not override 'method.thta'"),
+        (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
+    ],
+)
+def test_the_command_ends_with_the_message_and_has_done_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = sweep(*arguments, f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}")
     output = result.stdout + result.stderr
     assert result.returncode != 0 and message in output, output
     assert "Traceback" not in output and "loading" not in output
