@@ -8,6 +8,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 console = Console()
 
 
+def say(line: str) -> None:
+    """Print a line as it is: no markup, no wrapping."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 class Sweep:
     """Counts samples of a sweep: `made`, `found` (stored before), `failed`; shows the current one and what remains."""
 
@@ -41,9 +46,7 @@ class Sweep:
             self.made += 1
         self._bar.update(self._task, completed=self.seen, remaining=self._remaining())
         if outcome.startswith("failed") or (outcome != "found" and not console.is_terminal):
-            console.print(
-                f"[{self.seen}/{self.total}] {name} {outcome} {self._remaining()}", markup=False, highlight=False
-            )
+            say(f"[{self.seen}/{self.total}] {name} {outcome} {self._remaining()}".rstrip())
 
     def close(self) -> str:
         """Stop the display; the sweep in one line."""

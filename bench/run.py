@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 from bench import record, score
 from bench.condition import Condition, Sample
 from bench.config import Job
-from bench.progress import Sweep, console
+from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
@@ -23,7 +23,7 @@ from vgdfr.backbones.base import Backbone
 @cache
 def backbone_of(model: HunyuanVideo) -> Backbone:
     """The loaded model, once per process; jobs of one sweep share it."""
-    console.print(f"loading {model.path}", markup=False, highlight=False, soft_wrap=True)
+    say(f"loading {model.path}")
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()  # a bar of the libraries' would tear the sweep's
     return model.load()

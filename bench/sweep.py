@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from bench.config import CONF
 from bench.plan import checked, planned
-from bench.progress import Sweep, console
+from bench.progress import Sweep, say
 from bench.run import run, samples_of
 from bench.store import RECORD
 
@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
         jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
         samples = {sample.key: each.study / sample.folder for each in jobs or (job,) for sample, _ in samples_of(each)}
         stored = sum((folder / RECORD).is_file() for folder in samples.values())
-        console.print(f"{len(samples)} samples in {job.study}, {stored} of them stored", markup=False, highlight=False)
+        say(f"{len(samples)} samples in {job.study}, {stored} of them stored")
         _sweep = Sweep(len(samples), len(samples) - stored)
     run(job, _sweep, _seen)
 
@@ -35,11 +35,11 @@ def finish() -> int:
     """Close the display, say what came of the sweep; the exit status: 1 if a sample failed."""
     if _sweep is None:
         return 0
-    console.print(_sweep.close(), markup=False, highlight=False)
+    say(_sweep.close())
     for name in _sweep.failed:
-        console.print(f"failed: {name}", markup=False, highlight=False)
+        say(f"failed: {name}")
     if _sweep.failed:
-        console.print(f"{len(_sweep.failed)} failed; the same command tries only these again", markup=False)
+        say(f"{len(_sweep.failed)} failed; the same command tries only these again")
     return int(bool(_sweep.failed))
 
 
