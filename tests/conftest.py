@@ -10,10 +10,15 @@ from diffusers import (
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
+from hypothesis import settings
 
 from bench.embedded.train_text import TextEncoders
 from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.base import Backbone
+
+# a slow machine is no failure, and a run is repeatable
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
