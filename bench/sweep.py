@@ -44,9 +44,13 @@ def finish() -> int:
 
 
 if __name__ == "__main__":
-    status = 1
+    interrupted = False
     try:
         main()
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         status = finish()
-    sys.exit(status)
+    if interrupted:
+        say("interrupted: what is finished is stored, the same command continues")
+    sys.exit(130 if interrupted else status)

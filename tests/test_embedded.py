@@ -74,8 +74,9 @@ def test_the_pipelines_template_is_cropped_at_the_prompt() -> None:
     tokenizer = llama_tokenizer()
     tokens = tokenizer(DEFAULT_PROMPT_TEMPLATE["template"].format("a red circle")).input_ids
     assert tokenizer.convert_ids_to_tokens(tokens[CROP_START:]) == ["a", "red", "circle", "<|eot_id|>"]
-    known = [clip_tokenizer()(a.caption).input_ids for a in world.all_attributes()]
-    assert not any(clip_tokenizer().unk_token_id in ids for ids in known)
+    of_clip = clip_tokenizer()
+    known = of_clip([a.caption for a in world.all_attributes()]).input_ids
+    assert not any(of_clip.unk_token_id in ids for ids in known)
 
 
 def test_training_resumes_where_it_was_killed(tmp_path: Path) -> None:

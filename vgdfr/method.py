@@ -55,8 +55,10 @@ class Vgdfr:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if self.global_layers != "paper":
             layers = self.global_layers
-            if isinstance(layers, str) or not all(isinstance(layer, int) for layer in layers):
-                raise ValueError(f'global_layers must be "paper" or a list of layer numbers, got {layers!r}')
+            if not isinstance(layers, tuple) or not all(isinstance(layer, int) for layer in layers):
+                raise ValueError(
+                    f'global_layers must be "paper" or a list of layer numbers such as [0,4], got {layers!r}'
+                )
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
 
     def check(self, spec: VideoSpec, num_layers: int) -> None:
