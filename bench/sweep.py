@@ -25,9 +25,9 @@ def main(config: DictConfig) -> None:
     if _sweep is None:  # the first job of this process; it shows the progress of all of them
         jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
         samples = {sample.key: each.study / sample.folder for each in jobs or (job,) for sample, _ in samples_of(each)}
-        stored = sum((folder / RECORD).is_file() for folder in samples.values())
-        say(f"{len(samples)} samples in {job.study}, {stored} of them stored")
-        _sweep = Sweep(len(samples), len(samples) - stored)
+        recorded = sum((folder / RECORD).is_file() for folder in samples.values())  # failed ones too
+        say(f"{len(samples)} samples in {job.study}, {recorded} of them recorded before")
+        _sweep = Sweep(len(samples), len(samples) - recorded)
     run(job, _sweep, _seen)
 
 
