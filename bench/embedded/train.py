@@ -1,7 +1,11 @@
 """Train the embedded checkpoint: `python -m bench.embedded.train STAGE [FOLDER]`.
 
-Stages, in order: vae, text, latents, dit, assemble. Each continues where it was stopped; its state and curve are in
-FOLDER (default `training`), its settings in settings.yaml. `assemble` writes the checkpoint into the package.
+Stages of the checkpoint, in order: vae, text, latents, dit, assemble; of the judge, in any order: clip, trunk, reader.
+Each continues where it was stopped; its state and curve are in FOLDER (default `training`), its settings in
+settings.yaml. `assemble`, and each stage of the judge at its end, writes its weights into the package.
+
+With --shipped, the VAE, the text encoders and the start of the DiT are those of the shipped checkpoint, and the DiT is
+trained further with the settings under `tune`: stages latents, dit, assemble.
 """
 
 import argparse
@@ -11,49 +15,75 @@ from pathlib import Path
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
 
-from bench.embedded import train_dit, train_text, train_vae
-from bench.embedded.training import settings
+from bench.embedded import reader, train_clip, train_dit, train_reader, train_text, train_trunk, train_vae
+from bench.embedded.training import save_half, settings
+from metrics.embedded import CLIP, TRUNK
 from vgdfr.embedded import CHECKPOINT
 
-STAGES = ("vae", "text", "latents", "dit", "assemble")
+STAGES = ("vae", "text", "latents", "dit", "assemble", "clip", "trunk", "reader")
 CURVES = Path(__file__).parent / "curves"
 
 
-def main(stage: str, folder: Path) -> None:
+def main(stage: str, folder: Path, shipped: bool) -> None:
     if stage == "vae":
         train_vae.train(settings("vae"), folder / "vae")
-        return
-    if stage == "text":
+    elif stage == "text":
         train_text.train(settings("text"), folder / "text")
-        return
-    # a finished stage, called again, loads its last state and does no step
-    vae = train_vae.train(settings("vae"), folder / "vae")
+    elif stage == "clip":
+        train_clip.save(train_clip.train(settings("clip"), folder / "clip"), CLIP)
+    elif stage == "trunk":
+        save_half(train_trunk.train(settings("trunk"), folder / "trunk").features, TRUNK)
+    elif stage == "reader":
+        save_half(train_reader.train(settings("reader"), folder / "reader"), reader.WEIGHTS)
+    else:
+        train_from_latents(stage, folder, shipped)
+    if stage in ("clip", "trunk", "reader"):
+        keep_curve(folder, stage, stage)
+
+
+def keep_curve(folder: Path, stage: str, name: str) -> None:
+    CURVES.mkdir(exist_ok=True)
+    shutil.copy(folder / stage / "curve.jsonl", CURVES / f"{name}.jsonl")
+
+
+def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
+    """Stages that need a finished VAE and finished text encoders."""
+    start = None
+    if shipped:
+        pipeline = HunyuanVideoPipeline.from_pretrained(CHECKPOINT, dtype=torch.float32)
+        vae, start = pipeline.vae, pipeline.transformer
+        text = train_dit.TextParts(
+            pipeline.tokenizer, pipeline.text_encoder, pipeline.tokenizer_2, pipeline.text_encoder_2
+        )
+    else:  # a finished stage, called again, loads its last state and does no step
+        vae = train_vae.train(settings("vae"), folder / "vae")
+        t = train_text.train(settings("text"), folder / "text").eval()
+        text = train_dit.TextParts(t.tokenizer, t.llama, t.tokenizer_2, t.clip)
     if stage == "latents":
         train_dit.encode(settings("latents"), vae, folder / "latents")
         return
-    text = train_text.train(settings("text"), folder / "text").eval()
-    dit = train_dit.train(settings("dit"), text, folder / "latents", folder / "dit")
+    if not shipped:
+        vae.register_to_config(scaling_factor=train_dit.scaling_factor(folder / "latents"))
+    s = settings("tune" if shipped else "dit")
+    dit = train_dit.train(s, text, folder / "latents", vae.config.scaling_factor, folder / "dit", start)
     if stage == "assemble":
-        shards = [torch.load(f, weights_only=True)["latents"] for f in sorted((folder / "latents").glob("*.pt"))]
-        vae.register_to_config(scaling_factor=train_dit.scaling_factor(torch.cat(shards).float()))
         pipeline = HunyuanVideoPipeline(
-            text_encoder=text.llama,
-            tokenizer=text.tokenizer,  # type: ignore[arg-type]  # a fast one is what it needs
             transformer=dit,
             vae=vae,
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=settings("dit")["sampling_shift"]),
-            text_encoder_2=text.clip,
-            tokenizer_2=text.tokenizer_2,  # type: ignore[arg-type]
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=s["sampling_shift"]),
+            **{name: getattr(text, name) for name in text.__dataclass_fields__},
         )
         pipeline.to("cpu", torch.float16).save_pretrained(CHECKPOINT)
-        CURVES.mkdir(exist_ok=True)
-        for name in ("vae", "text", "dit"):
-            shutil.copy(folder / name / "curve.jsonl", CURVES / f"{name}.jsonl")
+        for name in ("dit",) if shipped else ("vae", "text", "dit"):
+            keep_curve(folder, name, "tune" if shipped else name)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("training"))
+    parser.add_argument("--shipped", action="store_true", help="go on from the shipped checkpoint")
     arguments = parser.parse_args()
-    main(arguments.stage, arguments.folder)
+    if arguments.shipped and arguments.stage not in ("latents", "dit", "assemble"):
+        parser.error(f"--shipped goes with the stages latents, dit, assemble, got {arguments.stage}")
+    main(arguments.stage, arguments.folder, arguments.shipped)

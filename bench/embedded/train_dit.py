@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,25 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 from einops import rearrange
 from torch import Tensor, nn
+from transformers import CLIPTextModel, LlamaModel, PreTrainedTokenizerFast
 
-from bench.embedded.train_text import CROP_START, TEMPLATE, TextEncoders
+from bench.embedded.train_text import CROP_START, TEMPLATE
 from bench.embedded.train_vae import encode_mean
-from bench.embedded.training import device, fit
+from bench.embedded.training import autocast, device, fit
 from bench.embedded.world import training_clip
 
 # Clips the VAE's training does not reach (it counts from 0), so that latents are of unseen videos, as when generating.
 FIRST_CLIP = 1_000_000
+
+
+@dataclass(frozen=True)
+class TextParts:
+    """What turns captions into embeddings, under `HunyuanVideoPipeline`'s names."""
+
+    tokenizer: PreTrainedTokenizerFast
+    text_encoder: LlamaModel
+    tokenizer_2: PreTrainedTokenizerFast
+    text_encoder_2: CLIPTextModel
 
 
 def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
@@ -33,7 +45,7 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
         for i in range(s["shard"]):
             clip = training_clip(FIRST_CLIP + shard * s["shard"] + i)
             video = rearrange(torch.from_numpy(clip.frames), "t h w c -> 1 c t h w").to(device()).float() / 127.5 - 1
-            with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
+            with torch.no_grad(), autocast():
                 latents.append(encode_mean(vae, video)[0].half().cpu())
             captions.append(clip.caption)
         torch.save({"latents": torch.stack(latents), "captions": captions}, file.with_suffix(".tmp"))
@@ -64,40 +76,63 @@ def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVide
     return dit
 
 
-def train(s: dict[str, Any], text: TextEncoders, latents_folder: Path, folder: Path) -> HunyuanVideoTransformer3DModel:
-    """Flow matching on the stored latents: predict noise - latents at `(1 - sigma) * latents + sigma * noise`."""
-    shards = [torch.load(f, weights_only=True) for f in sorted(latents_folder.glob("*.pt"))]
-    latents = torch.cat([shard["latents"] for shard in shards]).to(device()).float()
-    latents = latents * scaling_factor(latents)
-    captions = [c for shard in shards for c in shard["captions"]]
-    embeddings, mask, pooled, caption_index = embed(text, captions)
-    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
+def train(
+    s: dict[str, Any],
+    text: TextParts,
+    latents_folder: Path,
+    scaling_factor: float,
+    folder: Path,
+    start: HunyuanVideoTransformer3DModel | None = None,
+) -> HunyuanVideoTransformer3DModel:
+    """Flow matching on the stored latents: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
 
-    def loss_of_step(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([step, 2])
-        chosen = torch.from_numpy(rng.integers(len(latents), size=s["batch_size"])).to(latents.device)
-        n = latents.shape[2]
-        if rng.random() < s["short_share"]:
-            n = int(rng.integers(5, n))
-        generator = torch.Generator().manual_seed(step)
-        clean = latents[chosen, :, :n]
-        noise = torch.randn(clean.shape, generator=generator).to(clean)
-        u = (torch.arange(len(chosen)) + torch.rand(len(chosen), generator=generator)) / len(chosen)  # stratified
-        sigma = (s["shift"] * u / (1 + (s["shift"] - 1) * u)).to(clean)
-        s5 = sigma[:, None, None, None, None]
-        of = caption_index[chosen]
+    Continues from `folder`, else from `start`, else from nothing. A share of the captions is dropped; from step
+    `guidance_from` the captioned prediction is pushed away from the uncaptioned one by `guidance` (model guidance,
+    Tang et al. 2025), so that the trained model needs no guidance when sampling, as HunyuanVideo's is distilled to.
+    """
+    shards = [torch.load(f, weights_only=True) for f in sorted(latents_folder.glob("*.pt"))]
+    latents = torch.cat([shard["latents"] for shard in shards]).float() * scaling_factor
+    captions = [c for shard in shards for c in shard["captions"]]
+    embeddings, mask, pooled, caption_index = embed(text, [*captions, ""])
+    *caption_index, nothing = caption_index.tolist()
+    dit = (start or build(s, latents.shape[1], pooled.shape[1])).float().train().to(device())  # type: ignore[arg-type]
+
+    def velocity(x: Tensor, sigma: Tensor, of: Tensor) -> Tensor:
         longest = int(mask[of].sum(1).max())
-        with torch.autocast(device().type, torch.bfloat16):
-            v = dit(
-                hidden_states=(1 - s5) * clean + s5 * noise,
+        with autocast():
+            return dit(
+                hidden_states=x,
                 timestep=1000 * sigma,
                 encoder_hidden_states=embeddings[of, :longest],
                 encoder_attention_mask=mask[of, :longest],
                 pooled_projections=pooled[of],
             ).sample.float()
-        each = (v - (noise - clean)).square().mean((1, 2, 3, 4))
+
+    def loss_of_step(step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([step, 2])
+        n = longest = latents.shape[2]
+        if rng.random() < s["short_share"]:
+            n = int(rng.integers(5, n))
+        count = round(s["batch_size"] * longest / n)  # equal work in every step
+        chosen = torch.from_numpy(rng.integers(len(latents), size=count))
+        dropped = rng.random(count) < s["caption_dropout"]
+        of = torch.tensor([nothing if d else caption_index[c] for c, d in zip(chosen, dropped, strict=True)])
+        generator = torch.Generator().manual_seed(step)
+        clean = latents[chosen, :, :n]
+        noise = torch.randn(clean.shape, generator=generator)
+        u = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # stratified
+        sigma = s["shift"] * u / (1 + (s["shift"] - 1) * u)
+        clean, noise, sigma = clean.to(device()), noise.to(device()), sigma.to(device())
+        s5 = sigma[:, None, None, None, None]
+        x = (1 - s5) * clean + s5 * noise
+        v, target = velocity(x, sigma, of), noise - clean
+        each = (v.detach() - target).square().mean((1, 2, 3, 4))
+        if step >= s["guidance_from"]:
+            with torch.no_grad():
+                push = v.detach() - velocity(x, sigma, torch.full_like(of, nothing))
+            target = target + s["guidance"] * push * torch.from_numpy(~dropped).to(push)[:, None, None, None, None]
         noisy = each[sigma > 0.8].mean() if (sigma > 0.8).any() else each.mean()
-        return {"loss": each.mean(), "loss_noisy": noisy}
+        return {"loss": (v - target).square().mean(), "loss_plain": each.mean(), "loss_noisy": noisy}
 
     with plain_attention():
         fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
@@ -123,19 +158,20 @@ def plain_attention() -> Iterator[None]:
         F.scaled_dot_product_attention = fused
 
 
-def scaling_factor(latents: Tensor) -> float:
-    """What brings the latents to unit variance; the VAE's `scaling_factor`."""
-    return round(float(1 / latents.std()), 4)
+def scaling_factor(latents_folder: Path) -> float:
+    """What brings the stored latents to unit variance; the VAE's `scaling_factor`."""
+    shards = [torch.load(f, weights_only=True)["latents"] for f in sorted(latents_folder.glob("*.pt"))]
+    return round(float(1 / torch.cat(shards).float().std()), 4)
 
 
 @torch.no_grad()
-def embed(text: TextEncoders, captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def embed(text: TextParts, captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Embeddings `[u, l, d]`, mask `[u, l]` and pooled `[u, d]` of the distinct captions, and each caption's index."""
     distinct = sorted(set(captions))
     tokens = text.tokenizer([TEMPLATE.format(c) for c in distinct], padding=True, return_tensors="pt").to(device())
-    hidden = text.llama(**tokens, output_hidden_states=True).hidden_states[-3][:, CROP_START:]
+    hidden = text.text_encoder(**tokens, output_hidden_states=True).hidden_states[-3][:, CROP_START:]
     tokens_2 = text.tokenizer_2(distinct, padding=True, return_tensors="pt").to(device())
-    pooled = text.clip(tokens_2.input_ids).pooler_output
+    pooled = text.text_encoder_2(tokens_2.input_ids).pooler_output
     index = {c: i for i, c in enumerate(distinct)}
     return (
         hidden,

@@ -91,9 +91,9 @@ def train(s: dict[str, Any], folder: Path) -> TextEncoders:
 
 
 def llama_tokenizer() -> PreTrainedTokenizerFast:
-    words = sorted(set(re.findall(WORD, TEMPLATE)) | _caption_words())
+    words = sorted(set(re.findall(WORD, TEMPLATE)) | caption_words())
     special = ["<pad>", "<s>", "<unk>", *MARKS]
-    backend = _words_backend([*special, *(w for w in words if w not in special)])
+    backend = words_backend([*special, *(w for w in words if w not in special)])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", unk_token="<unk>",
         additional_special_tokens=list(MARKS), padding_side="right", model_max_length=512,
@@ -102,8 +102,7 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
 
 def clip_tokenizer() -> PreTrainedTokenizerFast:
     special = ["<pad>", "<|startoftext|>", "<unk>", "<|endoftext|>"]
-    backend = _words_backend([*special, *sorted(_caption_words())])
-    backend.normalizer = normalizers.Lowercase()
+    backend = words_backend([*special, *sorted(caption_words())], lowercase=True)
     backend.post_processor = processors.TemplateProcessing(
         single="<|startoftext|> $A <|endoftext|>", special_tokens=[(special[1], 1), (special[3], 3)]
     )
@@ -113,11 +112,15 @@ def clip_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def _words_backend(vocabulary: list[str]) -> Tokenizer:
+def words_backend(vocabulary: list[str], lowercase: bool = False) -> Tokenizer:
+    """A tokenizer of words and punctuation that numbers `vocabulary` in its order."""
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
+    if lowercase:
+        backend.normalizer = normalizers.Lowercase()
     return backend
 
 
-def _caption_words() -> set[str]:
+def caption_words() -> set[str]:
+    """Every word that a caption of the world can hold."""
     return {word for a in all_attributes() for word in re.findall(WORD, a.caption)}

@@ -16,7 +16,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bench.embedded.training import device, fit
+from bench.embedded.training import autocast, device, fit
 from bench.embedded.world import training_clip
 from vgdfr.reduced_vae import reduced
 
@@ -101,7 +101,7 @@ def train(s: dict[str, Any], folder: Path) -> AutoencoderKLHunyuanVideo:
         video = batch(step, s["batch_size"], s["num_frames"]).to(device())
         small = F.avg_pool3d(video, (1, 2, 2))
         generator = torch.Generator().manual_seed(step)
-        with torch.autocast(device().type, torch.bfloat16):
+        with autocast():
             z = encode_mean(vae, video)
             noisy = z + s["latent_noise"] * torch.randn(z.shape, generator=generator).to(z)
             decoded = decode(vae, noisy)

@@ -29,7 +29,7 @@ BACKGROUNDS = ("grass", "sand", "water", "clay", "night sky")
 DIRECTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")
 
-SLOW, FAST = 0.4, 2.5  # pixels per frame
+SLOW, FAST = 0.4, 3.5  # pixels per frame
 
 
 @dataclass(frozen=True, slots=True)

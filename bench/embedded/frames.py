@@ -1,0 +1,76 @@
+"""Single frames for training the judge: clips rendered once, then frames drawn, degraded and labelled from them."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from bench.embedded.degrade import QUALITIES, blend, blur, noise
+from bench.embedded.world import BACKGROUNDS, COLOURS, SHAPES, Clip, training_clip
+
+LABELS: dict[str, tuple[str, ...]] = {
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "background": BACKGROUNDS,
+    "quality": QUALITIES,
+}
+FIRST_CLIP = 2_000_000  # clips that neither the VAE nor the DiT is trained on
+VISIBLE = 2.0  # grey levels a blend must change a frame by, on average, to be called ghosted
+
+
+@dataclass(frozen=True)
+class Frames:
+    """`images` in [-1, 1], and per image and attribute the index of its value in `LABELS`."""
+
+    images: Float[Tensor, "b 3 h w"]
+    labels: dict[str, Int64[Tensor, " b"]]
+
+
+@cache
+def pool(count: int) -> tuple[Clip, ...]:
+    """The first `count` clips of the judge's own stream, rendered once a process (0.8 MB each)."""
+    return tuple(training_clip(FIRST_CLIP + i) for i in range(count))
+
+
+def draw(rng: np.random.Generator, clips: tuple[Clip, ...], count: int) -> Frames:
+    """`count` frames of random clips, a quarter each clear, blurred, noisy and ghosted (clear, where nothing moves)."""
+    images, labels = [], {name: [] for name in LABELS}
+    for _ in range(count):
+        clip = clips[rng.integers(len(clips))]
+        image, quality = _degraded(rng, clip)
+        images.append(image)
+        for name, values in LABELS.items():
+            value = quality if name == "quality" else getattr(clip.attributes, name)
+            labels[name].append(values.index(value))
+    return Frames(to_tensor(np.stack(images)), {name: torch.tensor(v) for name, v in labels.items()})
+
+
+def to_tensor(frames: np.ndarray) -> Float[Tensor, "b 3 h w"]:
+    """uint8 `[b, h, w, 3]` to [-1, 1]."""
+    return rearrange(torch.from_numpy(frames), "b h w c -> b c h w").float() / 127.5 - 1
+
+
+def _degraded(rng: np.random.Generator, clip: Clip) -> tuple[np.ndarray, str]:
+    """A frame of `clip` and its quality. A clear one may be a little soft or grainy, as a VAE's output is."""
+    quality = QUALITIES[rng.integers(len(QUALITIES))]
+    t = int(rng.integers(len(clip.frames)))
+    frame = clip.frames[t : t + 1]
+    if quality == "ghosted":
+        distance = int(rng.integers(2, 13))
+        pair = clip.frames[[t, t + distance if t + distance < len(clip.frames) else t - distance]]
+        ghost = blend(pair, 1)[:1]
+        if cv2.norm(ghost[0], frame[0], cv2.NORM_L1) / frame.size >= VISIBLE:
+            frame = ghost
+        else:
+            quality = "clear"
+    if quality == "blurred":
+        frame = blur(frame, rng.uniform(1.0, 3.0))
+    elif rng.random() < 0.5:
+        frame = blur(frame, rng.uniform(0.2, 0.55))
+    frame = noise(frame, rng.uniform(8, 40) if quality == "noisy" else rng.uniform(0, 3), rng)
+    return frame[0], quality
