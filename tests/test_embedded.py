@@ -60,7 +60,7 @@ def test_prompts_are_held_out_balanced_and_as_generated() -> None:
     trained = {world.training_clip(seed).caption for seed in range(300)}
     texts = [entry["text"] for entry in world.prompt_list()]
     assert set(texts) <= held_out and not trained & held_out
-    assert set(Counter(entry["id"].split("-")[1] for entry in world.prompt_list()).values()) == {8}
+    assert set(Counter(entry["id"].split("-")[1] for entry in world.prompt_list()).values()) == {13}
 
 
 def test_unknown_attributes_are_refused() -> None:

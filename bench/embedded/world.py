@@ -192,7 +192,7 @@ def _background(
     return np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
 
 
-def prompt_list(count: int = 40) -> list[dict[str, str]]:
+def prompt_list(count: int = 65) -> list[dict[str, str]]:
     """The default prompts: held-out combinations, speed profiles in turn, directions and the rest spread by a seed."""
     rng = np.random.default_rng(2504)
     chosen: list[Attributes] = []

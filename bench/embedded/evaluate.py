@@ -1,0 +1,244 @@
+"""How good the embedded model and its judge are: `python -m bench.embedded.evaluate`.
+
+Prints every figure with its bar and writes the table beside the checkpoint (`vgdfr/embedded/evaluation.md`, `.json`).
+Clips are held-out ones of the world, prompts and seeds those of the default run, settings those of `model=embedded`.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from scipy.stats import spearmanr
+
+from bench.config import CONF, Job, job_of
+from bench.embedded import judge
+from bench.embedded.degrade import blend, blur, noise
+from bench.embedded.frames import to_tensor
+from bench.embedded.pictures import grid
+from bench.embedded.reader import APPEARANCE, load, read
+from bench.embedded.train_clip import frame_text
+from bench.embedded.world import Attributes, all_attributes, training_clip
+from bench.provenance import environment, weights_sha256
+from vgdfr.compression import compress
+from vgdfr.denoise import euler, one_step_denoise
+from vgdfr.embedded import CHECKPOINT
+from vgdfr.generate import to_uint8
+from vgdfr.similarity import frame_similarity
+
+COUNT = 64
+BLUR, NOISE, BLEND = 1.5, 20.0, 6  # pixels; grey levels; frames
+EVERY = 4  # frames the judge looks at
+RIGHT_OF = 32  # captions the embedded CLIP chooses among
+
+
+@dataclass(frozen=True)
+class OfClip:
+    """What was measured on one real clip: right or wrong per attribute, per degradation and per frame's caption."""
+
+    psnr: float
+    read: dict[str, bool]
+    captions: list[bool]
+    clearer: dict[str, bool]
+    nearer: dict[str, bool]
+
+
+@dataclass(frozen=True)
+class OfPrompt:
+    """What was measured on one generated video, its preview after `k` steps and the schedule that follows from it."""
+
+    attributes: Attributes
+    read: dict[str, str | None]
+    preview_speed: str | None
+    lag1_reduced: np.ndarray
+    lag1_full: np.ndarray
+    token_ratio: float
+    frames: np.ndarray
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table. `bar` is what it should be at least, or at most where `at_most`."""
+
+    what: str
+    value: float
+    unit: str
+    n: int
+    bar: float | None
+    at_most: bool = False
+
+    @property
+    def reached(self) -> bool | None:
+        if self.bar is None:
+            return None
+        return self.value <= self.bar if self.at_most else self.value >= self.bar
+
+
+def default_job() -> Job:
+    """The default run with k = 5 and theta = 0.9, as the bars say."""
+    with initialize_config_dir(CONF, version_base=None):
+        return job_of(compose("config", overrides=["method.k=5", "method.theta=0.9", f"prompts.limit={COUNT}"]))
+
+
+@torch.inference_mode()
+def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
+    """Held-out clips number `seeds` through the VAE, the reader and the judge."""
+    backbone, reader, clip, trunk = default_job().condition.model.load(), load(), judge.load_clip(), judge.load_trunk()
+    scenes = sorted({frame_text(a) for a in all_attributes()})
+    measured = []
+    for seed in seeds:
+        real = training_clip(seed, held_out=True)
+        frames, seen = real.frames, real.frames[::EVERY]
+        video = to_tensor(frames).to(backbone.device)
+        error = (backbone.decode(backbone.encode(video)).clamp(-1, 1) - video).double().square().mean() / 4
+        rng = np.random.default_rng([seed, 6])
+        choices = judge.caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
+        found = (clip.images(seen) @ clip.texts(choices).T).argmax(1)
+        bad = {"blur": blur(seen, BLUR), "noise": noise(seen, NOISE, rng)}
+        half = {"blur": blur(seen, BLUR / 2), "noise": noise(seen, NOISE / 2, rng)}
+        if real.attributes.speed != "still":  # nothing to see where nothing moves
+            bad["frame blending"] = blend(frames, BLEND)[::EVERY]
+            half["frame blending"] = blend(frames, BLEND // 2)[::EVERY]
+        clear = clip.clearness(seen)
+        measured.append(
+            OfClip(
+                psnr=float(-10 * error.log10()),
+                read={name: value == getattr(real.attributes, name) for name, value in read(reader, frames).items()},
+                captions=(found == 0).tolist(),
+                clearer={name: clear > clip.clearness(other) for name, other in bad.items()},
+                nearer={
+                    name: judge.distance(trunk, half[name], seen) < judge.distance(trunk, bad[name], seen)
+                    for name in bad
+                },
+            )
+        )
+    return measured
+
+
+@torch.inference_mode()
+def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
+    """The default run's prompts number `indices`: baseline video, preview after k steps, schedule."""
+    job, reader = default_job(), load()
+    method, backbone = job.condition.method, job.condition.model.load()
+    of_caption = {a.caption: a for a in all_attributes()}
+    measured = []
+    for i in indices:
+        prompt = job.prompts[i]
+        spec = job.condition.video.spec(prompt.text, prompt.seed)
+        velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
+        x, v = euler(velocity, backbone.noise(spec), sigmas[: method.k + 1])
+        clean = one_step_denoise(x, v, sigmas[method.k])
+        _, schedule, similarity = compress(backbone, clean, method)
+        preview = backbone.decode(clean)
+        x, _ = euler(velocity, x, sigmas[method.k :])
+        frames = to_uint8(backbone.decode(x))
+        measured.append(
+            OfPrompt(
+                attributes=of_caption[prompt.text],
+                read=read(reader, frames),
+                preview_speed=read(reader, to_uint8(preview))["speed"],
+                lag1_reduced=similarity.lag1,
+                lag1_full=frame_similarity((preview / 2 + 0.5).clamp(0, 1)).lag1,
+                token_ratio=schedule.token_ratio,
+                frames=frames[[0, len(frames) // 2, -1]],
+            )
+        )
+    return measured
+
+
+def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure]:
+    """The table's rows from the measurements."""
+    psnr = [c.psnr for c in clips]
+    rows = [
+        Figure("VAE reconstruction of held-out clips, PSNR, mean", float(np.mean(psnr)), "dB", len(psnr), 30),
+        Figure("VAE reconstruction, worst clip", min(psnr), "dB", len(psnr), 25),
+    ]
+    lags = [np.concatenate([getattr(p, name) for p in prompts]) for name in ("lag1_reduced", "lag1_full")]
+    correlation = float(spearmanr(*lags).statistic)
+    rows.append(Figure("reduced preview, rank correlation of lag-1 SSIM with full", correlation, "", len(lags[0]), 0.9))
+    rows += [_share(f"reader on real clips: {name}", [c.read[name] for c in clips], 97) for name in clips[0].read]
+
+    def read_right(name: str, of: Sequence[OfPrompt]) -> list[bool]:
+        return [p.read[name] == getattr(p.attributes, name) for p in of]
+
+    moving = [p for p in prompts if p.attributes.speed != "still"]
+    still_right = [(p.read["speed"] == "still") == (p.attributes.speed == "still") for p in prompts]
+    preview_right = [(p.preview_speed == "still") == (p.attributes.speed == "still") for p in prompts]
+    bars = {"background": 97, "colour": 95, "shape": 90}
+    rows += [_share(f"generated, read: {name}", read_right(name, prompts), bars[name]) for name in sorted(APPEARANCE)]
+    rows += [
+        _share("generated, read: still or moving", still_right, 95),
+        _share("generated, read: direction of moving ones", read_right("direction", moving), 85),
+        _share("generated, read: speed profile", read_right("speed", prompts), 75),
+        _share("preview at k=5: still or moving", preview_right, 80),
+    ]
+    still, fast = ([p.token_ratio for p in prompts if p.attributes.speed == speed] for speed in ("still", "fast"))
+    ratio = float(np.mean(still) / np.mean(fast))
+    rows += [
+        Figure("tokens kept at theta=0.9, still prompts", float(np.mean(still)), "", len(still), None),
+        Figure("tokens kept at theta=0.9, fast prompts", float(np.mean(fast)), "", len(fast), None),
+        Figure("tokens kept, still over fast", ratio, "", len(still) + len(fast), 0.5, at_most=True),
+        _share(f"CLIP: right caption among {RIGHT_OF}, per frame", [right for c in clips for right in c.captions], 90),
+    ]
+    for kind, bar, of in (("VQA: clean above", 90, "clearer"), ("LPIPS: weaker below stronger", None, "nearer")):
+        strength = {"blur": f"{BLUR} px", "noise": f"{NOISE:.0f} levels", "frame blending": f"{BLEND} frames, moving"}
+        for name, text in strength.items():
+            right = [getattr(c, of)[name] for c in clips if name in getattr(c, of)]
+            rows.append(_share(f"{kind} {name} ({text})", right, bar))
+    return rows
+
+
+def table(rows: Sequence[Figure]) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| what | measured | bar | reached | n |", "|---|--:|--:|---|--:|"]
+    for row in rows:
+        digits = 1 if row.unit else 3
+        bar = "–" if row.bar is None else f"{'≤' if row.at_most else '≥'} {row.bar:g} {row.unit}".rstrip()
+        reached = {None: "", True: "yes", False: "**no**"}[row.reached]
+        value = f"{row.value:.{digits}f} {row.unit}".rstrip()
+        lines.append(f"| {row.what} | {value} | {bar} | {reached} | {row.n} |")
+    return "\n".join(lines) + "\n"
+
+
+def in_parallel(task: Callable[[Sequence[int]], list], count: int, workers: int) -> list:
+    """`task` over 0..count-1, a share of it a process; results in order, the same for any number of processes."""
+    shares = [range(i, count, workers) for i in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        results = list(pool.map(task, shares))
+    return [results[i % workers][i // workers] for i in range(count)]
+
+
+def _share(what: str, right: Sequence[bool], bar: float | None) -> Figure:
+    return Figure(what, 100 * float(np.mean(right)), "%", len(right), bar)
+
+
+def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
+    clips = in_parallel(evaluate_clips, count, workers)
+    prompts = in_parallel(evaluate_prompts, count, workers)
+    rows = figures(clips, prompts)
+    print(table(rows), end="")
+    weights = weights_sha256(default_job().condition.model)
+    environment_line = f"Weights {weights[:12]}, code {environment()['commit']}, {environment()['cpu']}."
+    out.with_suffix(".md").write_text(f"{table(rows)}\n{environment_line}\n")
+    values = [asdict(row) | {"reached": row.reached} for row in rows]
+    document = {"figures": values, "weights_sha256": weights, "environment": environment()}
+    out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    if picture:
+        grid([(p.attributes.caption, p.frames) for p in prompts[:16]], (0, 1, 2), 4, picture)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--count", type=int, default=COUNT, help="clips and prompts")
+    parser.add_argument("--out", type=Path, default=CHECKPOINT.parent / "evaluation", help="without its suffix")
+    parser.add_argument("--picture", type=Path, help="also draw 16 generated videos into this PNG")
+    arguments = parser.parse_args()
+    main(arguments.workers, arguments.count, arguments.out, arguments.picture)

@@ -1,0 +1,173 @@
+"""The judge: what it is trained on, that it loads through the public libraries, and what it says of real clips."""
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+
+import lpips
+import numpy as np
+import open_clip
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.config import CONF
+from bench.embedded import evaluate, judge, reader, train_clip
+from bench.embedded.degrade import QUALITIES, blend, blur, noise
+from bench.embedded.frames import LABELS, draw, to_tensor
+from bench.embedded.world import SPEEDS, Attributes, Clip, all_attributes, render, training_clip
+from bench.provenance import weights_sha256
+from metrics import embedded
+from vgdfr.embedded import CHECKPOINT
+
+STILL = Attributes("red", "cross", "sand", "still", None)
+FAST = Attributes("red", "cross", "sand", "fast", "left")
+PACKAGES = (CHECKPOINT.parent, Path(embedded.__file__).parent, Path(reader.__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def clip() -> judge.Clip:
+    return judge.load_clip()
+
+
+@pytest.fixture(scope="module")
+def held_out() -> list[Clip]:
+    return [training_clip(seed, held_out=True) for seed in range(100, 110)]
+
+
+def test_degradations_do_what_their_names_say() -> None:
+    still, fast = render(STILL, 1, num_frames=9).frames, render(FAST, 1, num_frames=9).frames
+    assert np.array_equal(blend(still, 3), still) and not np.array_equal(blend(fast, 3), fast)
+    assert np.array_equal(blend(fast, 3)[0], np.round(fast[0] / 2 + fast[3] / 2).astype(np.uint8))
+    edges = [np.abs(np.diff(v.astype(int), axis=2)).mean() for v in (fast, blur(fast, 1.0), blur(fast, 2.0))]
+    assert edges[0] > edges[1] > edges[2]
+    noisy = [noise(still, 10.0, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert np.array_equal(noisy[0], noisy[1]) and not np.array_equal(noisy[0], noisy[2])
+    assert abs((noisy[0].astype(int) - still).std() - 10) < 1
+
+
+@given(st.integers(0, 10**6))
+def test_frames_are_labelled_by_what_they_show(seed: int) -> None:
+    frames = draw(np.random.default_rng(seed), (render(STILL, 1, num_frames=20),), 8)
+    assert frames.images.shape == (8, 3, 64, 64) and -1 <= frames.images.min() and frames.images.max() <= 1
+    assert "ghosted" not in {QUALITIES[i] for i in frames.labels["quality"]}, "nothing moves"
+    assert {LABELS["shape"][i] for i in frames.labels["shape"]} == {"cross"}
+
+
+def test_texts_fit_their_own_frames_and_all_others_they_are_true_of() -> None:
+    rng = np.random.default_rng(3)
+    frames = draw(rng, (render(FAST, 1), render(dataclasses.replace(FAST, colour="blue"), 1)), 40)
+    texts, fits = train_clip._texts(rng, frames)
+    assert fits.diagonal().all()
+    for j, text in enumerate(texts):
+        for i in range(40):
+            words = text.split()
+            colour = LABELS["colour"][frames.labels["colour"][i]]
+            quality = QUALITIES[frames.labels["quality"][i]]
+            wrong = (set(words) & {"red", "blue"} - {colour}) or (set(words) & set(QUALITIES) - {quality})
+            assert bool(fits[i, j]) == (not wrong), (text, colour, quality)
+
+
+def test_the_tokenizer_ends_where_open_clip_looks(clip: judge.Clip) -> None:
+    tokens = clip.tokenizer([a.caption for a in all_attributes()])
+    end, unknown = (clip.tokenizer.tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<unk>"))
+    assert (tokens.max(1).values == end).all() and not (tokens == unknown).any()
+
+
+def test_open_clip_loads_the_trained_weights(clip: judge.Clip) -> None:
+    again = open_clip.create_model(f"local-dir:{embedded.CLIP}", require_pretrained=True)
+    assert all(torch.equal(a, b) for a, b in zip(clip.model.parameters(), again.parameters(), strict=True))
+
+
+def test_clip_finds_the_caption_and_prefers_clear_videos(clip: judge.Clip, held_out: list[Clip]) -> None:
+    scenes = sorted({train_clip.frame_text(a) for a in all_attributes()})
+    texts = clip.texts(scenes)
+    found = [
+        (clip.images(c.frames[::16]) @ texts.T).argmax(1) == scenes.index(train_clip.frame_text(c.attributes))
+        for c in held_out
+    ]
+    assert torch.cat(found).float().mean() > 0.6, "among all 120 scenes"
+    better = [clip.clearness(c.frames[::16]) - clip.clearness(blur(c.frames[::16], 2.0)) for c in held_out]
+    assert np.mean(np.array(better) > 0) >= 0.9
+
+
+def test_the_reader_reads_held_out_clips(held_out: list[Clip]) -> None:
+    network = reader.load()
+    right = [
+        value == getattr(c.attributes, name) for c in held_out for name, value in reader.read(network, c.frames).items()
+    ]
+    assert np.mean(right) >= 0.95
+
+
+def test_trunk_distance_is_lpips_with_uniform_weights(held_out: list[Clip]) -> None:
+    trunk = judge.load_trunk()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls torchvision the old way
+        reference = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
+    own = trunk.state_dict()
+    for name, value in reference.net.state_dict().items():
+        value.copy_(own[name.split(".", 1)[1]])
+    for layer in reference.lins:
+        weight = layer.model[-1].weight
+        weight.data.fill_(1 / weight.shape[1])
+    a = held_out[0].frames[::16]
+    b = blur(a, 2.0)
+    with torch.no_grad():
+        expected = float(reference(to_tensor(a), to_tensor(b)).mean())
+    assert judge.distance(trunk, a, b) == pytest.approx(expected, rel=1e-4)
+    assert judge.distance(trunk, a, a) == 0
+
+
+def test_figures_are_computed_from_what_was_measured() -> None:
+    attributes = [Attributes("red", "cross", "sand", s, None if s == "still" else "left") for s in SPEEDS]
+    clips = [
+        evaluate.OfClip(psnr, {"colour": True}, [True, False], {"blur": True}, {"blur": True, "noise": False})
+        for psnr in (30.0, 26.0)
+    ]
+    right = {"colour": "red", "shape": "cross", "background": "sand", "direction": "left"}
+    lag1 = np.linspace(0.5, 1, 64)
+    prompts = [
+        evaluate.OfPrompt(
+            attributes=a,
+            read=right | {"speed": "fast"},
+            preview_speed=a.speed,
+            lag1_reduced=lag1**2,
+            lag1_full=lag1,
+            token_ratio=0.4 if a.speed == "still" else 0.8,
+            frames=np.zeros((3, 8, 8, 3), np.uint8),
+        )
+        for a in attributes
+    ]
+    rows = {row.what: row for row in evaluate.figures(clips, prompts)}
+    assert rows["VAE reconstruction of held-out clips, PSNR, mean"].value == 28
+    assert rows["VAE reconstruction, worst clip"].reached
+    assert rows["generated, read: speed profile"].value == 20
+    assert rows["generated, read: still or moving"].value == 80 and not rows["generated, read: still or moving"].reached
+    assert rows["generated, read: direction of moving ones"].n == 4
+    assert rows["preview at k=5: still or moving"].value == 100
+    assert rows["reduced preview, rank correlation of lag-1 SSIM with full"].value == pytest.approx(1)
+    assert rows["tokens kept, still over fast"].value == pytest.approx(0.5)
+    assert rows["CLIP: right caption among 32, per frame"].value == 50
+    text = evaluate.table(list(rows.values()))
+    assert "| generated, read: speed profile | 20.0 % | ≥ 75 % | **no** | 5 |" in text
+
+
+def test_shares_of_the_work_come_back_in_order() -> None:
+    assert evaluate.in_parallel(list, 5, 2) == [0, 1, 2, 3, 4]
+
+
+def test_the_shipped_figures_are_of_the_shipped_weights_and_in_the_readme() -> None:
+    document = json.loads((CHECKPOINT.parent / "evaluation.json").read_text())
+    assert document["weights_sha256"] == weights_sha256(evaluate.default_job().condition.model)
+    rows = [evaluate.Figure(**{k: v for k, v in f.items() if k != "reached"}) for f in document["figures"]]
+    table = evaluate.table(rows)
+    assert table in (CHECKPOINT.parent / "evaluation.md").read_text()
+    assert table in (Path(CONF).parent / "README.md").read_text()
+
+
+def test_shipped_weights_are_small_and_no_pickles() -> None:
+    weights = [f for p in PACKAGES for f in p.rglob("*") if f.suffix in (".safetensors", ".pt", ".bin", ".pth")]
+    assert {f.suffix for f in weights} == {".safetensors"}
+    assert sum(f.stat().st_size for f in weights) < 45e6
