@@ -63,8 +63,10 @@ class Line:
     def title(self) -> str:
         if self.method == "baseline":
             return "Original"
-        settings = ", ".join(p for p in (f"k={self.k}", f"θ={self.theta:g}", self.other) if p)
-        return f"{self.method.upper()} ({settings})"
+        k = None if self.k is None else f"k={self.k}"
+        theta = None if self.theta is None else f"θ={self.theta:g}"
+        name = {"fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
+        return f"{name} ({', '.join(p for p in (k, theta, self.other) if p)})"
 
 
 def lines(rows: list[Row]) -> list[Line]:
@@ -114,8 +116,8 @@ def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:
     if len({r.sample_id for r in rows}) < len(rows):
         raise StudyError(f"{rows[0].record['slug']} has a prompt and seed twice; remove the samples that do not belong")
     # what sets this row apart beyond k and theta stands in its slug, after them
-    named = f"{method['name']}-k{method.get('k')}-theta{method.get('theta')}"
-    other = rows[0].record["slug"].removeprefix(named).strip("-") if method["name"] != "baseline" else ""
+    own = (f"k{method.get('k')}", f"theta{method.get('theta')}")
+    other = ", ".join(part for part in rows[0].record["slug"].split("-")[1:] if part not in own)
     return Line(method["name"], method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means)
 
 

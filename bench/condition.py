@@ -37,7 +37,7 @@ class Condition:
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model."""
         self.model.check()
-        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers())
+        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
 
     @property
     def baseline(self) -> "Condition":
@@ -46,13 +46,13 @@ class Condition:
 
     @property
     def slug(self) -> str:
-        """A name for people and folders: the method, then what differs from its defaults."""
+        """A name for people and folders: the method, k and theta, then what differs from its defaults."""
         parts = [type(self.method).__name__.lower()]
         for f in fields(self.method):
             value = getattr(self.method, f.name)
             if value != f.default:
-                text = "-".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
-                parts.append(f"{f.name}{text or 'none'}")
+                text = ".".join(str(v) for v in value) if isinstance(value, tuple) else str(value).lower()
+                parts.append(f"{f.name}{'' if f.name in ('k', 'theta') else '='}{text or 'none'}")
         return "-".join(parts)
 
     def sample(self, prompt: Prompt, weights_sha256: str, device_type: str) -> "Sample":

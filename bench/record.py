@@ -14,13 +14,14 @@ SCHEMA = 1
 class Record:
     """Version 1. Times in seconds, `peak_bytes` in bytes (None where the device does not tell), hashes sha256.
 
-    status: "done", or "failed" with the traceback in `error`; a failed sample has no files and is tried again.
+    status: "done"; "failed"; "nan" or "constant", failed too, by a video of no finite values or one colour. A failed
+        sample has its traceback in `error` and no files, and is tried again.
     schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
     similarity: the preview's SSIM at lags 1-3; None for a baseline.
-    token_ratio_asked: None for the threshold schedule, which asks for a similarity instead.
+    token_ratio_asked: None for schedules that do not ask for one.
     """
 
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "nan", "constant"]
     key: str
     slug: str
     model_name: str
@@ -65,6 +66,7 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
         "slug": sample.condition.slug,
         "model_name": sample.condition.model_name,
         "method": describe(sample.condition.method),
+        "token_ratio_asked": getattr(sample.condition.method, "token_ratio", None),
         "prompt_id": sample.prompt.id,
         "seed_index": sample.prompt.seed_index,
         "identity": sample.identity,

@@ -16,7 +16,7 @@ from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
 from metrics import METRICS
-from vgdfr import Baseline, HunyuanVideo, generate
+from vgdfr import Baseline, BrokenVideo, HunyuanVideo, generate
 from vgdfr.backbones.base import Backbone
 
 
@@ -80,7 +80,8 @@ def _make(store: Store, sample: Sample, reference: Sample | None, backbone: Back
         store.put(sample.folder, stored, video.frames, sample.spec.fps)
         return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
     except Exception as error:
-        store.put(sample.folder, Record(status="failed", **identified, error=traceback.format_exc()))
+        status = error.kind if isinstance(error, BrokenVideo) else "failed"
+        store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
         return f"failed: {type(error).__name__}: {error}"
 
 

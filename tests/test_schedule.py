@@ -1,5 +1,8 @@
 """The scheduler: properties over random similarities, and cases worked by hand."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vgdfr.compression import merge
-from vgdfr.schedule import FrameSchedule, Segment, Similarity, by_threshold
+from vgdfr.schedule import (
+    FrameSchedule,
+    Segment,
+    Similarity,
+    by_threshold,
+    by_token_ratio,
+    by_token_ratio_as_released,
+    uniform,
+)
 
 
 def constant(num_frames: int, value: float) -> Similarity:
@@ -128,3 +139,53 @@ def test_segments_that_break_latent_groups_are_refused() -> None:
         FrameSchedule((Segment(0, 1, 1), Segment(1, 4, 2), Segment(5, 4, 1)))
     with pytest.raises(ValueError, match="last frame is never merged"):
         FrameSchedule((Segment(0, 1, 1), Segment(1, 8, 2)))
+
+
+@given(similarities(), st.floats(0.01, 1), st.sampled_from([2, 4]))
+def test_a_token_ratio_is_reached_from_above_by_the_most_similar_blocks(
+    similarity: Similarity, ratio: float, max_merge: int
+) -> None:
+    schedule = by_token_ratio(similarity, ratio, max_merge)
+    n = schedule.num_latents
+    least = uniform(similarity.num_frames, max_merge).token_ratio
+    wanted = max(math.ceil(ratio * n - 1e-9) / n, least)
+    # one latent more may stay where blocks of factor 4 could only have lain otherwise
+    assert wanted - 1e-9 <= schedule.token_ratio
+    if max_merge == 2:
+        assert schedule.token_ratio == pytest.approx(wanted)
+        merged = [similarity.lowest_pair(s.start + i, 8, 2) for s in schedule.segments if s.factor == 2
+                  for i in range(0, s.length, 8)]  # fmt: skip
+        places = range(1, similarity.num_frames - 9, 8)
+        spared = sorted((similarity.lowest_pair(at, 8, 2) for at in places), reverse=True)
+        assert sorted(merged, reverse=True) == spared[: len(merged)]
+
+
+def test_a_token_ratio_spends_on_the_still_half() -> None:
+    values = np.where(np.arange(97) < 48, 0.99, 0.5)
+    similarity = Similarity(values[:96], values[:95], values[:94])
+    schedule = by_token_ratio(similarity, 0.7)
+    assert len(schedule.kept_latents) == 18  # of 25: the least that is no less than 70 %
+    assert all(s.factor == 1 for s in schedule.segments if s.start >= 49)
+
+
+@pytest.mark.parametrize("max_merge", [2, 4])
+def test_uniform_is_the_schedule_of_a_video_that_does_not_change(max_merge: int) -> None:
+    assert uniform(97, max_merge) == by_threshold(constant(97, 1.0), 0.9, max_merge)
+    assert uniform(5, max_merge).keeps_everything, "too short to merge anything"
+
+
+@given(similarities(), st.floats(0.3, 1))
+def test_the_released_search_counts_frames_and_factor_4_needs_a_low_theta(similarity: Similarity, ratio: float) -> None:
+    schedule = by_token_ratio_as_released(similarity, ratio)
+    thresholds = np.linspace(0.01, 0.99, 600)
+    reachable = [by_threshold(similarity, t, 4 if t < 0.5 else 2) for t in thresholds]
+    assert 0 < schedule.frame_ratio <= 1
+    if all(s.frame_ratio >= ratio for s in reachable):
+        assert schedule.frame_ratio >= ratio, "the search went down to the lowest theta"
+
+
+@pytest.mark.parametrize("search", [by_token_ratio, by_token_ratio_as_released])
+def test_a_token_ratio_outside_its_range_is_refused(search: Callable[[Similarity, float], FrameSchedule]) -> None:
+    for ratio in (0.0, 1.5):
+        with pytest.raises(ValueError, match=r"token_ratio must be in \(0, 1\]"):
+            search(constant(33, 1.0), ratio)

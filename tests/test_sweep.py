@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
+from safetensors.torch import load_file, save_file
 
 from analysis.load import load
 from bench.config import CONF, job_of
@@ -77,17 +78,22 @@ def test_a_lost_sample_comes_back_bit_for_bit(study: tuple[list[str], Path]) -> 
 
 
 def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """A preview of 4 x 4 pixels is too small for SSIM: every merging sample fails, every baseline is made."""
+    """The VAE's encoder, which only merging needs, holds NaN: every merging sample fails, every baseline is made."""
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_checkpoint, broken)
+    file = broken / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file({k: v * float("nan") if k.startswith("encoder") else v for k, v in weights.items()}, file)
     arguments = [
-        f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL, "prompts.limit=2",
-        "method.k=1", "model.video.height=32", "model.video.width=32", "method.spatial_levels=3",
+        f"root={tmp_path}", "study=tiny", f"model.backbone.path={broken}", *SMALL, "prompts.limit=2", "method.k=1",
+        "method.theta=0.01",
     ]  # fmt: skip
     result = sweep(*arguments)
     assert result.returncode == 1
     assert "2 made, 0 found, 2 failed of 4 samples" in result.stdout
     assert "the same command tries only these again" in result.stdout
-    failed = [row.record for row in load(tmp_path / "tiny") if row.record["status"] == "failed"]
-    assert len(failed) == 2 and "SSIM needs frames of at least 11x11" in failed[0]["error"]
+    failed = [row.record for row in load(tmp_path / "tiny") if row.record["status"] == "nan"]
+    assert len(failed) == 2 and "decoded values are not finite" in failed[0]["error"]
     again = sweep(*arguments)
     assert again.returncode == 1 and "0 made, 2 found, 2 failed of 4 samples" in again.stdout
 
@@ -144,6 +150,10 @@ BAD_INPUT = [
     (["metrics.names=[psnr,fvd]"], "unknown metric fvd"),
     (["model.backbone.path=LACKING"], "lacks tokenizer/tokenizer_config.json, transformer/*.safetensors, vae"),
     (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
+    (["method=token_ratio", "method.token_ratio=1.5"], "token_ratio must be in (0, 1], got 1.5"),
+    (["method=uniform", "method.theta=0.5"], "theta is not of the uniform schedule"),
+    (["method=fewer_steps", "method.steps=50"], "steps must be below num_inference_steps (50), got 50"),
+    (["method.spatial_levels=3"], "spatial_levels must be one of [1, 2] for this VAE and 64x64 videos"),
     (["interpolator=rife"], "Could not find 'interpolator/rife'"),
 ]
 
@@ -176,6 +186,7 @@ def test_bad_input_is_refused_before_a_model_loads(
         (["method.theta=high"], "error: theta must be a number, got 'high'"),
         (["--multirun", "method.theta=0.5,7"], "error: theta must be in (0, 1], got 7"),
         (["--multirun", "model.video.num_frames=33,high"], "error: num_frames must be a whole number, got 'high'"),
+        (["method.schedule=random"], "schedule must be one of threshold, token_ratio, uniform, got 'random'"),
         (["method.thta=0.5"], "Could not override 'method.thta'"),
         (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
     ],

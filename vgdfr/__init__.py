@@ -2,8 +2,8 @@
 
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
 from vgdfr.generate import generate
-from vgdfr.method import Baseline, Method, Vgdfr
-from vgdfr.video import GeneratedVideo, VideoSpec
+from vgdfr.method import Baseline, FewerSteps, Method, Vgdfr
+from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
 # Part of every sample's key: raise it when a change alters the pixels that any condition gives.
 GENERATOR_VERSION = 1
@@ -11,6 +11,8 @@ GENERATOR_VERSION = 1
 __all__ = [
     "GENERATOR_VERSION",
     "Baseline",
+    "BrokenVideo",
+    "FewerSteps",
     "GeneratedVideo",
     "HunyuanVideo",
     "Method",

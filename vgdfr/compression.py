@@ -9,30 +9,61 @@ from torch import Tensor
 
 from vgdfr.backbones.base import Backbone
 from vgdfr.method import Vgdfr
-from vgdfr.schedule import FrameSchedule, Similarity, by_threshold
+from vgdfr.schedule import (
+    GROUP,
+    FrameSchedule,
+    Similarity,
+    by_threshold,
+    by_token_ratio,
+    by_token_ratio_as_released,
+    uniform,
+)
 from vgdfr.similarity import frame_similarity
 
 
 class Compressed(NamedTuple):
-    """What the compression module hands on; `clean` is None when the schedule keeps everything."""
+    """What the compression module hands on; `latent` is None when the schedule keeps everything."""
 
-    clean: Float[Tensor, "1 c n h w"] | None
+    latent: Float[Tensor, "1 c n h w"] | None
     schedule: FrameSchedule
     similarity: Similarity
 
 
-def compress(backbone: Backbone, clean: Float[Tensor, "1 c n h w"], method: Vgdfr) -> Compressed:
-    """Merge similar frames of a one-step denoised latent: D_comp, SSIM, schedule, means, E_comp.
+def compress(
+    backbone: Backbone, clean: Float[Tensor, "1 c n h w"], noisy: Float[Tensor, "1 c n h w"], method: Vgdfr
+) -> Compressed:
+    """Merge similar frames of a `clean` denoised latent: D_comp, SSIM, schedule, means, E_comp.
 
+    The ablations work on the `noisy` latent it was denoised from: `denoise_renoise=False` puts that through D_comp and
+    E_comp, `merge_space="latent"` averages its frames directly; `schedule_from` says which of the two is compared.
     A schedule that keeps everything is not encoded: there is nothing to gain from the round trip.
     """
+    latents = {"clean": clean, "noisy": noisy}
+    merged_from = "clean" if method.denoise_renoise else "noisy"
     with backbone.reduced(method.spatial_levels):
-        preview = backbone.decode(clean)
+        preview = backbone.decode(latents[method.schedule_from])
         similarity = frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, method.similarity_dtype))
-        schedule = by_threshold(similarity, method.theta, method.max_merge)
+        schedule = schedule_of(similarity, method)
         if schedule.keeps_everything:
             return Compressed(None, schedule, similarity)
+        if method.merge_space == "latent":
+            return Compressed(merge_latents(noisy, schedule), schedule, similarity)
+        if merged_from != method.schedule_from:
+            preview = backbone.decode(latents[merged_from])
         return Compressed(backbone.encode(merge(preview, schedule)), schedule, similarity)
+
+
+def schedule_of(similarity: Similarity, method: Vgdfr) -> FrameSchedule:
+    """The schedule that `method` asks for."""
+    if method.schedule == "uniform":
+        return uniform(similarity.num_frames, method.max_merge)
+    if method.schedule == "threshold":
+        assert method.theta is not None
+        return by_threshold(similarity, method.theta, method.max_merge)
+    assert method.token_ratio is not None
+    if method.search == "released":
+        return by_token_ratio_as_released(similarity, method.token_ratio)
+    return by_token_ratio(similarity, method.token_ratio, method.max_merge)
 
 
 def merge(frames: Float[Tensor, "t c h w"], schedule: FrameSchedule) -> Float[Tensor, "kept c h w"]:
@@ -43,3 +74,13 @@ def merge(frames: Float[Tensor, "t c h w"], schedule: FrameSchedule) -> Float[Te
             for s in schedule.segments
         ]
     )
+
+
+def merge_latents(latent: Float[Tensor, "1 c n h w"], schedule: FrameSchedule) -> Float[Tensor, "1 c kept h w"]:
+    """Replace the latent frames that `schedule` turns into one by their mean (Fig. 4: without the module)."""
+    parts, at = [], 0
+    for s in schedule.segments:
+        length = -(-s.length // GROUP)  # the first frame has a latent frame of its own
+        parts.append(reduce(latent[:, :, at : at + length], "b c (g f) h w -> b c g h w", "mean", f=s.factor))
+        at += length
+    return torch.cat(parts, dim=2)

@@ -30,6 +30,21 @@ def one_step_denoise(
     return x - sigma * v
 
 
+def multi_step_denoise(
+    velocity: Velocity, x: Float[Tensor, "b c n h w"], sigmas: Sequence[float], steps: int, stale: bool = False
+) -> Float[Tensor, "b c n h w"]:
+    """Euler steps from `sigmas[0]` to 0 over `steps` evenly chosen intervals of the remaining `sigmas`.
+
+    `stale` evaluates every velocity at the `x` that came in, as the released code does in its multi-step preview.
+    Raises ValueError unless 1 <= steps <= len(sigmas) - 1.
+    """
+    if not 1 <= steps <= len(sigmas) - 1:
+        raise ValueError(f"steps must be between 1 and the {len(sigmas) - 1} left, got {steps}")
+    coarse = [sigmas[round(i * (len(sigmas) - 1) / steps)] for i in range(steps + 1)]
+    at = (lambda _, sigma: velocity(x, sigma)) if stale else velocity
+    return euler(at, x, coarse)[0]
+
+
 def renoise(
     clean: Float[Tensor, "b c n h w"], noise: Float[Tensor, "b c n h w"], sigma: float
 ) -> Float[Tensor, "b c n h w"]:

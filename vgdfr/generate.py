@@ -1,5 +1,7 @@
 """The whole story of a sample on one screen."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from einops import rearrange
@@ -8,48 +10,57 @@ from torch import Tensor
 
 from vgdfr.backbones.base import Backbone
 from vgdfr.compression import compress
-from vgdfr.denoise import euler, one_step_denoise, renoise
+from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import paper_global_layers
 from vgdfr.interpolation import INTERPOLATORS, fill
-from vgdfr.method import Baseline, Method
+from vgdfr.method import FewerSteps, Method, Vgdfr
 from vgdfr.stopwatch import Stopwatch
-from vgdfr.video import GeneratedVideo, VideoSpec
+from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
 
 @torch.inference_mode()
 def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVideo:
-    """Generate the video `spec` describes on `backbone`, as the model does it (`Baseline`) or with `Vgdfr`.
+    """Generate the video `spec` describes on `backbone`, as the model does it (`Baseline`) or with another method.
 
     Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes.
     Where nothing can merge, a VGDFR sample continues the baseline's trajectory bit for bit, and its notes say so.
-    Raises ValueError when `method` does not fit `spec` or the model.
+    Raises ValueError when `method` does not fit `spec` or the model, BrokenVideo for a video that is not finite or
+    all of one colour. Whatever is raised, the backbone is as before.
     """
-    method.check(spec, backbone.num_layers)
+    method.check(spec, backbone.num_layers, backbone.num_spatial_levels)
     watch = Stopwatch(backbone.device)
     with watch.stage("encode_prompt"):
         velocity = backbone.velocity(spec)
-    noise, sigmas = backbone.noise(spec), backbone.sigmas(spec)
+    noise = backbone.noise(spec)
 
-    if isinstance(method, Baseline):
+    if not isinstance(method, Vgdfr):
+        if isinstance(method, FewerSteps):
+            spec = dataclasses.replace(spec, num_inference_steps=method.steps)
         with watch.stage("denoise_full"):
-            x, _ = euler(velocity, noise, sigmas)
+            x, _ = euler(velocity, noise, backbone.sigmas(spec))
         with watch.stage("decode"):
             frames = to_uint8(backbone.decode(x))
         return GeneratedVideo(frames, None, None, watch.seconds, watch.peak_bytes)
 
-    k = method.k
+    k, sigmas = method.k, backbone.sigmas(spec)
     with watch.stage("denoise_full"):
         x, v = euler(velocity, noise, sigmas[: k + 1])
     with watch.stage("compress"):
-        merged, schedule, similarity = compress(backbone, one_step_denoise(x, v, sigmas[k]), method)
+        if method.preview_steps == 1:
+            clean = one_step_denoise(x, v, sigmas[k])
+        else:
+            stale = method.preview_latent == "as_released"
+            clean = multi_step_denoise(velocity, x, sigmas[k:], method.preview_steps, stale)
+        merged, schedule, similarity = compress(backbone, clean, x, method)
     if merged is None:
         with watch.stage("denoise_full"):
             x, _ = euler(velocity, x, sigmas[k:])
     else:
         layers = paper_global_layers(backbone.num_layers) if method.global_layers == "paper" else method.global_layers
         with watch.stage("denoise_compressed"), backbone.dyrope(schedule, layers):
-            x = renoise(merged, noise[:, :, list(schedule.kept_latents)], sigmas[k])
-            x, _ = euler(velocity, x, sigmas[k:])
+            if method.renoises:
+                merged = renoise(merged, noise[:, :, list(schedule.kept_latents)], sigmas[k])
+            x, _ = euler(velocity, merged, sigmas[k:])
     with watch.stage("decode"):
         frames = to_uint8(backbone.decode(x))
     with watch.stage("interpolate"):
@@ -59,6 +70,10 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
 
 
 def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames in [-1, 1] to bytes, rounded."""
-    scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round()
-    return rearrange(scaled.to(torch.uint8), "t c h w -> t h w c").cpu().numpy()
+    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all are the same."""
+    if not frames.isfinite().all():
+        raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
+    scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    if scaled.min() == scaled.max():
+        raise BrokenVideo("constant", f"every decoded value is {int(scaled.min())}")
+    return rearrange(scaled, "t c h w -> t h w c").cpu().numpy()

@@ -1,58 +1,106 @@
 """The ways to generate a video: frozen settings that check themselves, no behaviour."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from vgdfr.similarity import WINDOW
 from vgdfr.video import VideoSpec
+
+ScheduleName = Literal["threshold", "token_ratio", "uniform"]
+MergeSpace = Literal["pixel", "latent"]
+Interpolator = Literal["flow", "linear"]
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The model as it is: every step on every latent frame."""
 
-    def check(self, spec: VideoSpec, num_layers: int) -> None:
+    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
         """Nothing can be wrong with a baseline for any spec and model."""
 
 
 @dataclass(frozen=True, slots=True)
+class FewerSteps:
+    """The plainest way to save time: the model as it is, in `steps` denoising steps instead of the spec's."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _refuse_wrong_kind("steps", self.steps, int)
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
+        """Raise ValueError where `steps` is not fewer than the spec's."""
+        if self.steps >= spec.num_inference_steps:
+            raise ValueError(f"steps must be below num_inference_steps ({spec.num_inference_steps}), got {self.steps}")
+
+
+@dataclass(frozen=True, slots=True)
 class Vgdfr:
-    """VGDFR (arXiv 2504.12259) with the threshold schedule.
+    """VGDFR (arXiv 2504.12259) and its ablations.
 
     k: denoising steps on the full latent before the compression module, at least 1 and below the number of steps.
-    theta: similarity above which frames may merge, in (0, 1].
+    schedule: how blocks to merge are chosen: those more similar than `theta` ("threshold", the paper's Table 1), the
+        most similar ones down to a share of tokens ("token_ratio"), or all of them ("uniform").
+    theta: similarity above which frames may merge, in (0, 1]; of the threshold schedule.
+    token_ratio: share of latent frames to keep, in (0, 1]; of the token-ratio schedule.
+    search: "exact", or "released" for the released code's bisection, which counts frames instead of latents.
     max_merge: the largest number of frames merged into one, 2 or 4.
     global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0; the others
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models that have not 60 layers.
     spatial_levels: levels removed from the VAE for the compression decoder and encoder.
     similarity_dtype: precision of the SSIM.
     interpolator: what fills in merged frames.
+    preview_steps: Euler steps from the noise level after step k to 0 that make the preview; 1 costs no DiT pass.
+    preview_latent: with several of them, "latest" or "as_released" (every step on the latent after step k).
+    merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
+    denoise_renoise: False puts the noisy latent itself through decoder and encoder (Fig. 4).
+    schedule_from: the preview whose similarities decide the schedule: of the "clean" latent, or of the "noisy" one,
+        as an ablation left to itself would have to.
     """
 
     k: int
-    theta: float
+    theta: float | None = None
+    schedule: ScheduleName = "threshold"
+    token_ratio: float | None = None
+    search: Literal["exact", "released"] = "exact"
     max_merge: int = 4
     global_layers: tuple[int, ...] | Literal["paper"] = "paper"
     spatial_levels: int = 1
     similarity_dtype: Literal["float32", "float16"] = "float32"
-    interpolator: Literal["flow", "linear"] = "flow"
+    interpolator: Interpolator = "flow"
+    preview_steps: int = 1
+    preview_latent: Literal["latest", "as_released"] = "latest"
+    merge_space: MergeSpace = "pixel"
+    denoise_renoise: bool = True
+    schedule_from: Literal["clean", "noisy"] = "clean"
 
     def __post_init__(self) -> None:
-        for name, kind in (("k", int), ("max_merge", int), ("spatial_levels", int), ("theta", (int, float))):
-            value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise ValueError(f"{name} must be a {'number' if name == 'theta' else 'whole number'}, got {value!r}")
-        object.__setattr__(self, "theta", float(self.theta))  # equal settings are equal in a key, too
-        if not 0 < self.theta <= 1:
-            raise ValueError(f"theta must be in (0, 1], got {self.theta}")
+        for name in ("k", "max_merge", "spatial_levels", "preview_steps"):
+            _refuse_wrong_kind(name, getattr(self, name), int)
+        for name, annotation in (
+            ("schedule", ScheduleName), ("search", Literal["exact", "released"]), ("interpolator", Interpolator),
+            ("similarity_dtype", Literal["float32", "float16"]), ("preview_latent", Literal["latest", "as_released"]),
+            ("merge_space", MergeSpace), ("denoise_renoise", Literal[True, False]),
+            ("schedule_from", Literal["clean", "noisy"]),
+        ):  # fmt: skip
+            if getattr(self, name) not in get_args(annotation):
+                allowed = ", ".join(map(str, get_args(annotation)))
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name in ("theta", "token_ratio"):
+            self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
         if self.k < 1:
             raise ValueError(f"k must be at least 1 (steps before compression), got {self.k}")
         if self.max_merge not in (2, 4):
             raise ValueError(f"max_merge must be 2 or 4, got {self.max_merge}")
-        if self.spatial_levels < 1:
-            raise ValueError(f"spatial_levels must be at least 1, got {self.spatial_levels}")
-        for name, allowed in (("similarity_dtype", ("float32", "float16")), ("interpolator", ("flow", "linear"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("spatial_levels", "preview_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.search != "exact" and self.schedule != "token_ratio":
+            raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
+        if self.merge_space == "latent" and not self.denoise_renoise:
+            raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
         if self.global_layers != "paper":
             layers = self.global_layers
             if not isinstance(layers, tuple) or not all(isinstance(layer, int) for layer in layers):
@@ -61,12 +109,42 @@ class Vgdfr:
                 )
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
 
-    def check(self, spec: VideoSpec, num_layers: int) -> None:
-        """Raise ValueError where these settings do not fit `spec` or a DiT of `num_layers` layers."""
+    def _check_share(self, name: str, needed: bool) -> None:
+        value = getattr(self, name)
+        if needed and value is None:
+            raise ValueError(f"the {self.schedule} schedule needs {name}, in (0, 1]")
+        if not needed and value is not None:
+            raise ValueError(f"{name} is not of the {self.schedule} schedule, got {value!r}; leave it out (null)")
+        if value is None:
+            return
+        _refuse_wrong_kind(name, value, (int, float))
+        object.__setattr__(self, name, float(value))  # equal settings are equal in a key, too
+        if not 0 < value <= 1:
+            raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+    @property
+    def renoises(self) -> bool:
+        """Whether what is merged is a clean latent, which noise is added to again."""
+        return self.merge_space == "pixel" and self.denoise_renoise
+
+    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
+        """Raise ValueError where these settings do not fit `spec`, or a DiT and a VAE of so many layers and levels."""
         if self.k >= spec.num_inference_steps:
             raise ValueError(
                 f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
                 "no step would be left to run on the merged latent"
+            )
+        if self.preview_steps > spec.num_inference_steps - self.k:
+            raise ValueError(
+                f"preview_steps must be at most the {spec.num_inference_steps - self.k} steps left after k, "
+                f"got {self.preview_steps}"
+            )
+        size = min(spec.height, spec.width)
+        fitting = [n for n in range(1, num_spatial_levels + 1) if size // 2**n >= WINDOW]
+        if self.spatial_levels not in fitting:
+            raise ValueError(
+                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
+                f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
             )
         if self.global_layers != "paper":
             wrong = [layer for layer in self.global_layers if not 0 <= int(layer) < num_layers]
@@ -77,4 +155,9 @@ class Vgdfr:
                 )
 
 
-Method = Baseline | Vgdfr
+Method = Baseline | FewerSteps | Vgdfr
+
+
+def _refuse_wrong_kind(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a {'whole number' if kind is int else 'number'}, got {value!r}")

@@ -136,11 +136,8 @@ def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4) -> Fr
     """
     if not 0 < theta <= 1:
         raise ValueError(f"theta must be in (0, 1], got {theta}")
-    if max_merge not in FACTORS:
-        raise ValueError(f"max_merge must be 2 or 4, got {max_merge}")
+    _check(similarity.num_frames, max_merge)
     f = similarity.num_frames
-    if f % GROUP != 1:
-        raise ValueError(f"the number of frames must be 4n+1, got {f}")
     blocks, at = [], 1
     while at < f:
         for factor in FACTORS:
@@ -153,6 +150,75 @@ def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4) -> Fr
         else:
             at += 2 * GROUP
     return FrameSchedule.of_factors(f, blocks)
+
+
+def uniform(num_frames: int, max_merge: int = 4) -> FrameSchedule:
+    """Every block merged, whatever it shows: `by_threshold` of a video that does not change."""
+    still = (np.ones(max(num_frames - lag, 0)) for lag in (1, 2, 3))
+    return by_threshold(Similarity(*still), 0.5, max_merge)
+
+
+def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 4) -> FrameSchedule:
+    """Merge the most similar blocks first, until the share of kept latents would fall below `token_ratio`.
+
+    Blocks lie where `by_threshold` may put them. A block of factor 2 saves one latent; so does raising two merged
+    neighbours to one block of factor 4, whose pairs include theirs and which therefore comes after them. So the share
+    that is reached is the closest to `token_ratio` from above, unless all that may merge has merged.
+
+    Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
+    """
+    _check(similarity.num_frames, max_merge)
+    if not 0 < token_ratio <= 1:
+        raise ValueError(f"token_ratio must be in (0, 1], got {token_ratio}")
+    f = similarity.num_frames
+    candidates = [
+        (-similarity.lowest_pair(start, GROUP * factor, factor), factor, start)
+        for factor in FACTORS
+        for start in range(1, f - GROUP * factor - 1, 2 * GROUP)
+        if factor <= max_merge
+    ]
+    num_latents = kept = (f - 1) // GROUP + 1
+    factor_at: dict[int, int] = {}  # of each half block of 8 frames that has merged, by its start
+    blocks: set[tuple[int, int]] = set()
+    for _, factor, start in sorted(candidates):
+        halves = [start, start + 2 * GROUP][: factor // 2]
+        merged = [half for half in halves if half in factor_at]
+        if any(factor_at[half] == 4 for half in merged):
+            continue
+        saved = factor - 1 - len(merged)
+        if kept - saved < token_ratio * num_latents - 1e-9:
+            continue
+        kept -= saved
+        blocks -= {(half, 2) for half in merged}
+        blocks.add((start, factor))
+        factor_at |= dict.fromkeys(halves, factor)
+    return FrameSchedule.of_factors(f, sorted(blocks))
+
+
+def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float) -> FrameSchedule:
+    """The released code's search: bisect theta in [0.01, 0.99] to 1e-3 for a share of kept *frames*.
+
+    Factor 4 is allowed only while theta is below 0.5. Raises ValueError unless 0 < frame_ratio <= 1.
+    """
+    if not 0 < frame_ratio <= 1:
+        raise ValueError(f"token_ratio must be in (0, 1], got {frame_ratio}")
+    low, high = 0.01, 0.99
+    schedule = by_threshold(similarity, (low + high) / 2, 2)
+    while high - low > 1e-3:
+        theta = (low + high) / 2
+        schedule = by_threshold(similarity, theta, 4 if theta < 0.5 else 2)
+        if schedule.frame_ratio < frame_ratio:
+            low = theta
+        else:
+            high = theta
+    return schedule
+
+
+def _check(num_frames: int, max_merge: int) -> None:
+    if max_merge not in FACTORS:
+        raise ValueError(f"max_merge must be 2 or 4, got {max_merge}")
+    if num_frames % GROUP != 1:
+        raise ValueError(f"the number of frames must be 4n+1, got {num_frames}")
 
 
 def _as_float64(name: str, values: np.ndarray | Tensor) -> Float[np.ndarray, " n"]:

@@ -1,6 +1,7 @@
 """What is asked for (`VideoSpec`) and what comes back (`GeneratedVideo`)."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -50,6 +51,14 @@ class VideoSpec:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2**63), got {self.seed}")
+
+
+class BrokenVideo(Exception):
+    """What was decoded is no video: `kind` is "nan" (a value is not finite) or "constant" (all are the same)."""
+
+    def __init__(self, kind: Literal["nan", "constant"], message: str) -> None:
+        super().__init__(message)
+        self.kind: Literal["nan", "constant"] = kind
 
 
 @dataclass(frozen=True, eq=False)

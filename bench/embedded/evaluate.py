@@ -135,7 +135,7 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
         velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
         x, v = euler(velocity, backbone.noise(spec), sigmas[: method.k + 1])
         clean = one_step_denoise(x, v, sigmas[method.k])
-        _, schedule, similarity = compress(backbone, clean, method)
+        _, schedule, similarity = compress(backbone, clean, x, method)
         preview = backbone.decode(clean)
         x, _ = euler(velocity, x, sigmas[method.k :])
         frames = to_uint8(backbone.decode(x))

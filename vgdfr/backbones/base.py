@@ -19,6 +19,8 @@ class Backbone(ABC):
     device: torch.device
     num_layers: int
     """DiT layers, dual-stream and single-stream together."""
+    num_spatial_levels: int
+    """How often the VAE halves height and width."""
 
     @abstractmethod
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:

@@ -1,6 +1,7 @@
 """HunyuanVideo on diffusers' components: the 13B model, the embedded one, any checkpoint of the same folder format."""
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -112,6 +113,11 @@ class HunyuanVideo:
         config = json.loads((self.folder() / "transformer" / "config.json").read_text())
         return config["num_layers"] + config["num_single_layers"]
 
+    def num_spatial_levels(self) -> int:
+        """How often the VAE halves height and width, read from the checkpoint's configuration alone."""
+        config = json.loads((self.folder() / "vae" / "config.json").read_text())
+        return int(math.log2(config.get("spatial_compression_ratio", 8)))
+
     def load(self) -> "HunyuanVideoBackbone":
         """Load every part. The one loader: all rows of a table run on what it returns."""
         self.check()
@@ -133,6 +139,7 @@ class HunyuanVideoBackbone(Backbone):
         self.vae = pipeline.vae.eval().requires_grad_(False)
         self.device = self.transformer.device
         self.num_layers = len(blocks_of(self.transformer))
+        self.num_spatial_levels = int(math.log2(self.vae.spatial_compression_ratio))
         for block in blocks_of(self.transformer):
             block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
 

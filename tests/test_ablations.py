@@ -1,0 +1,178 @@
+"""Every way to generate beside the main path: ablations, other schedules, comparison methods, what goes wrong."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vgdfr import Baseline, BrokenVideo, FewerSteps, Vgdfr, VideoSpec, generate
+from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.compression import merge_latents
+from vgdfr.denoise import euler, multi_step_denoise
+from vgdfr.generate import to_uint8
+from vgdfr.schedule import FrameSchedule, uniform
+
+MAIN = Vgdfr(k=2, theta=0.01)
+
+
+def test_merging_latents_takes_means_of_latent_groups() -> None:
+    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    latent = torch.arange(9.0)[None, None, :, None, None]
+    assert merge_latents(latent, schedule).flatten().tolist() == [0, 2.5, 5.5, 7, 8]
+    assert torch.equal(merge_latents(latent, FrameSchedule.keep_all(33)), latent)
+
+
+@torch.inference_mode()
+def test_without_the_module_noisy_latents_are_averaged_and_denoised_on(backbone: Backbone, spec: VideoSpec) -> None:
+    video = generate(backbone, spec, dataclasses.replace(MAIN, merge_space="latent", global_layers=(1,)))
+    velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
+    x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
+    assert video.schedule == uniform(33)
+    with backbone.dyrope(video.schedule, (1,)):
+        x, _ = euler(velocity, merge_latents(x, video.schedule), sigmas[2:])
+    assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.decode(x)))
+
+
+@torch.inference_mode()
+def test_without_denoise_and_renoise_the_noisy_latent_goes_through_the_module(
+    backbone: Backbone, spec: VideoSpec
+) -> None:
+    video = generate(backbone, spec, dataclasses.replace(MAIN, denoise_renoise=False, global_layers=(1,)))
+    velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
+    x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
+    assert video.schedule is not None
+    with backbone.reduced(1):
+        noisy = backbone.decode(x)
+        groups = np.split(np.arange(33), list(video.schedule.kept_frames)[1:])
+        x = backbone.encode(torch.stack([noisy[g].mean(0) for g in groups]))
+    with backbone.dyrope(video.schedule, (1,)):
+        x, _ = euler(velocity, x, sigmas[2:])
+    frames = to_uint8(backbone.decode(x)).astype(int)
+    assert np.abs(video.frames[list(video.schedule.kept_frames)] - frames).max() <= 1
+
+
+def test_ablations_use_the_full_methods_schedule_or_the_noisy_latents(backbone: Backbone, spec: VideoSpec) -> None:
+    of_main = generate(backbone, spec, MAIN).similarity
+    assert of_main is not None
+    for change in ({"merge_space": "latent"}, {"denoise_renoise": False}):
+        ablated = dataclasses.replace(MAIN, **change)
+        own = dataclasses.replace(ablated, schedule_from="noisy")
+        shared, noisy = (generate(backbone, spec, method).similarity for method in (ablated, own))
+        assert shared is not None and noisy is not None
+        assert np.array_equal(shared.lag1, of_main.lag1) and not np.array_equal(noisy.lag1, of_main.lag1)
+
+
+def test_several_preview_steps_down_a_straight_flow_arrive_exactly() -> None:
+    clean, noise = torch.randn(2, 1, 4, 3, 2, 2, dtype=torch.float64)
+    sigmas = [0.8, 0.6, 0.5, 0.1, 0.0]
+    x = 0.8 * noise + 0.2 * clean
+    for stale in (False, True):
+        for steps in (1, 2, 3, 4):
+            assert torch.allclose(multi_step_denoise(lambda x, s: noise - clean, x, sigmas, steps, stale), clean)
+    with pytest.raises(ValueError, match="between 1 and the 4 left, got 5"):
+        multi_step_denoise(lambda x, s: x, x, sigmas, 5)
+
+
+def test_the_stale_preview_sees_one_latent_and_the_fixed_one_its_own() -> None:
+    seen: list[torch.Tensor] = []
+
+    def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        seen.append(x)
+        return x
+
+    x = torch.ones(1, 1, 1, 1, 1)
+    multi_step_denoise(velocity, x, [1.0, 0.5, 0.0], 2, stale=True)
+    assert all(torch.equal(s, x) for s in seen)
+    seen.clear()
+    multi_step_denoise(velocity, x, [1.0, 0.5, 0.0], 2)
+    assert [float(s) for s in seen] == [1.0, 0.5]
+
+
+def test_more_preview_steps_change_the_preview_alone(backbone: Backbone, spec: VideoSpec) -> None:
+    one, latest, stale = (
+        generate(backbone, spec, dataclasses.replace(MAIN, preview_steps=n, preview_latent=latent)).similarity
+        for n, latent in ((1, "latest"), (2, "latest"), (2, "as_released"))
+    )
+    assert one is not None and latest is not None and stale is not None
+    assert not np.array_equal(one.lag1, latest.lag1) and not np.array_equal(latest.lag1, stale.lag1)
+
+
+def test_uniform_and_a_low_threshold_are_the_same_video(backbone: Backbone, spec: VideoSpec) -> None:
+    every = generate(backbone, spec, Vgdfr(k=2, schedule="uniform"))
+    assert np.array_equal(every.frames, generate(backbone, spec, MAIN).frames)
+
+
+def test_a_token_ratio_is_kept_to(backbone: Backbone, spec: VideoSpec) -> None:
+    video = generate(backbone, spec, Vgdfr(k=1, schedule="token_ratio", token_ratio=0.7))
+    assert video.schedule is not None and video.schedule.token_ratio == pytest.approx(7 / 9)
+
+
+def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: VideoSpec) -> None:
+    fewer = generate(backbone, spec, FewerSteps(2)).frames
+    assert np.array_equal(
+        fewer, generate(backbone, dataclasses.replace(spec, num_inference_steps=2), Baseline()).frames
+    )
+    with pytest.raises(ValueError, match=r"steps must be below num_inference_steps \(4\), got 4"):
+        generate(backbone, spec, FewerSteps(4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 1}, "the threshold schedule needs theta"),
+        ({"k": 1, "schedule": "token_ratio"}, "the token_ratio schedule needs token_ratio"),
+        ({"k": 1, "schedule": "uniform", "theta": 0.5}, "theta is not of the uniform schedule"),
+        ({"k": 1, "theta": 0.5, "search": "released"}, "search is of the token_ratio schedule"),
+        ({"k": 1, "theta": 0.5, "merge_space": "latent", "denoise_renoise": False}, "no denoise and renoise"),
+        ({"k": 1, "theta": 0.5, "preview_steps": 0}, "preview_steps must be at least 1"),
+        ({"k": 1, "schedule": "token_ratio", "token_ratio": 1.2}, r"token_ratio must be in \(0, 1\]"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Vgdfr(**settings)
+
+
+def test_settings_that_do_not_fit_the_video_are_refused(backbone: Backbone, spec: VideoSpec) -> None:
+    with pytest.raises(ValueError, match=r"spatial_levels must be one of \[1\] .* 32x32 .* 11 pixels"):
+        generate(backbone, spec, Vgdfr(k=1, theta=0.5, spatial_levels=2))
+    with pytest.raises(ValueError, match="preview_steps must be at most the 3 steps left after k, got 4"):
+        generate(backbone, spec, Vgdfr(k=1, theta=0.5, preview_steps=4))
+
+
+@pytest.mark.parametrize(("fill", "kind"), [(float("nan"), "nan"), (0.25, "constant")])
+def test_output_that_is_no_video_is_an_error_that_says_which(
+    backbone: Backbone, spec: VideoSpec, monkeypatch: pytest.MonkeyPatch, fill: float, kind: str
+) -> None:
+    decode = type(backbone).decode
+    monkeypatch.setattr(type(backbone), "decode", lambda self, latents: torch.full_like(decode(self, latents), fill))
+    with pytest.raises(BrokenVideo) as caught:
+        generate(backbone, spec, Baseline())
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("no memory")])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_exception_within_a_sample_leaves_the_backbone_as_it_was(
+    backbone: Backbone, spec: VideoSpec, error: BaseException, passes: int
+) -> None:
+    """Raised from within the DiT, before and after compression: the next sample is bit-identical."""
+    assert isinstance(backbone, HunyuanVideoBackbone)
+    expected = [generate(backbone, spec, method).frames for method in (MAIN, Baseline())]
+    seen = 0
+
+    def broken(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > passes:
+            raise error
+
+    hook = backbone.transformer.single_transformer_blocks[0].register_forward_pre_hook(broken)
+    with pytest.raises(type(error)):
+        generate(backbone, spec, MAIN)
+    hook.remove()
+    again = [generate(backbone, spec, method).frames for method in (MAIN, Baseline())]
+    assert all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True))
