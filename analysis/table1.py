@@ -49,9 +49,13 @@ CSV_HEADER = ("method", "k", "theta", "n", *(c.name for c in COLUMNS))
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its samples, and each column's mean."""
+    """One condition: its settings, its samples, and each column's mean.
+
+    `video` names those of the video settings that the study varies, such as "num_frames=33".
+    """
 
     method: str
+    video: str
     k: int | None
     theta: float | None
     other: str
@@ -62,34 +66,53 @@ class Line:
     @property
     def title(self) -> str:
         if self.method == "baseline":
-            return "Original"
+            return f"Original ({self.video})" if self.video else "Original"
         k = None if self.k is None else f"k={self.k}"
         theta = None if self.theta is None else f"θ={self.theta:g}"
         name = {"fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
-        return f"{name} ({', '.join(p for p in (k, theta, self.other) if p)})"
+        return f"{name} ({', '.join(p for p in (k, theta, self.other, self.video) if p)})"
 
 
 def lines(rows: list[Row]) -> list[Line]:
-    """A line per condition: the baseline first, then by k and theta, as in the paper.
+    """A line per condition: the baseline first, then by k and theta, as in the paper; so for each video setting.
 
-    Raises StudyError without a baseline, and where the table would mix models, devices or video settings.
+    A sample is compared with the baseline of its own video settings. Raises StudyError without a baseline, and where
+    the table would mix models or devices.
     """
-    by_slug: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_slug[row.record["slug"]].append(row)
-    baselines = [r for r in by_slug.get("baseline", []) if r.record["status"] == "done"]
-    if not baselines:
-        raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
     _refuse_mixture("models, precisions or kinds of device", [r.record["identity"]["model"] for r in rows])
     _refuse_mixture("versions of the generator", [r.record["identity"]["generator_version"] for r in rows])
-    own = ("prompt", "seed")  # what differs between the samples of one line
-    specs = [{k: v for k, v in r.record["identity"]["spec"].items() if k not in own} for r in rows]
-    _refuse_mixture("video settings", specs)
-    baseline_s = {r.sample_id: r.record["latency_s"] for r in baselines}
-    made = [_line(group, baseline_s) for group in by_slug.values()]
+    videos = _videos(rows)
+    conditions: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row, video in zip(rows, videos, strict=True):
+        conditions[video, row.record["slug"]].append(row)
+    baseline_s = {
+        (video, r.sample_id): r.record["latency_s"]
+        for (video, slug), group in conditions.items()
+        for r in group
+        if slug == "baseline" and r.record["status"] == "done"
+    }
+    if not baseline_s:
+        raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
+    made = [_line(group, video, baseline_s) for (video, _), group in conditions.items()]
+    order = list(dict.fromkeys(sorted(videos, key=lambda video: [_natural(part) for part in video.split(", ")])))
     return sorted(
-        made, key=lambda line: (line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other)
-    )
+        made,
+        key=lambda line: (
+            order.index(line.video), line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other
+        ),
+    )  # fmt: skip
+
+
+def _videos(rows: list[Row]) -> list[str]:
+    """For each row, those of its video settings that are not the same in all rows."""
+    specs = [r.record["identity"]["spec"] for r in rows]
+    names = [n for n in specs[0] if n not in ("prompt", "seed") and len({s[n] for s in specs}) > 1]
+    return [", ".join(f"{name}={spec[name]}" for name in names) for spec in specs]
+
+
+def _natural(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value or 0)
 
 
 def _refuse_mixture(what: str, settings: list[Any]) -> None:
@@ -101,24 +124,26 @@ def _refuse_mixture(what: str, settings: list[Any]) -> None:
         )
 
 
-def _line(rows: list[Row], baseline_s: dict[tuple[str, int], float]) -> Line:
+def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, int]], float]) -> Line:
     done = [r for r in rows if r.record["status"] == "done"]
     method = rows[0].record["method"]
     means = {c.name: mean(r.scores.get(c.name) for r in done) for c in COLUMNS}
     means["latency_s"] = mean(r.record["latency_s"] for r in done)
     means["token_ratio"] = mean(r.record["token_ratio"] for r in done)
     means["speedup"] = Mean(None, 0, 0)
-    common = [r for r in done if r.sample_id in baseline_s]
+    common = [r for r in done if (video, r.sample_id) in baseline_s]
     if method["name"] != "baseline" and common:  # as in the paper: a ratio of mean latencies, over common samples
         own = math.fsum(r.record["latency_s"] for r in common)
-        means["speedup"] = Mean(math.fsum(baseline_s[r.sample_id] for r in common) / own, len(common), 0)
+        means["speedup"] = Mean(math.fsum(baseline_s[video, r.sample_id] for r in common) / own, len(common), 0)
     _refuse_mixture(f"settings under the name {rows[0].record['slug']}", [r.record["method"] for r in rows])
     if len({r.sample_id for r in rows}) < len(rows):
         raise StudyError(f"{rows[0].record['slug']} has a prompt and seed twice; remove the samples that do not belong")
     # what sets this row apart beyond k and theta stands in its slug, after them
     own = (f"k{method.get('k')}", f"theta{method.get('theta')}")
     other = ", ".join(part for part in rows[0].record["slug"].split("-")[1:] if part not in own)
-    return Line(method["name"], method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means)
+    return Line(
+        method["name"], video, method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means
+    )
 
 
 def best(table: list[Line], column: Column) -> float | None:
@@ -196,7 +221,8 @@ def csv_text(table: list[Line]) -> str:
     for line in table:
         values = [line.means[c.name].value for c in COLUMNS]
         name = "Original" if line.method == "baseline" else line.method.upper()
-        name += f" ({line.other})" if line.other else ""
+        beyond = ", ".join(part for part in (line.other, line.video) if part)
+        name += f" ({beyond})" if beyond else ""
         settings = ["" if v is None else v for v in (line.k, line.theta)]
         writer.writerow([name, *settings, line.n, *("" if v is None else f"{v:.6g}" for v in values)])
     return out.getvalue()

@@ -39,7 +39,7 @@ def write(
         "identity": {
             "generator_version": 1,
             "model": {"dtype": "float32"},
-            "spec": {"prompt": prompt, "seed": ord(prompt), "fps": 12},
+            "spec": {"prompt": prompt, "seed": ord(prompt[0]), "fps": 12},
         },
     } | other
     folder = study / slug / prompt
@@ -113,19 +113,27 @@ def test_bad_studies_are_refused(tmp_path: Path, study: Path) -> None:
     write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}})
     with pytest.raises(StudyError, match="mixes 2 models"):
         lines(load(study))
-    write(tmp_path / "specs", "baseline", "a", 1.0, {})
-    spec = {"prompt": "b", "seed": 1, "fps": 24}
-    identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
-    write(tmp_path / "specs", "baseline", "b", 1.0, {}, identity=identity)
-    with pytest.raises(StudyError, match="mixes 2 video settings"):
-        lines(load(tmp_path / "specs"))
+
+
+def test_video_settings_that_vary_are_rows_of_their_own_with_their_own_baseline(tmp_path: Path) -> None:
+    for frames, baseline_s, own_s in ((97, 8.0, 2.0), (33, 3.0, 2.0)):
+        for slug, latency_s in (("baseline", baseline_s), ("vgdfr-k5-theta0.5", own_s)):
+            spec = {"prompt": "a", "seed": 1, "num_frames": frames, "fps": 12}
+            identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
+            write(tmp_path, slug, f"a-{frames}", latency_s, {}, identity=identity, prompt_id="a")
+    table = lines(load(tmp_path))
+    assert [line.title for line in table] == [
+        "Original (num_frames=33)", "VGDFR (k=5, θ=0.5, num_frames=33)",
+        "Original (num_frames=97)", "VGDFR (k=5, θ=0.5, num_frames=97)",
+    ]  # fmt: skip
+    assert [line.means["speedup"].value for line in table] == [None, 1.5, None, 4.0]
 
 
 def test_other_settings_are_named_in_their_row(study: Path) -> None:
-    write(study, "vgdfr-k5-theta0.5-max_merge2", "a", 5.0, {})
+    write(study, "vgdfr-k5-theta0.5-max_merge=2", "a", 5.0, {})
     titles = [line.title for line in lines(load(study))]
-    assert "VGDFR (k=5, θ=0.5, max_merge2)" in titles
-    assert r"max\_merge2" in latex(lines(load(study)))
+    assert "VGDFR (k=5, θ=0.5, max_merge=2)" in titles
+    assert r"max\_merge=2" in latex(lines(load(study)))
 
 
 def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,12 @@ def paper_global_layers(num_layers: int) -> tuple[int, ...]:
     return tuple(sorted({round(layer * scale) for layer in PAPER_GLOBAL_LAYERS}))
 
 
+def global_layers_of(setting: Sequence[int] | str, num_layers: int) -> tuple[int, ...]:
+    """The layers that a method's `global_layers` names: "paper", "all", "none" or the layers themselves."""
+    named = {"paper": paper_global_layers(num_layers), "all": tuple(range(num_layers)), "none": ()}
+    return named[setting] if isinstance(setting, str) else tuple(setting)
+
+
 def blocks_of(transformer: HunyuanVideoTransformer3DModel) -> list[nn.Module]:
     """The DiT layers in the paper's numbering: dual-stream blocks, then single-stream blocks."""
     return [*transformer.transformer_blocks, *transformer.single_transformer_blocks]

@@ -11,7 +11,7 @@ from torch import Tensor
 from vgdfr.backbones.base import Backbone
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
-from vgdfr.dyrope import paper_global_layers
+from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import INTERPOLATORS, fill
 from vgdfr.method import FewerSteps, Method, Vgdfr
 from vgdfr.stopwatch import Stopwatch
@@ -56,7 +56,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
         with watch.stage("denoise_full"):
             x, _ = euler(velocity, x, sigmas[k:])
     else:
-        layers = paper_global_layers(backbone.num_layers) if method.global_layers == "paper" else method.global_layers
+        layers = global_layers_of(method.global_layers, backbone.num_layers)
         with watch.stage("denoise_compressed"), backbone.dyrope(schedule, layers):
             if method.renoises:
                 merged = renoise(merged, noise[:, :, list(schedule.kept_latents)], sigmas[k])

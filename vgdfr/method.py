@@ -49,6 +49,7 @@ class Vgdfr:
     max_merge: the largest number of frames merged into one, 2 or 4.
     global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0; the others
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models that have not 60 layers.
+        "all" and "none" are what they say.
     spatial_levels: levels removed from the VAE for the compression decoder and encoder.
     similarity_dtype: precision of the SSIM.
     interpolator: what fills in merged frames.
@@ -66,7 +67,7 @@ class Vgdfr:
     token_ratio: float | None = None
     search: Literal["exact", "released"] = "exact"
     max_merge: int = 4
-    global_layers: tuple[int, ...] | Literal["paper"] = "paper"
+    global_layers: tuple[int, ...] | Literal["paper", "all", "none"] = "paper"
     spatial_levels: int = 1
     similarity_dtype: Literal["float32", "float16"] = "float32"
     interpolator: Interpolator = "flow"
@@ -101,11 +102,11 @@ class Vgdfr:
             raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
         if self.merge_space == "latent" and not self.denoise_renoise:
             raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
-        if self.global_layers != "paper":
+        if self.global_layers not in ("paper", "all", "none"):
             layers = self.global_layers
             if not isinstance(layers, tuple) or not all(isinstance(layer, int) for layer in layers):
                 raise ValueError(
-                    f'global_layers must be "paper" or a list of layer numbers such as [0,4], got {layers!r}'
+                    f"global_layers must be paper, all, none or a list of layer numbers such as [0,4], got {layers!r}"
                 )
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
 
@@ -146,7 +147,7 @@ class Vgdfr:
                 f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
                 f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
             )
-        if self.global_layers != "paper":
+        if isinstance(self.global_layers, tuple):
             wrong = [layer for layer in self.global_layers if not 0 <= int(layer) < num_layers]
             if wrong:
                 raise ValueError(
