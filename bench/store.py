@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bench.record import Record
-from bench.video_file import write_master, write_preview
+from vgdfr.video_file import write_master, write_preview
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"
 

@@ -1,21 +1,10 @@
-"""Videos on disk: a lossless master (FFV1 in Matroska) for metrics, a small preview (H.264) for people."""
+"""Read videos; needs no torch, so that reports can use it. They are written by `vgdfr.video_file`."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from jaxtyping import UInt8
-
-
-def write_master(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:
-    """Bit-exact RGB: FFV1 with pixel format bgr0."""
-    _write(path, frames, fps, "ffv1", "bgr0", {})
-
-
-def write_preview(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:
-    """H.264 yuv420p that a browser plays while it loads; lossy, never scored."""
-    _write(path, frames, fps, "libx264", "yuv420p", {"crf": "18", "movflags": "+faststart"})
 
 
 def read(path: Path) -> tuple[UInt8[np.ndarray, "t h w 3"], float]:
@@ -26,19 +15,3 @@ def read(path: Path) -> tuple[UInt8[np.ndarray, "t h w 3"], float]:
         if not frames or stream.average_rate is None:
             raise ValueError(f"{path} holds no video frames")
         return np.stack(frames), float(stream.average_rate)
-
-
-def _write(
-    path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int, codec: str, pixel_format: str, options: dict[str, str]
-) -> None:
-    # bitexact: no random identifiers in the file, so the same frames are the same bytes
-    container_options = {"fflags": "+bitexact"} | {k: v for k, v in options.items() if k == "movflags"}
-    options = {k: v for k, v in options.items() if k != "movflags"}
-    with av.open(str(path), "w", options=container_options) as container:
-        stream = container.add_stream(codec, rate=Fraction(fps), options=options)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixel_format
-        stream.codec_context.thread_count = 1  # the same bytes every time
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())

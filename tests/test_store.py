@@ -9,7 +9,8 @@ import pytest
 
 from bench.record import Record
 from bench.store import Store
-from bench.video_file import read, write_master, write_preview
+from bench.video_file import read
+from vgdfr.video_file import write_master, write_preview
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
 RECORD = Record(

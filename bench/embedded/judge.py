@@ -42,6 +42,7 @@ class Clip:
         """Unit-length embeddings of texts."""
         return self.model.encode_text(self.tokenizer(list(texts)), normalize=True)
 
+    @torch.no_grad()
     def clearness(self, video: Video) -> float:
         """The probability of "a clear video" against blurred, noisy and ghosted ones, mean over frames; in [0, 1].
 

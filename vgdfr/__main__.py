@@ -1,0 +1,102 @@
+"""A video for one prompt: `python -m vgdfr "a red circle moves fast to the left over sand" --k 5 --theta 0.7`."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+from diffusers.utils import logging as diffusers_logging
+from jaxtyping import UInt8
+from transformers.utils import logging as transformers_logging
+
+from vgdfr.generate import generate
+from vgdfr.method import Baseline, Method, Vgdfr
+from vgdfr.presets import PRESETS
+from vgdfr.video import GeneratedVideo, VideoSpec
+from vgdfr.video_file import write_preview
+
+GAP = 4  # pixels between two videos side by side
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m vgdfr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("prompt")
+    parser.add_argument("--k", type=int, default=5, help="denoising steps before compression (default: 5)")
+    parser.add_argument("--theta", type=float, default=0.7, help="SSIM above which frames merge (default: 0.7)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("clip.mp4"), help="an .mp4 (default: clip.mp4)")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--compare", action="store_true", help="baseline to the left, VGDFR to the right, in one file")
+    either.add_argument("--baseline", action="store_true", help="the model as it is, without VGDFR")
+    parser.add_argument("--model", choices=PRESETS, default="embedded", help="default: embedded")
+    parser.add_argument("--path", help="another checkpoint folder or hub repository for --model")
+    for name in ("height", "width", "num_frames", "num_inference_steps"):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the model's")
+    return parser.parse_args(arguments)
+
+
+def side_by_side(
+    left: UInt8[np.ndarray, "t h w 3"], right: UInt8[np.ndarray, "t h w 3"]
+) -> UInt8[np.ndarray, "t h w2 3"]:
+    """Two videos of equal size in one, a white gap between them."""
+    return np.concatenate([left, np.full((*left.shape[:2], GAP, 3), 255, np.uint8), right], axis=2)
+
+
+def describe(name: str, video: GeneratedVideo) -> str:
+    """The schedule, the share of tokens and the stages' times, for people."""
+    lines = [f"{name}: {len(video.frames)} frames"]
+    if video.schedule:
+        parts = [
+            f"{s.start}"
+            + (f"-{s.start + s.length - 1}" if s.length > 1 else "")
+            + (f" ({s.factor} into 1)" if s.factor > 1 else "")
+            for s in video.schedule.segments
+        ]
+        lines.append(f"  schedule     {', '.join(parts)}")
+        lines.append(f"  token ratio  {video.schedule.token_ratio:.2f} of the latent frames, after compression")
+    lines += [f"  {stage:<18} {seconds:7.2f} s" for stage, seconds in video.seconds.items()]
+    lines.append(f"  {'latency':<18} {video.latency_s:7.2f} s (denoising and compression, as the paper counts)")
+    lines += [f"  note: {note}" for note in video.notes]
+    return "\n".join(lines)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Check, load, generate, print, write. Raises ValueError or FileNotFoundError for bad input, before loading."""
+    preset = PRESETS[arguments.model]
+    changed = {name: value for name in preset.video if (value := getattr(arguments, name, None)) is not None}
+    spec = VideoSpec(arguments.prompt, arguments.seed, **preset.video | changed)
+    model = dataclasses.replace(preset.model, path=arguments.path) if arguments.path else preset.model
+    methods: dict[str, Method] = {}
+    if arguments.baseline or arguments.compare:
+        methods["baseline"] = Baseline()
+    if not arguments.baseline:
+        methods[f"VGDFR (k={arguments.k}, theta={arguments.theta:g})"] = Vgdfr(arguments.k, arguments.theta)
+    model.check()
+    for method in methods.values():
+        method.check(spec, model.num_layers(), model.num_spatial_levels())
+    if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir():
+        raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
+
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
+    backbone = model.load()
+    videos = []
+    for name, method in methods.items():
+        video = generate(backbone, spec, method)
+        print(describe(name, video), flush=True)
+        videos.append(video)
+    frames = side_by_side(*(v.frames for v in videos)) if len(videos) == 2 else videos[0].frames
+    if len(videos) == 2:
+        print(f"speed-up {videos[0].latency_s / videos[1].latency_s:.2f} (of one sample, with no warm-up)")
+    write_preview(arguments.out, frames, spec.fps)
+    print(f"written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    try:
+        main(parse())
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

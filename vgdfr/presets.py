@@ -1,0 +1,35 @@
+"""Models with the settings they are meant to run in: what `conf/model/` says, for use without Hydra."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vgdfr.backbones.hunyuan_video import HunyuanVideo, Tiling
+from vgdfr.embedded import CHECKPOINT
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A model, and everything of its `VideoSpec` but prompt and seed."""
+
+    model: HunyuanVideo
+    video: dict[str, Any]
+
+
+PRESETS = {
+    # tiles longer than the clip, so that none is cut in two
+    "embedded": Preset(
+        HunyuanVideo(str(CHECKPOINT), dtype="float32", device="cpu", tiling=Tiling(frames=128, frames_stride=96)),
+        {
+            "height": 64, "width": 64, "num_frames": 65, "num_inference_steps": 50, "guidance_scale": 1.0,
+            "flow_shift": 1.0, "fps": 12,
+        },
+    ),
+    # the paper's setting (section 4.1)
+    "hunyuan_video": Preset(
+        HunyuanVideo("hunyuanvideo-community/HunyuanVideo", dtype="bfloat16", device="cuda"),
+        {
+            "height": 544, "width": 960, "num_frames": 97, "num_inference_steps": 50, "guidance_scale": 6.0,
+            "flow_shift": 7.0, "fps": 24,
+        },
+    ),
+}  # fmt: skip
