@@ -66,11 +66,15 @@ class Line:
     @property
     def title(self) -> str:
         if self.method == "baseline":
-            return f"Original ({self.video})" if self.video else "Original"
+            return f"{self.name} ({self.video})" if self.video else self.name
         k = None if self.k is None else f"k={self.k}"
         theta = None if self.theta is None else f"θ={self.theta:g}"
-        name = {"fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
-        return f"{name} ({', '.join(p for p in (k, theta, self.other, self.video) if p)})"
+        return f"{self.name} ({', '.join(p for p in (k, theta, self.other, self.video) if p)})"
+
+    @property
+    def name(self) -> str:
+        """The method, for people."""
+        return {"baseline": "Original", "fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
 
 
 def lines(rows: list[Row]) -> list[Line]:
@@ -146,26 +150,27 @@ def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, in
     )
 
 
-def best(table: list[Line], column: Column) -> float | None:
-    """The best printed value among the method's rows (the paper compares these), None if there is no best."""
+def best(table: list[Line], column: Column, video: str) -> float | None:
+    """The best printed value among VGDFR's rows of one video setting (as in the paper), None if there is no best."""
     values = [
         round(v, column.digits)
         for line in table
-        if line.method != "baseline" and (v := line.means[column.name].value) is not None
+        if line.method == "vgdfr" and line.video == video and (v := line.means[column.name].value) is not None
     ]
     return max(values, key=lambda v: v * column.better) if values and column.better and len(set(values)) > 1 else None
 
 
 def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]]:
     """The table's body as text, the best of each column between `mark`."""
-    leaders = {c.name: best(table, c) for c in COLUMNS}
+    leaders = {(video, c.name): best(table, c, video) for video in {line.video for line in table} for c in COLUMNS}
     body = []
     for line in table:
         out = [line.title, str(line.n)]
         for c in COLUMNS:
             value = line.means[c.name].value
             text = none if value is None else f"{value:.{c.digits}f}"
-            leads = value is not None and line.method != "baseline" and round(value, c.digits) == leaders[c.name]
+            leader = leaders[line.video, c.name] if line.method == "vgdfr" else None
+            leads = value is not None and round(value, c.digits) == leader
             out.append(mark[0] + text + mark[1] if leads else text)
         body.append(out)
     return body
@@ -220,7 +225,7 @@ def csv_text(table: list[Line]) -> str:
     writer.writerow(CSV_HEADER)
     for line in table:
         values = [line.means[c.name].value for c in COLUMNS]
-        name = "Original" if line.method == "baseline" else line.method.upper()
+        name = line.name
         beyond = ", ".join(part for part in (line.other, line.video) if part)
         name += f" ({beyond})" if beyond else ""
         settings = ["" if v is None else v for v in (line.k, line.theta)]

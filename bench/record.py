@@ -18,7 +18,7 @@ class Record:
         sample has its traceback in `error` and no files, and is tried again.
     schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
     similarity: the preview's SSIM at lags 1-3; None for a baseline.
-    token_ratio_asked: None for schedules that do not ask for one.
+    token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """
 
     status: Literal["done", "failed", "nan", "constant"]
@@ -35,6 +35,7 @@ class Record:
     schedule: dict[str, Any] | None = None
     similarity: dict[str, list[float]] | None = None
     token_ratio_asked: float | None = None
+    frame_ratio_asked: float | None = None
     token_ratio: float | None = None
     frame_ratio: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,12 +62,15 @@ class Record:
 
 def identify(sample: Sample, reference_key: str | None, environment: dict[str, Any], created: str) -> dict[str, Any]:
     """The fields a record has whatever came of the sample."""
+    method = sample.condition.method
+    asked, of_frames = getattr(method, "token_ratio", None), getattr(method, "search", None) == "released"
     return {
         "key": sample.key,
         "slug": sample.condition.slug,
         "model_name": sample.condition.model_name,
-        "method": describe(sample.condition.method),
-        "token_ratio_asked": getattr(sample.condition.method, "token_ratio", None),
+        "method": describe(method),
+        "token_ratio_asked": None if of_frames else asked,
+        "frame_ratio_asked": asked if of_frames else None,
         "prompt_id": sample.prompt.id,
         "seed_index": sample.prompt.seed_index,
         "identity": sample.identity,

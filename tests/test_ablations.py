@@ -1,17 +1,18 @@
 """Every way to generate beside the main path: ablations, other schedules, comparison methods, what goes wrong."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from vgdfr import Baseline, BrokenVideo, FewerSteps, Vgdfr, VideoSpec, generate
+from vgdfr import Baseline, BrokenVideo, FewerSteps, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.compression import merge_latents
-from vgdfr.denoise import euler, multi_step_denoise
+from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, stale_denoise
 from vgdfr.generate import to_uint8
 from vgdfr.schedule import FrameSchedule, uniform
 
@@ -34,6 +35,16 @@ def test_without_the_module_noisy_latents_are_averaged_and_denoised_on(backbone:
     with backbone.dyrope(video.schedule, (1,)):
         x, _ = euler(velocity, merge_latents(x, video.schedule), sigmas[2:])
     assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.decode(x)))
+
+
+def test_a_borrowed_schedule_costs_the_ablation_nothing(backbone: Backbone, spec: VideoSpec) -> None:
+    latent = dataclasses.replace(MAIN, merge_space="latent")
+    borrowed, own = (
+        generate(backbone, spec, dataclasses.replace(latent, schedule_from=source)) for source in ("clean", "noisy")
+    )
+    assert "borrow_schedule" in borrowed.seconds and borrowed.notes
+    assert borrowed.latency_s == pytest.approx(sum(borrowed.seconds[s] for s in ("denoise_full", "denoise_compressed")))
+    assert "compress" in own.seconds and not own.notes
 
 
 @torch.inference_mode()
@@ -67,28 +78,38 @@ def test_ablations_use_the_full_methods_schedule_or_the_noisy_latents(backbone: 
 
 def test_several_preview_steps_down_a_straight_flow_arrive_exactly() -> None:
     clean, noise = torch.randn(2, 1, 4, 3, 2, 2, dtype=torch.float64)
-    sigmas = [0.8, 0.6, 0.5, 0.1, 0.0]
+    sigmas, v = [0.8, 0.6, 0.5, 0.1, 0.0], noise - clean
     x = 0.8 * noise + 0.2 * clean
-    for stale in (False, True):
+    for denoise in (multi_step_denoise, stale_denoise):
         for steps in (1, 2, 3, 4):
-            assert torch.allclose(multi_step_denoise(lambda x, s: noise - clean, x, sigmas, steps, stale), clean)
-    with pytest.raises(ValueError, match="between 1 and the 4 left, got 5"):
-        multi_step_denoise(lambda x, s: x, x, sigmas, 5)
+            assert torch.allclose(denoise(lambda x, s: v, x, v, sigmas, steps), clean)
+        with pytest.raises(ValueError, match="between 1 and the 4 left, got 5"):
+            denoise(lambda x, s: x, x, v, sigmas, 5)
 
 
-def test_the_stale_preview_sees_one_latent_and_the_fixed_one_its_own() -> None:
-    seen: list[torch.Tensor] = []
+def test_one_preview_step_is_the_one_step_denoise() -> None:
+    x, v = torch.randn(2, 1, 1, 4, 3, 2)
+    assert torch.equal(multi_step_denoise(lambda x, s: x, x, v, [0.7, 0.4, 0.0], 1), one_step_denoise(x, v, 0.7))
+
+
+def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_noise_levels() -> None:
+    """Flow shift 7: the steps are far from equal, the released code's are equal all the same."""
+    seen: list[tuple[float, float]] = []
 
     def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
-        seen.append(x)
-        return x
+        seen.append((float(x), sigma))
+        return torch.full_like(x, 2.0)
 
-    x = torch.ones(1, 1, 1, 1, 1)
-    multi_step_denoise(velocity, x, [1.0, 0.5, 0.0], 2, stale=True)
-    assert all(torch.equal(s, x) for s in seen)
+    x, v = torch.ones(1, 1, 1, 1, 1), torch.full((1, 1, 1, 1, 1), 1.0)
+    sigmas = [7 * s / (1 + 6 * s) for s in (0.8, 0.6, 0.4, 0.2, 0.0)]
+    latest = multi_step_denoise(velocity, x, v, sigmas, 2)
+    after_one = 1 + (sigmas[2] - sigmas[0]) * 1
+    assert seen == [(pytest.approx(after_one), sigmas[2])]
+    assert float(latest) == pytest.approx(after_one - sigmas[2] * 2)
     seen.clear()
-    multi_step_denoise(velocity, x, [1.0, 0.5, 0.0], 2)
-    assert [float(s) for s in seen] == [1.0, 0.5]
+    stale = stale_denoise(velocity, x, v, sigmas, 2)
+    assert seen == [(1.0, sigmas[2])]
+    assert float(stale) == pytest.approx(1 - sigmas[0] / 2 * 1 - sigmas[0] / 2 * 2)
 
 
 def test_more_preview_steps_change_the_preview_alone(backbone: Backbone, spec: VideoSpec) -> None:
@@ -128,6 +149,8 @@ def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: Vid
         ({"k": 1, "theta": 0.5, "search": "released"}, "search is of the token_ratio schedule"),
         ({"k": 1, "theta": 0.5, "merge_space": "latent", "denoise_renoise": False}, "no denoise and renoise"),
         ({"k": 1, "theta": 0.5, "preview_steps": 0}, "preview_steps must be at least 1"),
+        ({"k": 1, "theta": 0.5, "preview_latent": "as_released"}, "needs preview_steps of 2 or more"),
+        ({"k": 1, "schedule": "token_ratio", "token_ratio": 0.5, "search": "released", "max_merge": 2}, "must be 4"),
         ({"k": 1, "schedule": "token_ratio", "token_ratio": 1.2}, r"token_ratio must be in \(0, 1\]"),
     ],
 )
@@ -143,15 +166,25 @@ def test_settings_that_do_not_fit_the_video_are_refused(backbone: Backbone, spec
         generate(backbone, spec, Vgdfr(k=1, theta=0.5, preview_steps=4))
 
 
-@pytest.mark.parametrize(("fill", "kind"), [(float("nan"), "nan"), (0.25, "constant")])
-def test_output_that_is_no_video_is_an_error_that_says_which(
-    backbone: Backbone, spec: VideoSpec, monkeypatch: pytest.MonkeyPatch, fill: float, kind: str
+def test_output_of_one_colour_is_an_error_that_says_so() -> None:
+    blue = torch.zeros(5, 3, 8, 8)
+    blue[:, 2] = 1
+    with pytest.raises(BrokenVideo, match=r"RGB \[128, 128, 255\]") as caught:
+        to_uint8(blue)
+    assert caught.value.kind == "constant"
+    blue[4, 0, 3, 3] = 1
+    to_uint8(blue)
+
+
+@pytest.mark.parametrize("method", [Baseline(), MAIN, Vgdfr(k=2, theta=1.0)])
+def test_a_dit_that_gives_nan_is_an_error_that_says_so(
+    tiny_checkpoint: Path, spec: VideoSpec, method: Baseline | Vgdfr
 ) -> None:
-    decode = type(backbone).decode
-    monkeypatch.setattr(type(backbone), "decode", lambda self, latents: torch.full_like(decode(self, latents), fill))
-    with pytest.raises(BrokenVideo) as caught:
-        generate(backbone, spec, Baseline())
-    assert caught.value.kind == kind
+    broken = HunyuanVideo(str(tiny_checkpoint), dtype="float32", device="cpu").load()
+    broken.transformer.proj_out.weight.fill_(float("nan"))
+    with pytest.raises(BrokenVideo, match="not finite") as caught:
+        generate(broken, spec, method)
+    assert caught.value.kind == "nan"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("no memory")])

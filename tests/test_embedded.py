@@ -59,6 +59,10 @@ def test_prompts_are_held_out_balanced_and_as_generated() -> None:
     held_out = {a.caption for a in world.all_attributes() if a.held_out}
     trained = {world.training_clip(seed).caption for seed in range(300)}
     texts = [entry["text"] for entry in world.prompt_list()]
+    assert len(set(texts)) == len(texts) == 65
+    for values in (world.COLOURS, world.SHAPES, world.BACKGROUNDS):
+        counts = [sum(f" {value} " in f" {text} " for text in texts) for value in values]
+        assert sum(counts) == 65 and max(counts) - min(counts) <= 6, counts
     assert set(texts) <= held_out and not trained & held_out
     assert set(Counter(entry["id"].split("-")[1] for entry in world.prompt_list()).values()) == {13}
 
@@ -94,8 +98,9 @@ def test_training_resumes_where_it_was_killed(tmp_path: Path) -> None:
         return model
 
     whole = train(tmp_path / "whole", None)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", 23)
+    for killed_at in (5, 23):  # before the first line of the curve, and after it
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "killed", killed_at)
     resumed = train(tmp_path / "killed", None)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     losses = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "curve.jsonl").read_text().splitlines()]

@@ -18,7 +18,6 @@ from bench.embedded import evaluate, judge, reader, train_clip
 from bench.embedded.degrade import QUALITIES, blend, blur, noise
 from bench.embedded.frames import LABELS, draw, to_tensor
 from bench.embedded.world import SPEEDS, Attributes, Clip, all_attributes, render, training_clip
-from bench.provenance import weights_sha256
 from metrics import embedded
 from vgdfr.embedded import CHECKPOINT
 
@@ -48,9 +47,22 @@ def test_degradations_do_what_their_names_say() -> None:
     assert abs((noisy[0].astype(int) - still).std() - 10) < 1
 
 
+def test_qualities_are_what_frames_are_labelled_with() -> None:
+    clip = render(FAST, 1)
+    frames = draw(np.random.default_rng(0), (clip,), 200)
+    images = frames.images.numpy()
+    fine = np.abs(np.diff(images, axis=3)).mean((1, 2, 3))  # of neighbouring pixels
+    by_quality = {q: fine[frames.labels["quality"].numpy() == i] for i, q in enumerate(QUALITIES)}
+    assert by_quality["blurred"].max() < np.median(by_quality["clear"]) < by_quality["noisy"].min()
+    clear = to_tensor(clip.frames).numpy()
+    to_nearest = np.array([np.abs(clear - image).mean((1, 2, 3)).min() for image in images])
+    ghosted = frames.labels["quality"].numpy() == QUALITIES.index("ghosted")
+    assert ghosted.any() and to_nearest[ghosted].mean() > 2 * to_nearest[frames.labels["quality"].numpy() == 0].mean()
+
+
 @given(st.integers(0, 10**6))
 def test_frames_are_labelled_by_what_they_show(seed: int) -> None:
-    frames = draw(np.random.default_rng(seed), (render(STILL, 1, num_frames=20),), 8)
+    frames = draw(np.random.default_rng(seed), (render(STILL, 1, num_frames=30),), 8)
     assert frames.images.shape == (8, 3, 64, 64) and -1 <= frames.images.min() and frames.images.max() <= 1
     assert "ghosted" not in {QUALITIES[i] for i in frames.labels["quality"]}, "nothing moves"
     assert {LABELS["shape"][i] for i in frames.labels["shape"]} == {"cross"}
@@ -144,14 +156,37 @@ def test_figures_are_computed_from_what_was_measured() -> None:
     assert rows["VAE reconstruction of held-out clips, PSNR, mean"].value == 28
     assert rows["VAE reconstruction, worst clip"].reached
     assert rows["generated, read: speed profile"].value == 20
-    assert rows["generated, read: still or moving"].value == 80 and not rows["generated, read: still or moving"].reached
+    both = rows["generated, read: still or moving, mean of both"]
+    assert both.value == 50 and not both.reached, "one answer for all is no knowledge"
+    assert rows["generated, read: moving ones right"].value == 100
     assert rows["generated, read: direction of moving ones"].n == 4
-    assert rows["preview at k=5: still or moving"].value == 100
-    assert rows["reduced preview, rank correlation of lag-1 SSIM with full"].value == pytest.approx(1)
+    assert rows["preview at k=5, read: still or moving, mean of both"].value == 100
+    assert rows[
+        "reduced preview, rank correlation of lag-1 SSIM with full, all pairs of frames"
+    ].value == pytest.approx(1)
     assert rows["tokens kept, still over fast"].value == pytest.approx(0.5)
     assert rows["CLIP: right caption among 32, per frame"].value == 50
     text = evaluate.table(list(rows.values()))
     assert "| generated, read: speed profile | 20.0 % | ≥ 75 % | **no** | 5 |" in text
+
+
+def test_the_right_caption_is_anywhere_among_its_choices() -> None:
+    texts = [f"text {i}" for i in range(40)]
+    places = set()
+    for seed in range(40):
+        choices, place = judge.caption_choices("text 3", texts, 8, np.random.default_rng(seed))
+        assert choices[place] == "text 3" and len(set(choices)) == 8
+        places.add(place)
+    assert len(places) == 8
+
+
+@pytest.mark.parametrize(
+    ("workers", "count", "message"),
+    [(0, 64, "--workers must be at least 1"), (1, 66, "between 5 and the 65"), (1, 8, "say where to write")],
+)
+def test_an_evaluation_that_cannot_be_is_refused(workers: int, count: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.main(workers, count, evaluate.SHIPPED, None)
 
 
 def test_shares_of_the_work_come_back_in_order() -> None:
@@ -160,7 +195,7 @@ def test_shares_of_the_work_come_back_in_order() -> None:
 
 def test_the_shipped_figures_are_of_the_shipped_weights_and_in_the_readme() -> None:
     document = json.loads((CHECKPOINT.parent / "evaluation.json").read_text())
-    assert document["weights_sha256"] == weights_sha256(evaluate.default_job().condition.model)
+    assert document["weights_sha256"] == evaluate.weights_sha256()
     rows = [evaluate.Figure(**{k: v for k, v in f.items() if k != "reached"}) for f in document["figures"]]
     table = evaluate.table(rows)
     assert table in (CHECKPOINT.parent / "evaluation.md").read_text()

@@ -1,12 +1,11 @@
 """The scheduler: properties over random similarities, and cases worked by hand."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vgdfr.compression import merge
@@ -26,9 +25,9 @@ def constant(num_frames: int, value: float) -> Similarity:
 
 
 @st.composite
-def similarities(draw: st.DrawFn) -> Similarity:
+def similarities(draw: st.DrawFn, most: int = 32) -> Similarity:
     """Random clips, of which long stretches are still, so that blocks do merge."""
-    num_frames = 4 * draw(st.integers(1, 32)) + 1
+    num_frames = 4 * draw(st.integers(1, most)) + 1
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     still = np.repeat(rng.random(num_frames // 8 + 1) < draw(st.floats(0, 1)), 8)[:num_frames]
     base = np.where(still, rng.uniform(0.85, 1, num_frames), rng.uniform(0, 1, num_frames))
@@ -141,23 +140,37 @@ def test_segments_that_break_latent_groups_are_refused() -> None:
         FrameSchedule((Segment(0, 1, 1), Segment(1, 8, 2)))
 
 
-@given(similarities(), st.floats(0.01, 1), st.sampled_from([2, 4]))
+def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[int, int]]]:
+    """Blocks of every schedule of `f` frames, one by one."""
+    if at >= f:
+        yield []
+        return
+    yield from every_schedule(f, max_merge, at + 8)
+    for factor in (2, 4):
+        if factor <= max_merge and at < f - 4 * factor - 1:
+            yield from ([(at, factor), *rest] for rest in every_schedule(f, max_merge, at + 4 * factor))
+
+
+@settings(max_examples=40)
+@given(similarities(most=18), st.floats(0.01, 1), st.sampled_from([2, 4]))
 def test_a_token_ratio_is_reached_from_above_by_the_most_similar_blocks(
     similarity: Similarity, ratio: float, max_merge: int
 ) -> None:
-    schedule = by_token_ratio(similarity, ratio, max_merge)
-    n = schedule.num_latents
-    least = uniform(similarity.num_frames, max_merge).token_ratio
-    wanted = max(math.ceil(ratio * n - 1e-9) / n, least)
-    # one latent more may stay where blocks of factor 4 could only have lain otherwise
-    assert wanted - 1e-9 <= schedule.token_ratio
-    if max_merge == 2:
-        assert schedule.token_ratio == pytest.approx(wanted)
-        merged = [similarity.lowest_pair(s.start + i, 8, 2) for s in schedule.segments if s.factor == 2
-                  for i in range(0, s.length, 8)]  # fmt: skip
-        places = range(1, similarity.num_frames - 9, 8)
-        spared = sorted((similarity.lowest_pair(at, 8, 2) for at in places), reverse=True)
-        assert sorted(merged, reverse=True) == spared[: len(merged)]
+    """Against all schedules there are."""
+    f = similarity.num_frames
+    n = (f - 1) // 4 + 1
+    everything = [FrameSchedule.of_factors(f, blocks) for blocks in every_schedule(f, max_merge)]
+    closest = min(k for s in everything if (k := len(s.kept_latents)) >= ratio * n - 1e-9)
+
+    def least(schedule: FrameSchedule) -> float:
+        return min(
+            (similarity.lowest_pair(s.start, s.length, s.factor) for s in schedule.segments if s.factor > 1),
+            default=np.inf,
+        )
+
+    found = by_token_ratio(similarity, ratio, max_merge)
+    assert len(found.kept_latents) == closest
+    assert least(found) == max(least(s) for s in everything if len(s.kept_latents) == closest)
 
 
 def test_a_token_ratio_spends_on_the_still_half() -> None:
@@ -174,14 +187,49 @@ def test_uniform_is_the_schedule_of_a_video_that_does_not_change(max_merge: int)
     assert uniform(5, max_merge).keeps_everything, "too short to merge anything"
 
 
-@given(similarities(), st.floats(0.3, 1))
-def test_the_released_search_counts_frames_and_factor_4_needs_a_low_theta(similarity: Similarity, ratio: float) -> None:
-    schedule = by_token_ratio_as_released(similarity, ratio)
-    thresholds = np.linspace(0.01, 0.99, 600)
-    reachable = [by_threshold(similarity, t, 4 if t < 0.5 else 2) for t in thresholds]
-    assert 0 < schedule.frame_ratio <= 1
-    if all(s.frame_ratio >= ratio for s in reachable):
-        assert schedule.frame_ratio >= ratio, "the search went down to the lowest theta"
+def falling(num_frames: int) -> Similarity:
+    """Each block of 8 frames is a little less similar than the one before, from 0.95 down."""
+    values = 0.95 - 0.05 * ((np.arange(num_frames) - 1) // 8)
+    return Similarity(*(values[: num_frames - lag] for lag in (1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("frame_ratio", "merged"),
+    [
+        (0.9, [(1, 2), (9, 2)]),  # 8 of 97 frames left out: 0.918; 12 would leave 0.876
+        (0.75, [(8 * i + 1, 2) for i in range(6)]),  # 24 left out: 0.753; 28 would leave 0.711
+    ],
+)
+def test_the_released_search_counts_frames(frame_ratio: float, merged: list[tuple[int, int]]) -> None:
+    found = by_token_ratio_as_released(falling(97), frame_ratio)
+    # the bisection ends astride the jump; its middle lies on one of the two sides
+    one_more = FrameSchedule.of_factors(97, [*merged, (merged[-1][0] + 8, 2)])
+    assert found in (FrameSchedule.of_factors(97, merged), one_more)
+
+
+def bisected(similarity: Similarity, ratio: float) -> FrameSchedule:
+    """The search stated again, by halving on integers: 10 halvings of 0.98 are the first below 0.001."""
+    lowest, width = 0, 1 << 10
+
+    def at(numerator: float) -> FrameSchedule:
+        theta = 0.01 + 0.98 * numerator / (1 << 10)
+        return by_threshold(similarity, theta, 2 if theta >= 0.5 else 4)
+
+    while width > 1:
+        width //= 2
+        if len(at(lowest + width).kept_frames) < ratio * similarity.num_frames:
+            lowest += width
+    return at(lowest + 0.5)
+
+
+@given(similarities(), st.floats(0.2, 1))
+def test_the_released_search_is_a_bisection_and_its_last_middle(similarity: Similarity, ratio: float) -> None:
+    assert by_token_ratio_as_released(similarity, ratio) == bisected(similarity, ratio)
+
+
+def test_the_released_search_has_factor_4_below_a_theta_of_a_half() -> None:
+    assert 4 in {s.factor for s in by_token_ratio_as_released(constant(97, 0.45), 0.2).segments}
+    assert 4 not in {s.factor for s in by_token_ratio_as_released(constant(97, 0.6), 0.9).segments}
 
 
 @pytest.mark.parametrize("search", [by_token_ratio, by_token_ratio_as_released])

@@ -19,6 +19,7 @@ from vgdfr.schedule import (
     uniform,
 )
 from vgdfr.similarity import frame_similarity
+from vgdfr.video import BrokenVideo
 
 
 class Compressed(NamedTuple):
@@ -42,6 +43,7 @@ def compress(
     merged_from = "clean" if method.denoise_renoise else "noisy"
     with backbone.reduced(method.spatial_levels):
         preview = backbone.decode(latents[method.schedule_from])
+        refuse_not_finite(preview)
         similarity = frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, method.similarity_dtype))
         schedule = schedule_of(similarity, method)
         if schedule.keeps_everything:
@@ -51,6 +53,12 @@ def compress(
         if merged_from != method.schedule_from:
             preview = backbone.decode(latents[merged_from])
         return Compressed(backbone.encode(merge(preview, schedule)), schedule, similarity)
+
+
+def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:
+    """Raise BrokenVideo where a decoded value is not a number, or infinite."""
+    if not frames.isfinite().all():
+        raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
 
 
 def schedule_of(similarity: Similarity, method: Vgdfr) -> FrameSchedule:

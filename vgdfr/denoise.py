@@ -31,18 +31,43 @@ def one_step_denoise(
 
 
 def multi_step_denoise(
-    velocity: Velocity, x: Float[Tensor, "b c n h w"], sigmas: Sequence[float], steps: int, stale: bool = False
+    velocity: Velocity,
+    x: Float[Tensor, "b c n h w"],
+    v: Float[Tensor, "b c n h w"],
+    sigmas: Sequence[float],
+    steps: int,
 ) -> Float[Tensor, "b c n h w"]:
-    """Euler steps from `sigmas[0]` to 0 over `steps` evenly chosen intervals of the remaining `sigmas`.
+    """From `x` at `sigmas[0]` to 0 in `steps` Euler steps over evenly chosen ones of the remaining `sigmas`.
 
-    `stale` evaluates every velocity at the `x` that came in, as the released code does in its multi-step preview.
+    The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent.
     Raises ValueError unless 1 <= steps <= len(sigmas) - 1.
     """
-    if not 1 <= steps <= len(sigmas) - 1:
-        raise ValueError(f"steps must be between 1 and the {len(sigmas) - 1} left, got {steps}")
-    coarse = [sigmas[round(i * (len(sigmas) - 1) / steps)] for i in range(steps + 1)]
-    at = (lambda _, sigma: velocity(x, sigma)) if stale else velocity
-    return euler(at, x, coarse)[0]
+    coarse = _coarse(sigmas, steps)
+    x = x + (coarse[1] - coarse[0]) * v
+    return euler(velocity, x, coarse[1:])[0]
+
+
+def stale_denoise(
+    velocity: Velocity,
+    x: Float[Tensor, "b c n h w"],
+    v: Float[Tensor, "b c n h w"],
+    sigmas: Sequence[float],
+    steps: int,
+) -> Float[Tensor, "b c n h w"]:
+    """The released code's multi-step preview without CFG: equal steps, all velocities but `v` on the latent `x`.
+
+    As `multi_step_denoise` otherwise, and as many DiT passes.
+    """
+    coarse = _coarse(sigmas, steps)
+    velocities = [v, *(velocity(x, sigma) for sigma in coarse[1:-1])]
+    return x - sigmas[0] / steps * torch.stack(velocities).sum(0)
+
+
+def _coarse(sigmas: Sequence[float], steps: int) -> list[float]:
+    left = len(sigmas) - 1
+    if not 1 <= steps <= left:
+        raise ValueError(f"steps must be between 1 and the {left} left, got {steps}")
+    return [sigmas[round(i * left / steps)] for i in range(steps + 1)]
 
 
 def renoise(

@@ -9,8 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vgdfr.backbones.base import Backbone
-from vgdfr.compression import compress
-from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
+from vgdfr.compression import compress, refuse_not_finite
+from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise, stale_denoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import INTERPOLATORS, fill
 from vgdfr.method import FewerSteps, Method, Vgdfr
@@ -45,12 +45,12 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
     k, sigmas = method.k, backbone.sigmas(spec)
     with watch.stage("denoise_full"):
         x, v = euler(velocity, noise, sigmas[: k + 1])
-    with watch.stage("compress"):
+    with watch.stage("borrow_schedule" if method.borrows_schedule else "compress"):
         if method.preview_steps == 1:
             clean = one_step_denoise(x, v, sigmas[k])
         else:
-            stale = method.preview_latent == "as_released"
-            clean = multi_step_denoise(velocity, x, sigmas[k:], method.preview_steps, stale)
+            denoise = stale_denoise if method.preview_latent == "as_released" else multi_step_denoise
+            clean = denoise(velocity, x, v, sigmas[k:], method.preview_steps)
         merged, schedule, similarity = compress(backbone, clean, x, method)
     if merged is None:
         with watch.stage("denoise_full"):
@@ -65,15 +65,16 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
         frames = to_uint8(backbone.decode(x))
     with watch.stage("interpolate"):
         frames = fill(frames, schedule, INTERPOLATORS[method.interpolator])
-    notes = ("nothing merged: continued the baseline trajectory",) if merged is None else ()
-    return GeneratedVideo(frames, schedule, similarity, watch.seconds, watch.peak_bytes, notes)
+    notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
+    if method.borrows_schedule:
+        notes.append("the schedule is the full method's, and the time to find it is not in the latency")
+    return GeneratedVideo(frames, schedule, similarity, watch.seconds, watch.peak_bytes, tuple(notes))
 
 
 def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all are the same."""
-    if not frames.isfinite().all():
-        raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
+    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all pixels are equal."""
+    refuse_not_finite(frames)
     scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    if scaled.min() == scaled.max():
-        raise BrokenVideo("constant", f"every decoded value is {int(scaled.min())}")
+    if (scaled == scaled[:1, :, :1, :1]).all():
+        raise BrokenVideo("constant", f"every pixel of every frame is RGB {scaled[0, :, 0, 0].tolist()}")
     return rearrange(scaled, "t c h w -> t h w c").cpu().numpy()

@@ -54,7 +54,7 @@ class Vgdfr:
     similarity_dtype: precision of the SSIM.
     interpolator: what fills in merged frames.
     preview_steps: Euler steps from the noise level after step k to 0 that make the preview; 1 costs no DiT pass.
-    preview_latent: with several of them, "latest" or "as_released" (every step on the latent after step k).
+    preview_latent: with several of them, each on the "latest" latent, or "as_released" on the one after step k.
     merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
     denoise_renoise: False puts the noisy latent itself through decoder and encoder (Fig. 4).
     schedule_from: the preview whose similarities decide the schedule: of the "clean" latent, or of the "noisy" one,
@@ -80,10 +80,12 @@ class Vgdfr:
     def __post_init__(self) -> None:
         for name in ("k", "max_merge", "spatial_levels", "preview_steps"):
             _refuse_wrong_kind(name, getattr(self, name), int)
+        if not isinstance(self.denoise_renoise, bool):
+            raise ValueError(f"denoise_renoise must be true or false, got {self.denoise_renoise!r}")
         for name, annotation in (
             ("schedule", ScheduleName), ("search", Literal["exact", "released"]), ("interpolator", Interpolator),
             ("similarity_dtype", Literal["float32", "float16"]), ("preview_latent", Literal["latest", "as_released"]),
-            ("merge_space", MergeSpace), ("denoise_renoise", Literal[True, False]),
+            ("merge_space", MergeSpace),
             ("schedule_from", Literal["clean", "noisy"]),
         ):  # fmt: skip
             if getattr(self, name) not in get_args(annotation):
@@ -100,6 +102,12 @@ class Vgdfr:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.search != "exact" and self.schedule != "token_ratio":
             raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
+        if self.search == "released" and self.max_merge != 4:
+            raise ValueError(
+                f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
+            )
+        if self.preview_latent != "latest" and self.preview_steps == 1:
+            raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
         if self.merge_space == "latent" and not self.denoise_renoise:
             raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
         if self.global_layers not in ("paper", "all", "none"):
@@ -122,6 +130,11 @@ class Vgdfr:
         object.__setattr__(self, name, float(value))  # equal settings are equal in a key, too
         if not 0 < value <= 1:
             raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+    @property
+    def borrows_schedule(self) -> bool:
+        """Whether a preview is made only to have the schedule the full method would have used (Fig. 4)."""
+        return self.merge_space == "latent" and self.schedule_from == "clean"
 
     @property
     def renoises(self) -> bool:

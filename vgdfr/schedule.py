@@ -1,7 +1,8 @@
 """The dynamic frame rate schedule: which frames are merged, and what is kept (paper, section 3.2, step 3)."""
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -159,11 +160,11 @@ def uniform(num_frames: int, max_merge: int = 4) -> FrameSchedule:
 
 
 def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 4) -> FrameSchedule:
-    """Merge the most similar blocks first, until the share of kept latents would fall below `token_ratio`.
+    """The schedule whose share of kept latents is closest to `token_ratio` from above, its merges the most similar.
 
-    Blocks lie where `by_threshold` may put them. A block of factor 2 saves one latent; so does raising two merged
-    neighbours to one block of factor 4, whose pairs include theirs and which therefore comes after them. So the share
-    that is reached is the closest to `token_ratio` from above, unless all that may merge has merged.
+    Blocks lie where `by_threshold` may put them. Of all schedules with that share, the one whose least similar merged
+    pair is most similar, then the one with the greatest sum of its blocks' least similarities. Where not so much can
+    merge, as much as can.
 
     Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
     """
@@ -171,47 +172,53 @@ def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 
     if not 0 < token_ratio <= 1:
         raise ValueError(f"token_ratio must be in (0, 1], got {token_ratio}")
     f = similarity.num_frames
-    candidates = [
-        (-similarity.lowest_pair(start, GROUP * factor, factor), factor, start)
+    num_latents = (f - 1) // GROUP + 1
+    lowest = {
+        (start, factor): similarity.lowest_pair(start, GROUP * factor, factor)
         for factor in FACTORS
         for start in range(1, f - GROUP * factor - 1, 2 * GROUP)
         if factor <= max_merge
-    ]
-    num_latents = kept = (f - 1) // GROUP + 1
-    factor_at: dict[int, int] = {}  # of each half block of 8 frames that has merged, by its start
-    blocks: set[tuple[int, int]] = set()
-    for _, factor, start in sorted(candidates):
-        halves = [start, start + 2 * GROUP][: factor // 2]
-        merged = [half for half in halves if half in factor_at]
-        if any(factor_at[half] == 4 for half in merged):
-            continue
-        saved = factor - 1 - len(merged)
-        if kept - saved < token_ratio * num_latents - 1e-9:
-            continue
-        kept -= saved
-        blocks -= {(half, 2) for half in merged}
-        blocks.add((start, factor))
-        factor_at |= dict.fromkeys(halves, factor)
-    return FrameSchedule.of_factors(f, sorted(blocks))
+    }
+
+    @cache
+    def best(at: int, saved: int) -> tuple[float, float, tuple[tuple[int, int], ...]] | None:
+        """Save exactly `saved` latents from frame `at` on: the least similarity, the sum, and the blocks."""
+        if saved == 0:
+            return np.inf, 0.0, ()
+        if saved < 0 or at >= f:
+            return None
+        options = [best(at + 2 * GROUP, saved)]
+        for factor in FACTORS:
+            rest = best(at + GROUP * factor, saved - factor + 1) if (at, factor) in lowest else None
+            if rest:
+                own = lowest[at, factor]
+                options.append((min(own, rest[0]), own + rest[1], ((at, factor), *rest[2])))
+        return max((o for o in options if o), key=lambda o: o[:2], default=None)
+
+    most = num_latents - math.ceil(token_ratio * num_latents - 1e-9)
+    chosen = next(found for saved in range(most, -1, -1) if (found := best(1, saved)))
+    return FrameSchedule.of_factors(f, list(chosen[2]))
 
 
 def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float) -> FrameSchedule:
-    """The released code's search: bisect theta in [0.01, 0.99] to 1e-3 for a share of kept *frames*.
+    """The released code's search: bisect theta in [0.01, 0.99] to 1e-3 for a share of kept *frames*, take the middle.
 
     Factor 4 is allowed only while theta is below 0.5. Raises ValueError unless 0 < frame_ratio <= 1.
     """
     if not 0 < frame_ratio <= 1:
         raise ValueError(f"token_ratio must be in (0, 1], got {frame_ratio}")
+
+    def at(theta: float) -> FrameSchedule:
+        return by_threshold(similarity, theta, 4 if theta < 0.5 else 2)
+
     low, high = 0.01, 0.99
-    schedule = by_threshold(similarity, (low + high) / 2, 2)
     while high - low > 1e-3:
         theta = (low + high) / 2
-        schedule = by_threshold(similarity, theta, 4 if theta < 0.5 else 2)
-        if schedule.frame_ratio < frame_ratio:
+        if at(theta).frame_ratio < frame_ratio:
             low = theta
         else:
             high = theta
-    return schedule
+    return at((low + high) / 2)
 
 
 def _check(num_frames: int, max_merge: int) -> None:

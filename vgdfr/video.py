@@ -54,7 +54,7 @@ class VideoSpec:
 
 
 class BrokenVideo(Exception):
-    """What was decoded is no video: `kind` is "nan" (a value is not finite) or "constant" (all are the same)."""
+    """What was decoded is no video: `kind` is "nan" (a value is not finite) or "constant" (all pixels are equal)."""
 
     def __init__(self, kind: Literal["nan", "constant"], message: str) -> None:
         super().__init__(message)

@@ -20,7 +20,12 @@ def noise(video: Video, sigma: float, rng: np.random.Generator) -> Video:
 
 
 def blend(video: Video, distance: int) -> Video:
-    """Each frame averaged with the one `distance` frames later (before, at the end): ghosts where something moves."""
+    """Each frame averaged with the one `distance` frames later (before, at the end): ghosts where something moves.
+
+    Raises ValueError for a video of no more than `2 * distance` frames, whose middle would have neither.
+    """
+    if len(video) <= 2 * distance:
+        raise ValueError(f"blending over {distance} frames needs more than {2 * distance}, got {len(video)}")
     t = np.arange(len(video))
     other = np.where(t + distance < len(video), t + distance, t - distance)
     return _to_uint8((video.astype(np.float32) + video[other]) / 2)

@@ -7,6 +7,7 @@ Clips are held-out ones of the world, prompts and seeds those of the default run
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,15 +19,18 @@ import torch
 from hydra import compose, initialize_config_dir
 from scipy.stats import spearmanr
 
+from bench import provenance
 from bench.config import CONF, Job, job_of
 from bench.embedded import judge
 from bench.embedded.degrade import blend, blur, noise
-from bench.embedded.frames import to_tensor
+from bench.embedded.frames import VISIBLE, to_tensor
 from bench.embedded.pictures import grid
-from bench.embedded.reader import APPEARANCE, load, read
+from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
-from bench.embedded.world import Attributes, all_attributes, training_clip
-from bench.provenance import environment, weights_sha256
+from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_clip
+from bench.provenance import environment
+from bench.store import sha256
+from metrics import embedded
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
@@ -34,6 +38,7 @@ from vgdfr.generate import to_uint8
 from vgdfr.similarity import frame_similarity
 
 COUNT = 64
+SHIPPED = CHECKPOINT.parent / "evaluation"
 BLUR, NOISE, BLEND = 1.5, 20.0, 6  # pixels; grey levels; frames
 EVERY = 4  # frames the judge looks at
 RIGHT_OF = 32  # captions the embedded CLIP chooses among
@@ -84,7 +89,14 @@ class Figure:
 def default_job() -> Job:
     """The default run with k = 5 and theta = 0.9, as the bars say."""
     with initialize_config_dir(CONF, version_base=None):
-        return job_of(compose("config", overrides=["method.k=5", "method.theta=0.9", f"prompts.limit={COUNT}"]))
+        return job_of(compose("config", overrides=["method.k=5", "method.theta=0.9"]))
+
+
+def weights_sha256() -> dict[str, str]:
+    """Of everything whose figures these are."""
+    judge_files = {"clip": embedded.CLIP / "open_clip_model.safetensors", "trunk": embedded.TRUNK, "reader": WEIGHTS}
+    of_checkpoint = provenance.weights_sha256(default_job().condition.model)
+    return {"checkpoint": of_checkpoint} | {name: sha256(file) for name, file in judge_files.items()}
 
 
 @torch.inference_mode()
@@ -99,19 +111,19 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
         video = to_tensor(frames).to(backbone.device)
         error = (backbone.decode(backbone.encode(video)).clamp(-1, 1) - video).double().square().mean() / 4
         rng = np.random.default_rng([seed, 6])
-        choices = judge.caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
+        choices, place = judge.caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
         found = (clip.images(seen) @ clip.texts(choices).T).argmax(1)
         bad = {"blur": blur(seen, BLUR), "noise": noise(seen, NOISE, rng)}
         half = {"blur": blur(seen, BLUR / 2), "noise": noise(seen, NOISE / 2, rng)}
-        if real.attributes.speed != "still":  # nothing to see where nothing moves
-            bad["frame blending"] = blend(frames, BLEND)[::EVERY]
-            half["frame blending"] = blend(frames, BLEND // 2)[::EVERY]
+        blended = blend(frames, BLEND)[::EVERY]
+        if np.abs(blended.astype(int) - seen).mean() >= VISIBLE:  # nothing to see where nothing moves
+            bad["frame blending"], half["frame blending"] = blended, blend(frames, BLEND // 2)[::EVERY]
         clear = clip.clearness(seen)
         measured.append(
             OfClip(
                 psnr=float(-10 * error.log10()),
                 read={name: value == getattr(real.attributes, name) for name, value in read(reader, frames).items()},
-                captions=(found == 0).tolist(),
+                captions=(found == place).tolist(),
                 clearer={name: clear > clip.clearness(other) for name, other in bad.items()},
                 nearer={
                     name: judge.distance(trunk, half[name], seen) < judge.distance(trunk, bad[name], seen)
@@ -162,23 +174,36 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
     ]
     lags = [np.concatenate([getattr(p, name) for p in prompts]) for name in ("lag1_reduced", "lag1_full")]
     correlation = float(spearmanr(*lags).statistic)
-    rows.append(Figure("reduced preview, rank correlation of lag-1 SSIM with full", correlation, "", len(lags[0]), 0.9))
+    what = "reduced preview, rank correlation of lag-1 SSIM with full"
+    rows.append(Figure(f"{what}, all pairs of frames", correlation, "", len(lags[0]), 0.9))
+    moving = [p for p in prompts if p.attributes.speed != "still"]
+    within = [float(spearmanr(p.lag1_reduced, p.lag1_full).statistic) for p in moving]
+    rows.append(Figure(f"{what}, within a moving video, mean", float(np.mean(within)), "", len(within), None))
     rows += [_share(f"reader on real clips: {name}", [c.read[name] for c in clips], 97) for name in clips[0].read]
 
     def read_right(name: str, of: Sequence[OfPrompt]) -> list[bool]:
         return [p.read[name] == getattr(p.attributes, name) for p in of]
 
-    moving = [p for p in prompts if p.attributes.speed != "still"]
-    still_right = [(p.read["speed"] == "still") == (p.attributes.speed == "still") for p in prompts]
-    preview_right = [(p.preview_speed == "still") == (p.attributes.speed == "still") for p in prompts]
+    def still_or_moving(what: str, speeds: Sequence[str | None], bar: float) -> list[Figure]:
+        """The mean of both kinds' shares, so that one answer for all is worth 50 %."""
+        right = [[(s == "still") == (p.attributes.speed == "still") for p, s in zip(prompts, speeds, strict=True)
+                  if (p.attributes.speed == "still") == kind] for kind in (True, False)]  # fmt: skip
+        shares = [100 * float(np.mean(of_kind)) for of_kind in right]
+        counts = [len(of_kind) for of_kind in right]
+        return [
+            Figure(f"{what}: still or moving, mean of both", sum(shares) / 2, "%", sum(counts), bar),
+            Figure(f"{what}: still ones right", shares[0], "%", counts[0], None),
+            Figure(f"{what}: moving ones right", shares[1], "%", counts[1], None),
+        ]
+
     bars = {"background": 97, "colour": 95, "shape": 90}
     rows += [_share(f"generated, read: {name}", read_right(name, prompts), bars[name]) for name in sorted(APPEARANCE)]
+    rows += still_or_moving("generated, read", [p.read["speed"] for p in prompts], 95)
     rows += [
-        _share("generated, read: still or moving", still_right, 95),
         _share("generated, read: direction of moving ones", read_right("direction", moving), 85),
         _share("generated, read: speed profile", read_right("speed", prompts), 75),
-        _share("preview at k=5: still or moving", preview_right, 80),
     ]
+    rows += still_or_moving("preview at k=5, read", [p.preview_speed for p in prompts], 80)
     still, fast = ([p.token_ratio for p in prompts if p.attributes.speed == speed] for speed in ("still", "fast"))
     ratio = float(np.mean(still) / np.mean(fast))
     rows += [
@@ -188,7 +213,11 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
         _share(f"CLIP: right caption among {RIGHT_OF}, per frame", [right for c in clips for right in c.captions], 90),
     ]
     for kind, bar, of in (("VQA: clean above", 90, "clearer"), ("LPIPS: weaker below stronger", None, "nearer")):
-        strength = {"blur": f"{BLUR} px", "noise": f"{NOISE:.0f} levels", "frame blending": f"{BLEND} frames, moving"}
+        strength = {
+            "blur": f"{BLUR} px",
+            "noise": f"{NOISE:.0f} levels",
+            "frame blending": f"{BLEND} frames, where visible",
+        }
         for name, text in strength.items():
             right = [getattr(c, of)[name] for c in clips if name in getattr(c, of)]
             rows.append(_share(f"{kind} {name} ({text})", right, bar))
@@ -220,12 +249,22 @@ def _share(what: str, right: Sequence[bool], bar: float | None) -> Figure:
 
 
 def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
+    """Measure, print and write. Raises ValueError for numbers that do not fit, before anything is loaded."""
+    prompts_there = len(default_job().prompts)
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
+    if not len(SPEEDS) <= count <= prompts_there:  # every speed profile comes once in five prompts
+        raise ValueError(f"--count must be between {len(SPEEDS)} and the {prompts_there} default prompts, got {count}")
+    if count != COUNT and out == SHIPPED:
+        raise ValueError(f"the shipped figures are of {COUNT}; with --count {count} say where to write: --out FILE")
+    workers = min(workers, count)
     clips = in_parallel(evaluate_clips, count, workers)
     prompts = in_parallel(evaluate_prompts, count, workers)
     rows = figures(clips, prompts)
     print(table(rows), end="")
-    weights = weights_sha256(default_job().condition.model)
-    environment_line = f"Weights {weights[:12]}, code {environment()['commit']}, {environment()['cpu']}."
+    weights = weights_sha256()
+    hashes = ", ".join(f"{name} {value[:12]}" for name, value in weights.items())
+    environment_line = f"Weights: {hashes}. Code {environment()['commit']}, {environment()['cpu']}."
     out.with_suffix(".md").write_text(f"{table(rows)}\n{environment_line}\n")
     values = [asdict(row) | {"reached": row.reached} for row in rows]
     document = {"figures": values, "weights_sha256": weights, "environment": environment()}
@@ -236,9 +275,14 @@ def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
+    )
     parser.add_argument("--count", type=int, default=COUNT, help="clips and prompts")
-    parser.add_argument("--out", type=Path, default=CHECKPOINT.parent / "evaluation", help="without its suffix")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="without its suffix")
     parser.add_argument("--picture", type=Path, help="also draw 16 generated videos into this PNG")
     arguments = parser.parse_args()
-    main(arguments.workers, arguments.count, arguments.out, arguments.picture)
+    try:
+        main(arguments.workers, arguments.count, arguments.out, arguments.picture)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

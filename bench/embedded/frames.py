@@ -61,9 +61,7 @@ def _degraded(rng: np.random.Generator, clip: Clip) -> tuple[np.ndarray, str]:
     t = int(rng.integers(len(clip.frames)))
     frame = clip.frames[t : t + 1]
     if quality == "ghosted":
-        distance = int(rng.integers(2, 13))
-        pair = clip.frames[[t, t + distance if t + distance < len(clip.frames) else t - distance]]
-        ghost = blend(pair, 1)[:1]
+        ghost = blend(clip.frames, int(rng.integers(2, 13)))[t : t + 1]
         if cv2.norm(ghost[0], frame[0], cv2.NORM_L1) / frame.size >= VISIBLE:
             frame = ghost
         else:

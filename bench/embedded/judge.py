@@ -15,6 +15,7 @@ from torchvision.transforms import Compose
 
 from bench.embedded.degrade import QUALITIES, Video
 from bench.embedded.frames import to_tensor
+from bench.embedded.reader import require
 from bench.embedded.train_clip import quality_text
 from bench.embedded.train_trunk import lpips_scaled
 from metrics.embedded import CLIP, TRUNK
@@ -53,6 +54,7 @@ class Clip:
 
 
 def load_clip() -> Clip:
+    require(CLIP / "open_clip_model.safetensors", "clip")
     name = f"local-dir:{CLIP}"
     model, preprocess = open_clip.create_model_from_pretrained(name)
     return Clip(model.eval(), preprocess, open_clip.get_tokenizer(name))  # type: ignore[arg-type]
@@ -60,6 +62,7 @@ def load_clip() -> Clip:
 
 def load_trunk() -> nn.Sequential:
     """AlexNet's `features` with the embedded weights."""
+    require(TRUNK, "trunk")
     features = alexnet(weights=None).features
     features.load_state_dict({name: value.float() for name, value in load_file(TRUNK).items()})
     for layer in features:
@@ -80,7 +83,8 @@ def distance(trunk: nn.Sequential, a: Video, b: Video) -> float:
     return total
 
 
-def caption_choices(right: str, others: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    """`right`, then `count - 1` of the `others`, none twice."""
-    different = [text for text in others if text != right]
-    return [right, *rng.choice(different, count - 1, replace=False)]
+def caption_choices(right: str, others: Sequence[str], count: int, rng: np.random.Generator) -> tuple[list[str], int]:
+    """`count` captions, none twice: `right` at a random place, which comes with them, and of the `others`."""
+    choices = list(rng.choice([text for text in others if text != right], count - 1, replace=False))
+    place = int(rng.integers(count))
+    return [*choices[:place], right, *choices[place:]], place

@@ -23,7 +23,6 @@ class Reader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(0)
         self.frame = nn.Sequential(
             _conv2d(3, 32, 2), _conv2d(32, 64, 2), _conv2d(64, 128, 2), _conv2d(128, 128, 1), nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
@@ -49,7 +48,8 @@ class Reader(nn.Module):
 
 
 def load() -> Reader:
-    """The trained reader."""
+    """The trained reader. Raises FileNotFoundError, saying how to train it, where its weights are not."""
+    require(WEIGHTS, "reader")
     reader = Reader()
     reader.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
     return reader.eval()
@@ -62,6 +62,12 @@ def read(reader: Reader, video: Video) -> dict[str, str | None]:
     logits = reader(frames[None, ::4], halved(frames)[None])
     values = APPEARANCE | MOTION
     return {name: values[name][int(logit[0].argmax())] for name, logit in logits.items()}
+
+
+def require(weights: Path, stage: str) -> None:
+    """Raise FileNotFoundError where a judge's `weights` are not there."""
+    if not weights.exists():
+        raise FileNotFoundError(f"no weights at {weights}; train them: python -m bench.embedded.train {stage}")
 
 
 def halved(frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "3 t h2 w2"]:

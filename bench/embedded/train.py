@@ -5,7 +5,8 @@ Each continues where it was stopped; its state and curve are in FOLDER (default 
 settings.yaml. `assemble`, and each stage of the judge at its end, writes its weights into the package.
 
 With --shipped, the VAE, the text encoders and the start of the DiT are those of the shipped checkpoint, and the DiT is
-trained further with the settings under `tune`: stages latents, dit, assemble.
+trained further with the settings under `tune`: stages latents, dit, assemble. After `assemble` the shipped
+checkpoint is the new one: move FOLDER/tune away before another round.
 """
 
 import argparse
@@ -38,12 +39,12 @@ def main(stage: str, folder: Path, shipped: bool) -> None:
     else:
         train_from_latents(stage, folder, shipped)
     if stage in ("clip", "trunk", "reader"):
-        keep_curve(folder, stage, stage)
+        keep_curve(folder, stage)
 
 
-def keep_curve(folder: Path, stage: str, name: str) -> None:
+def keep_curve(folder: Path, name: str) -> None:
     CURVES.mkdir(exist_ok=True)
-    shutil.copy(folder / stage / "curve.jsonl", CURVES / f"{name}.jsonl")
+    shutil.copy(folder / name / "curve.jsonl", CURVES / f"{name}.jsonl")
 
 
 def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
@@ -59,13 +60,16 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
         vae = train_vae.train(settings("vae"), folder / "vae")
         t = train_text.train(settings("text"), folder / "text").eval()
         text = train_dit.TextParts(t.tokenizer, t.llama, t.tokenizer_2, t.clip)
+    name = "tune" if shipped else "dit"
+    encoded = folder / f"latents-{name}"
     if stage == "latents":
-        train_dit.encode(settings("latents"), vae, folder / "latents")
+        train_dit.encode(settings("latents"), vae, encoded)
         return
+    clips = train_dit.stored(settings("latents"), vae, encoded)
     if not shipped:
-        vae.register_to_config(scaling_factor=train_dit.scaling_factor(folder / "latents"))
-    s = settings("tune" if shipped else "dit")
-    dit = train_dit.train(s, text, folder / "latents", vae.config.scaling_factor, folder / "dit", start)
+        vae.register_to_config(scaling_factor=train_dit.scaling_factor(clips[0]))
+    s = settings(name)
+    dit = train_dit.train(s, text, clips, vae.config.scaling_factor, folder / name, start)
     if stage == "assemble":
         pipeline = HunyuanVideoPipeline(
             transformer=dit,
@@ -74,8 +78,8 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
             **{name: getattr(text, name) for name in text.__dataclass_fields__},
         )
         pipeline.to("cpu", torch.float16).save_pretrained(CHECKPOINT)
-        for name in ("dit",) if shipped else ("vae", "text", "dit"):
-            keep_curve(folder, name, "tune" if shipped else name)
+        for name in ("tune",) if shipped else ("vae", "text", "dit"):
+            keep_curve(folder, name)
 
 
 if __name__ == "__main__":

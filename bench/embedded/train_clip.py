@@ -81,6 +81,7 @@ def _texts(rng: np.random.Generator, frames: Frames) -> tuple[list[str], Tensor]
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
     """Write what `open_clip.create_model_from_pretrained("local-dir:...")` reads, weights in fp16."""
+    whole, folder = folder, folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     words = tokenizer()
     words.save_pretrained(folder)
@@ -91,6 +92,8 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n"
     )
     save_half(model, folder / "open_clip_model.safetensors")
+    shutil.rmtree(whole, ignore_errors=True)
+    folder.rename(whole)
 
 
 def model_config(vocabulary: int) -> dict[str, Any]:

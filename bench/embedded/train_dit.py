@@ -1,5 +1,6 @@
 """Stages `latents` and `dit`: encode training clips once, then train the diffusion transformer on them."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,12 +35,17 @@ class TextParts:
 
 
 def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
-    """Write the latents of `s["clips"]` clips as shards `folder/NNNN.pt`; shards that are there are kept."""
+    """Write the latents of `s["clips"]` clips as shards `folder/NNNN.pt`; shards that are there are kept.
+
+    Raises ValueError for shards of another VAE or another world.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    source = fingerprint(vae)
     vae = vae.eval().to(device())  # type: ignore[arg-type]
     for shard in range(s["clips"] // s["shard"]):
         file = folder / f"{shard:04d}.pt"
         if file.exists():
+            _refuse_foreign(file, source)
             continue
         latents, captions = [], []
         for i in range(s["shard"]):
@@ -48,9 +54,35 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
             with torch.no_grad(), autocast():
                 latents.append(encode_mean(vae, video)[0].half().cpu())
             captions.append(clip.caption)
-        torch.save({"latents": torch.stack(latents), "captions": captions}, file.with_suffix(".tmp"))
+        shown = {"latents": torch.stack(latents), "captions": captions, "source": source}
+        torch.save(shown, file.with_suffix(".tmp"))
         file.with_suffix(".tmp").rename(file)
         print(f"shard {shard + 1} of {s['clips'] // s['shard']}", flush=True)
+
+
+def fingerprint(vae: AutoencoderKLHunyuanVideo) -> str:
+    """What stored latents depend on: how clips look and the VAE's weights."""
+    total = hashlib.sha256(b"".join(training_clip(FIRST_CLIP + i).frames.tobytes() for i in range(8)))
+    for name, value in sorted(vae.state_dict().items()):
+        total.update(name.encode() + value.detach().half().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def stored(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> tuple[Tensor, list[str]]:
+    """All latents of stage `latents` and their captions. Raises ValueError where shards lack or are foreign."""
+    files = sorted(folder.glob("*.pt"))
+    if len(files) != s["clips"] // s["shard"]:
+        raise ValueError(f"{folder} holds {len(files)} of {s['clips'] // s['shard']} shards; run the stage latents")
+    source = fingerprint(vae)
+    shards = [_refuse_foreign(file, source) for file in files]
+    return torch.cat([shard["latents"] for shard in shards]), [c for shard in shards for c in shard["captions"]]
+
+
+def _refuse_foreign(file: Path, source: str) -> dict[str, Any]:
+    shard = torch.load(file, weights_only=True)
+    if shard.get("source") != source:
+        raise ValueError(f"{file} was encoded by another VAE or shows another world; move {file.parent} away")
+    return shard
 
 
 def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVideoTransformer3DModel:
@@ -79,20 +111,19 @@ def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVide
 def train(
     s: dict[str, Any],
     text: TextParts,
-    latents_folder: Path,
+    clips: tuple[Tensor, list[str]],
     scaling_factor: float,
     folder: Path,
     start: HunyuanVideoTransformer3DModel | None = None,
 ) -> HunyuanVideoTransformer3DModel:
-    """Flow matching on the stored latents: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
+    """Flow matching on `clips`, latents and captions: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
 
     Continues from `folder`, else from `start`, else from nothing. A share of the captions is dropped; from step
     `guidance_from` the captioned prediction is pushed away from the uncaptioned one by `guidance` (model guidance,
     Tang et al. 2025), so that the trained model needs no guidance when sampling, as HunyuanVideo's is distilled to.
     """
-    shards = [torch.load(f, weights_only=True) for f in sorted(latents_folder.glob("*.pt"))]
-    latents = torch.cat([shard["latents"] for shard in shards]).float() * scaling_factor
-    captions = [c for shard in shards for c in shard["captions"]]
+    latents, captions = clips
+    latents = latents.float() * scaling_factor
     embeddings, mask, pooled, caption_index = embed(text, [*captions, ""])
     *caption_index, nothing = caption_index.tolist()
     dit = (start or build(s, latents.shape[1], pooled.shape[1])).float().train().to(device())  # type: ignore[arg-type]
@@ -158,10 +189,9 @@ def plain_attention() -> Iterator[None]:
         F.scaled_dot_product_attention = fused
 
 
-def scaling_factor(latents_folder: Path) -> float:
-    """What brings the stored latents to unit variance; the VAE's `scaling_factor`."""
-    shards = [torch.load(f, weights_only=True)["latents"] for f in sorted(latents_folder.glob("*.pt"))]
-    return round(float(1 / torch.cat(shards).float().std()), 4)
+def scaling_factor(latents: Tensor) -> float:
+    """What brings the latents to unit variance; the VAE's `scaling_factor`."""
+    return round(float(1 / latents.float().std()), 4)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ FRAMES = 3  # a clip
 
 def train(s: dict[str, Any], folder: Path) -> Reader:
     """Train to the end of the settings' steps, continuing from `folder`."""
+    torch.manual_seed(0)
     reader = Reader().to(device())
     clips = pool(s["clips"])
     values = APPEARANCE | MOTION
@@ -44,4 +45,4 @@ def _as_generated(rng: np.random.Generator, video: np.ndarray) -> np.ndarray:
     if rng.random() < 0.6:
         video = blur(video, rng.uniform(0.3, 1.5))
     tint = rng.uniform(0.9, 1.1, 3) * rng.uniform(0.92, 1.08)
-    return noise(np.clip(video * tint, 0, 255).astype(np.uint8), rng.uniform(0, 6), rng)
+    return noise(np.clip((video * tint).round(), 0, 255).astype(np.uint8), rng.uniform(0, 6), rng)

@@ -74,11 +74,11 @@ def train(s: dict[str, Any], folder: Path) -> TextEncoders:
     model = TextEncoders(s).to(device())
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([step, 1])
+        rng, generator = np.random.default_rng([step, 1]), torch.Generator().manual_seed(step)
         drawn = [sample_attributes(rng) for _ in range(s["batch_size"])]
         losses, right = [], []
         for embedding, heads in zip(model([a.caption for a in drawn]), model.heads, strict=True):
-            embedding = embedding + 0.1 * torch.randn_like(embedding)
+            embedding = embedding + 0.1 * torch.randn(embedding.shape, generator=generator).to(embedding)
             for name, values in ATTRIBUTES.items():
                 logits = heads[name](embedding)
                 truth = torch.tensor([values.index(getattr(a, name)) for a in drawn], device=logits.device)

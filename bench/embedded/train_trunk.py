@@ -18,7 +18,6 @@ class Trunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(0)
         self.features = alexnet(weights=None).features
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in LABELS.items()})
 
@@ -37,6 +36,7 @@ def lpips_scaled(images: Tensor) -> Tensor:
 
 def train(s: dict[str, Any], folder: Path) -> Trunk:
     """Train to the end of the settings' steps, continuing from `folder`."""
+    torch.manual_seed(0)
     trunk = Trunk().to(device())
 
     def loss_of_step(step: int) -> dict[str, Tensor]:

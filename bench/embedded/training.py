@@ -70,8 +70,11 @@ def fit(
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         start = state["step"]
-        lines = curve_file.read_text().splitlines(keepends=True)  # what ran on after the state was saved runs again
-        curve_file.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
+        if start > steps:
+            raise ValueError(f"{state_file} has done {start} steps of {steps}; it is of other settings: move it away")
+        if curve_file.exists():  # what ran on after the state was saved runs again
+            lines = curve_file.read_text().splitlines(keepends=True)
+            curve_file.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
 
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step}

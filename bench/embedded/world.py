@@ -193,11 +193,15 @@ def _background(
 
 
 def prompt_list(count: int = 65) -> list[dict[str, str]]:
-    """The default prompts: held-out combinations, speed profiles in turn, directions and the rest spread by a seed."""
-    rng = np.random.default_rng(2504)
-    chosen: list[Attributes] = []
-    while len(chosen) < count:
-        attributes = sample_attributes(rng, held_out=True)
-        if attributes.speed == SPEEDS[len(chosen) % len(SPEEDS)] and attributes not in chosen[-20:]:
-            chosen.append(attributes)
+    """The default prompts: held-out scenes, no caption twice; speed profiles in turn, scenes and directions evenly."""
+    scenes = sorted(
+        {(a.colour, a.shape, a.background) for a in all_attributes() if a.held_out},
+        key=lambda scene: hashlib.sha256("|".join(scene).encode()).digest(),
+    )
+    chosen = []
+    for i in range(count):
+        turn, kind = divmod(i, len(SPEEDS))
+        scene = scenes[(turn + kind * len(scenes) // len(SPEEDS)) % len(scenes)]
+        direction = list(DIRECTIONS)[(turn + kind) % len(DIRECTIONS)] if SPEEDS[kind] != "still" else None
+        chosen.append(Attributes(*scene, SPEEDS[kind], direction))
     return [{"id": f"{i:02d}-{a.speed}", "text": a.caption} for i, a in enumerate(chosen)]
