@@ -76,7 +76,7 @@ class Figure:
     value: float
     unit: str
     n: int
-    bar: float | None
+    bar: float | int | None
     at_most: bool = False
 
     @property
@@ -184,7 +184,7 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
     def read_right(name: str, of: Sequence[OfPrompt]) -> list[bool]:
         return [p.read[name] == getattr(p.attributes, name) for p in of]
 
-    def still_or_moving(what: str, speeds: Sequence[str | None], bar: float) -> list[Figure]:
+    def still_or_moving(what: str, speeds: Sequence[str | None], bar: float | int) -> list[Figure]:
         """The mean of both kinds' shares, so that one answer for all is worth 50 %."""
         right = [[(s == "still") == (p.attributes.speed == "still") for p, s in zip(prompts, speeds, strict=True)
                   if (p.attributes.speed == "still") == kind] for kind in (True, False)]  # fmt: skip
@@ -244,7 +244,7 @@ def in_parallel(task: Callable[[Sequence[int]], list], count: int, workers: int)
     return [results[i % workers][i // workers] for i in range(count)]
 
 
-def _share(what: str, right: Sequence[bool], bar: float | None) -> Figure:
+def _share(what: str, right: Sequence[bool], bar: float | int | None) -> Figure:
     return Figure(what, 100 * float(np.mean(right)), "%", len(right), bar)
 
 

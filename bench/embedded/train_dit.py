@@ -116,7 +116,7 @@ def train(
     folder: Path,
     start: HunyuanVideoTransformer3DModel | None = None,
 ) -> HunyuanVideoTransformer3DModel:
-    """Flow matching on `clips`, latents and captions: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
+    """Flow matching on latents and captions: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
 
     Continues from `folder`, else from `start`, else from nothing. A share of the captions is dropped; from step
     `guidance_from` the captioned prediction is pushed away from the uncaptioned one by `guidance` (model guidance,
