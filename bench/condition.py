@@ -3,10 +3,13 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from bench.hashes import sha256_of_weights
 from bench.prompts import Prompt
 from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, VideoSpec
+from vgdfr.rife import weights_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Condition:
         parts = [type(self.method).__name__.lower()]
         for f in fields(self.method):
             value = getattr(self.method, f.name)
+            if f.name == "interpolator_weights" and value:
+                value = sha256_of_weights(Path(value))[:8]
             if value != f.default:
                 text = ".".join(str(v) for v in value) if isinstance(value, tuple) else str(value).lower()
                 parts.append(f"{f.name}{'' if f.name in ('k', 'theta') else '='}{text or 'none'}")
@@ -66,7 +71,7 @@ class Condition:
                 "device_type": device_type,
                 "tiling": asdict(self.model.tiling),
             },
-            "method": describe(self.method),
+            "method": _pixels_of(self.method),
             "spec": asdict(spec),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -87,6 +92,15 @@ class Sample:
     def folder(self) -> str:
         """Where it lies within its study."""
         return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
+
+
+def _pixels_of(method: Method) -> dict[str, Any]:
+    """What of the method decides the pixels: RIFE's weights, not where they lie."""
+    settings = describe(method)
+    given = settings.pop("interpolator_weights", None)
+    if settings.get("interpolator") == "rife":
+        settings["rife_sha256"] = sha256_of_weights(weights_file(given))
+    return settings
 
 
 def describe(method: Method) -> dict[str, Any]:

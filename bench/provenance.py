@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.store import sha256
+from bench.hashes import sha256
 from vgdfr import HunyuanVideo
 
 _PACKAGES = ("vgdfr", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")

@@ -1,6 +1,5 @@
 """The tree of results on disk: a folder per sample, complete or not there."""
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from bench.hashes import sha256
 from bench.record import Record
 from vgdfr.video_file import write_master, write_preview
 
@@ -74,11 +74,6 @@ def write_text(file: Path, text: str) -> None:
     partial.write_text(text)
     _sync(partial)
     partial.rename(file)
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

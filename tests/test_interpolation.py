@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vgdfr.interpolation import INTERPOLATORS, fill, flow, linear
+from vgdfr.interpolation import fill, flow, linear
 from vgdfr.schedule import FrameSchedule
 
 SCHEDULE = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
@@ -20,11 +20,11 @@ def moving(t: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["flow", "linear"])
 def test_kept_frames_stay_and_a_still_video_is_restored(name: str) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (len(SCHEDULE.kept_frames), 32, 32, 3), np.uint8)
-    filled = fill(frames, SCHEDULE, INTERPOLATORS[name])
+    filled = fill(frames, SCHEDULE, {"flow": flow, "linear": linear}[name])
     assert filled.shape == (33, 32, 32, 3)
     assert (filled[list(SCHEDULE.kept_frames)] == frames).all()
     still = np.broadcast_to(frames[:1], frames.shape)
-    restored = fill(np.ascontiguousarray(still), SCHEDULE, INTERPOLATORS[name])
+    restored = fill(np.ascontiguousarray(still), SCHEDULE, {"flow": flow, "linear": linear}[name])
     assert (restored == frames[0]).all()
 
 

@@ -12,7 +12,7 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.compression import compress, refuse_not_finite
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise, stale_denoise
 from vgdfr.dyrope import global_layers_of
-from vgdfr.interpolation import INTERPOLATORS, fill
+from vgdfr.interpolation import fill, interpolator_of
 from vgdfr.method import FewerSteps, Method, Vgdfr
 from vgdfr.stopwatch import Stopwatch
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
@@ -63,8 +63,9 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
             x, _ = euler(velocity, merged, sigmas[k:])
     with watch.stage("decode"):
         frames = to_uint8(backbone.decode(x))
+    interpolator = interpolator_of(method, backbone.device)
     with watch.stage("interpolate"):
-        frames = fill(frames, schedule, INTERPOLATORS[method.interpolator])
+        frames = fill(frames, schedule, interpolator)
     notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
     if method.borrows_schedule:
         notes.append("the schedule is the full method's, and the time to find it is not in the latency")

@@ -1,11 +1,15 @@
 """Back to the full frame count: synthesise merged frames between kept ones (paper, equation 7)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 
+from vgdfr import rife
+from vgdfr.method import Vgdfr
 from vgdfr.schedule import FrameSchedule
 
 Frame = UInt8[np.ndarray, "h w 3"]
@@ -48,7 +52,11 @@ def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
     return [_to_uint8((1 - t) * _warp(a, -t * forward) + t * _warp(b, -(1 - t) * backward)) for t in times]
 
 
-INTERPOLATORS: dict[str, Interpolator] = {"flow": flow, "linear": linear}
+def interpolator_of(method: Vgdfr, device: torch.device) -> Interpolator:
+    """The function that `method` names; RIFE's weights are loaded onto `device`, once per process."""
+    if method.interpolator == "rife":
+        return partial(rife.interpolate, rife.loaded(rife.weights_file(method.interpolator_weights), device))
+    return {"flow": flow, "linear": linear}[method.interpolator]
 
 
 def _warp(frame: Float[np.ndarray, "h w 3"], offsets: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w 3"]:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from vgdfr.rife import weights_file
 from vgdfr.similarity import WINDOW
 from vgdfr.video import VideoSpec
 
 ScheduleName = Literal["threshold", "token_ratio", "uniform"]
 MergeSpace = Literal["pixel", "latent"]
-Interpolator = Literal["flow", "linear"]
+InterpolatorName = Literal["flow", "linear", "rife"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Vgdfr:
         "all" and "none" are what they say.
     spatial_levels: levels removed from the VAE for the compression decoder and encoder.
     similarity_dtype: precision of the SSIM.
-    interpolator: what fills in merged frames.
+    interpolator: what fills in merged frames: DIS optical flow, a blend, or RIFE 4.26 heavy (the paper's).
+    interpolator_weights: file with RIFE's weights; None for the pinned ones in the cache.
     preview_steps: Euler steps from the noise level after step k to 0 that make the preview; 1 costs no DiT pass.
     preview_latent: with several of them, each on the "latest" latent, or "as_released" on the one after step k.
     merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
@@ -70,7 +72,8 @@ class Vgdfr:
     global_layers: tuple[int, ...] | Literal["paper", "all", "none"] = "paper"
     spatial_levels: int = 1
     similarity_dtype: Literal["float32", "float16"] = "float32"
-    interpolator: Interpolator = "flow"
+    interpolator: InterpolatorName = "flow"
+    interpolator_weights: str | None = None
     preview_steps: int = 1
     preview_latent: Literal["latest", "as_released"] = "latest"
     merge_space: MergeSpace = "pixel"
@@ -83,7 +86,7 @@ class Vgdfr:
         if not isinstance(self.denoise_renoise, bool):
             raise ValueError(f"denoise_renoise must be true or false, got {self.denoise_renoise!r}")
         for name, annotation in (
-            ("schedule", ScheduleName), ("search", Literal["exact", "released"]), ("interpolator", Interpolator),
+            ("schedule", ScheduleName), ("search", Literal["exact", "released"]), ("interpolator", InterpolatorName),
             ("similarity_dtype", Literal["float32", "float16"]), ("preview_latent", Literal["latest", "as_released"]),
             ("merge_space", MergeSpace),
             ("schedule_from", Literal["clean", "noisy"]),
@@ -108,6 +111,8 @@ class Vgdfr:
             )
         if self.preview_latent != "latest" and self.preview_steps == 1:
             raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
+        if self.interpolator_weights is not None and self.interpolator != "rife":
+            raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
         if self.merge_space == "latent" and not self.denoise_renoise:
             raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
         if self.global_layers not in ("paper", "all", "none"):
@@ -142,7 +147,12 @@ class Vgdfr:
         return self.merge_space == "pixel" and self.denoise_renoise
 
     def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
-        """Raise ValueError where these settings do not fit `spec`, or a DiT and a VAE of so many layers and levels."""
+        """Raise ValueError where these settings do not fit `spec`, or a DiT and a VAE of so many layers and levels.
+
+        Raises FileNotFoundError where RIFE is asked for and its weights are not there.
+        """
+        if self.interpolator == "rife":
+            weights_file(self.interpolator_weights)
         if self.k >= spec.num_inference_steps:
             raise ValueError(
                 f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "

@@ -6,6 +6,7 @@ five blocks from coarse to fine refine two flows and a mask, from both frames, t
 
 import pickle
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import pooch
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vgdfr.interpolation import Frame
+Frame = UInt8[np.ndarray, "h w 3"]
 
 URL = "https://github.com/EutropicAI/ccvfi/releases/download/model_zoo/RIFE_IFNet_v426_heavy.pkl"
 SHA256 = "4cc518e172156ad6207b9c7a43364f518832d83a4325d484240493a9e2980537"
@@ -114,18 +115,16 @@ def warp(x: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[T
     return F.grid_sample(x, at.to(x), mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def _resized(x: Tensor, factor: float) -> Tensor:
+def _resized(x: Tensor, factor: float | int) -> Tensor:
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def load(weights: Path, device: torch.device | str = "cpu") -> IFNet:
     """The network with the published file's weights, in fp32.
 
-    Raises FileNotFoundError without a file, ValueError for one that is not exactly this network's: a weight missing,
-    of another shape, or unknown (training-only parts apart).
+    Raises ValueError for a file that is not exactly this network's: a weight missing, of another shape, or unknown
+    (training-only parts apart).
     """
-    if not weights.is_file():
-        raise FileNotFoundError(f"no RIFE weights at {weights}; expected RIFE 4.26 heavy, from {URL}")
     try:
         stored = torch.load(weights, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
@@ -160,6 +159,21 @@ def download() -> Path:
     return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=cached().name, path=cached().parent))
 
 
+def weights_file(given: str | None) -> Path:
+    """The file to use: the given one, else the pinned one in the cache. Raises FileNotFoundError where it is not."""
+    file = Path(given) if given else cached()
+    if not file.is_file():
+        how = "check the path" if given else "download them: python -m vgdfr.rife"
+        raise FileNotFoundError(f"no RIFE weights at {file}; {how}")
+    return file
+
+
+@cache
+def loaded(file: Path, device: torch.device) -> IFNet:
+    """`load`, once per process."""
+    return load(file, device)
+
+
 @torch.inference_mode()
 def interpolate(network: IFNet, before: Frame, after: Frame, times: list[float]) -> list[Frame]:
     """The frames at `times` in (0, 1) between two, of any size (padded to multiples of 64 and cut again)."""
@@ -175,3 +189,7 @@ def interpolate(network: IFNet, before: Frame, after: Frame, times: list[float])
         rearrange((frame * 255).round().to(torch.uint8), "c h w -> h w c").cpu().numpy().astype(np.uint8)
         for frame in frames
     ]
+
+
+if __name__ == "__main__":
+    print(download())

@@ -28,8 +28,8 @@ from bench.embedded.pictures import grid
 from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
 from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_clip
+from bench.hashes import sha256
 from bench.provenance import environment
-from bench.store import sha256
 from metrics import embedded
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise

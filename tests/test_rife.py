@@ -1,0 +1,104 @@
+"""RIFE's network against an independent implementation of it, and what is refused as its weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ccvfi.arch import IFNet as Reference
+
+from bench.condition import Condition, VideoSettings
+from bench.prompts import Prompt
+from vgdfr import HunyuanVideo, Vgdfr, VideoSpec, generate, rife
+from vgdfr.backbones.base import Backbone
+from vgdfr.schedule import FrameSchedule
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights as the published file holds them: prefixed, with parts that only training needs."""
+    torch.manual_seed(0)
+    state = {f"module.{name}": value for name, value in Reference().state_dict().items()}
+    state["module.block0.lastconv.0.weight"] *= 5  # flows of some pixels
+    state |= {"module.teacher.conv0.0.0.weight": torch.zeros(3), "module.caltime.0.bias": torch.zeros(2)}
+    file = tmp_path_factory.mktemp("rife") / "flownet.pkl"
+    torch.save(state, file)
+    return file
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("time", [0.25, 0.5, 0.9])
+def test_the_network_is_the_independent_ones(weights: Path, time: float) -> None:
+    own, reference = rife.load(weights), Reference().eval()
+    reference.load_state_dict({k.removeprefix("module."): v for k, v in torch.load(weights).items()}, strict=False)
+    before, after = torch.rand(2, 2, 3, 64, 128, generator=torch.Generator().manual_seed(1))
+    expected = reference(torch.cat([before, after], 1), time)
+    assert (expected - (before + after) / 2).abs().max() > 0.01, "not merely a blend"
+    torch.testing.assert_close(own(before, after, time), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
+    frames = rife.interpolate(rife.load(weights), before, after, [0.25, 0.5, 0.75])
+    assert [f.shape for f in frames] == [(50, 70, 3)] * 3 and frames[0].dtype == np.uint8
+    assert not np.array_equal(frames[0], frames[1])
+    assert np.array_equal(rife.interpolate(rife.load(weights), before, after, [0.5])[0], frames[1])
+
+
+def test_a_still_pair_stays_as_it_is(weights: Path) -> None:
+    """Both flows look up a frame of one colour: whatever they are, nothing changes."""
+    frame = np.full((64, 64, 3), 77, np.uint8)
+    assert np.array_equal(rife.interpolate(rife.load(weights), frame, frame, [0.5])[0], frame)
+
+
+def test_foreign_and_partial_weights_are_refused(weights: Path, tmp_path: Path) -> None:
+    state = torch.load(weights)
+    lacking = {k: v for k, v in state.items() if "block3" not in k}
+    foreign = state | {"module.unet.weight": torch.zeros(1)}
+    reshaped = state | {"module.encode.cnn0.weight": torch.zeros(8, 3, 3, 3)}
+    for broken, message in (
+        (lacking, "lacks block3.conv0.0.0.weight"),
+        (foreign, "has an unknown unet.weight"),
+        (reshaped, r"has encode.cnn0.weight of shape \[8, 3, 3, 3\] instead of \[16, 3, 3, 3\]"),
+        ([1, 2], "holds a list, expected a mapping"),
+    ):
+        torch.save(broken, tmp_path / "broken.pkl")
+        with pytest.raises(ValueError, match=message):
+            rife.load(tmp_path / "broken.pkl")
+    (tmp_path / "broken.pkl").write_text("no weights")
+    with pytest.raises(ValueError, match="cannot be read as a PyTorch file"):
+        rife.load(tmp_path / "broken.pkl")
+    with pytest.raises(FileNotFoundError, match="check the path"):
+        rife.weights_file(str(tmp_path / "nowhere.pkl"))
+
+
+def test_without_the_pinned_weights_a_method_says_how_to_get_them(
+    backbone: Backbone, spec: VideoSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"python -m vgdfr\.rife"):
+        generate(backbone, spec, Vgdfr(k=1, theta=0.5, interpolator="rife"))
+
+
+def test_a_sample_is_filled_in_by_rife(backbone: Backbone, spec: VideoSpec, weights: Path) -> None:
+    method = Vgdfr(k=2, theta=0.01, interpolator="rife", interpolator_weights=str(weights))
+    video = generate(backbone, spec, method)
+    assert video.schedule == FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    expected = rife.interpolate(rife.load(weights), video.frames[17], video.frames[19], [0.5])[0]
+    assert np.array_equal(video.frames[18], expected)
+
+
+def test_the_weights_content_is_in_the_key_and_their_path_is_not(weights: Path, tmp_path: Path) -> None:
+    other, changed = tmp_path / "same.pkl", tmp_path / "changed.pkl"
+    other.write_bytes(weights.read_bytes())
+    changed.write_bytes(weights.read_bytes() + b" ")
+    video = VideoSettings(64, 64, 33, 4, 1.0, 1.0, 12)
+
+    def key(file: Path) -> str:
+        method = Vgdfr(k=2, theta=0.5, interpolator="rife", interpolator_weights=str(file))
+        condition = Condition("m", HunyuanVideo("x"), video, method)
+        assert str(file) not in condition.slug
+        return condition.sample(Prompt("p", "a prompt", 0), "w" * 64, "cpu").key
+
+    assert key(weights) == key(other) != key(changed)
