@@ -31,7 +31,7 @@ def test_without_the_module_noisy_latents_are_averaged_and_denoised_on(backbone:
     video = generate(backbone, spec, dataclasses.replace(MAIN, merge_space="latent", global_layers=(1,)))
     velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
     x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
-    assert video.schedule == uniform(33)
+    assert video.schedule is not None and video.schedule == uniform(33)
     with backbone.dyrope(video.schedule, (1,)):
         x, _ = euler(velocity, merge_latents(x, video.schedule), sigmas[2:])
     assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.decode(x)))

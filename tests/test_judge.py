@@ -121,11 +121,11 @@ def test_trunk_distance_is_lpips_with_uniform_weights(held_out: list[Clip]) -> N
         warnings.simplefilter("ignore")  # it calls torchvision the old way
         reference = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
     own = trunk.state_dict()
-    for name, value in reference.net.state_dict().items():
+    for name, value in torch.nn.Module.state_dict(reference.net).items():
         value.copy_(own[name.split(".", 1)[1]])
     for layer in reference.lins:
-        weight = layer.model[-1].weight
-        weight.data.fill_(1 / weight.shape[1])
+        for weight in layer.parameters():
+            torch.nn.init.constant_(weight, 1 / weight.shape[1])
     a = held_out[0].frames[::16]
     b = blur(a, 2.0)
     with torch.no_grad():
@@ -140,7 +140,7 @@ def test_figures_are_computed_from_what_was_measured() -> None:
         evaluate.OfClip(psnr, {"colour": True}, [True, False], dict.fromkeys(KINDS, True), dict.fromkeys(KINDS, False))
         for psnr in (30.0, 26.0)
     ]
-    right = {"colour": "red", "shape": "cross", "background": "sand", "direction": "left"}
+    right: dict[str, str | None] = {"colour": "red", "shape": "cross", "background": "sand", "direction": "left"}
     lag1 = np.linspace(0.5, 1, 64)
     prompts = [
         evaluate.OfPrompt(

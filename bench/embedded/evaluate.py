@@ -31,6 +31,7 @@ from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_cl
 from bench.hashes import sha256
 from bench.provenance import environment
 from metrics import embedded
+from vgdfr import Vgdfr
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
@@ -139,6 +140,7 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
     """The default run's prompts number `indices`: baseline video, preview after k steps, schedule."""
     job, reader = default_job(), load()
     method, backbone = job.condition.method, job.condition.model.load()
+    assert isinstance(method, Vgdfr)
     of_caption = {a.caption: a for a in all_attributes()}
     measured = []
     for i in indices:
@@ -173,7 +175,7 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
         Figure("VAE reconstruction, worst clip", min(psnr), "dB", len(psnr), 25),
     ]
     lags = [np.concatenate([getattr(p, name) for p in prompts]) for name in ("lag1_reduced", "lag1_full")]
-    correlation = float(spearmanr(*lags).statistic)
+    correlation = float(spearmanr(lags[0], lags[1]).statistic)
     what = "reduced preview, rank correlation of lag-1 SSIM with full"
     rows.append(Figure(f"{what}, all pairs of frames", correlation, "", len(lags[0]), 0.9))
     moving = [p for p in prompts if p.attributes.speed != "still"]

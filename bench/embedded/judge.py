@@ -27,7 +27,7 @@ _RELUS = (1, 4, 7, 9, 11)  # where LPIPS taps AlexNet's features
 class Clip:
     """The embedded CLIP model, as open_clip loads it from its folder."""
 
-    model: nn.Module
+    model: open_clip.CLIP
     preprocess: Compose
     tokenizer: open_clip.tokenizer.HFTokenizer
 
@@ -35,7 +35,7 @@ class Clip:
     def images(self, video: Video) -> Float[Tensor, "t d"]:
         """Unit-length embeddings of frames."""
         return self.model.encode_image(
-            torch.stack([self.preprocess(Image.fromarray(f)) for f in video]), normalize=True
+            torch.stack([torch.as_tensor(self.preprocess(Image.fromarray(f))) for f in video]), normalize=True
         )
 
     @torch.no_grad()
@@ -56,7 +56,7 @@ class Clip:
 def load_clip() -> Clip:
     require(CLIP / "open_clip_model.safetensors", "clip")
     name = f"local-dir:{CLIP}"
-    model, preprocess = open_clip.create_model_from_pretrained(name)
+    model, preprocess = open_clip.create_model_from_pretrained(name)  # type: ignore[misc]  # both, as asked for
     return Clip(model.eval(), preprocess, open_clip.get_tokenizer(name))  # type: ignore[arg-type]
 
 
@@ -65,7 +65,7 @@ def load_trunk() -> nn.Sequential:
     require(TRUNK, "trunk")
     features = alexnet(weights=None).features
     features.load_state_dict({name: value.float() for name, value in load_file(TRUNK).items()})
-    for layer in features:
+    for layer in features.children():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # each layer's output is looked at after the next has run
     return features.eval()
