@@ -154,7 +154,8 @@ BAD_INPUT = [
     (["method=uniform", "method.theta=0.5"], "theta is not of the uniform schedule"),
     (["method=fewer_steps", "method.steps=50"], "steps must be below num_inference_steps (50), got 50"),
     (["method.spatial_levels=3"], "spatial_levels must be one of [1, 2] for this VAE and 64x64 videos"),
-    (["interpolator=rife"], "Could not find 'interpolator/rife'"),
+    (["interpolator=film"], "Could not find 'interpolator/film'"),
+    (["interpolator=rife", "interpolator.weights=nowhere.pkl"], "no RIFE weights at nowhere.pkl; check the path"),
 ]
 
 

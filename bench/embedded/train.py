@@ -70,7 +70,9 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
         vae.register_to_config(scaling_factor=train_dit.scaling_factor(clips[0]))
     s = settings(name)
     dit = train_dit.train(s, text, clips, vae.config.scaling_factor, folder / name, start)
-    if stage == "assemble":
+    if stage == "assemble" and shipped:  # the other parts are there as they are
+        dit.to("cpu", torch.float16).save_pretrained(CHECKPOINT / "transformer")
+    elif stage == "assemble":
         pipeline = HunyuanVideoPipeline(
             transformer=dit,
             vae=vae,
@@ -78,6 +80,7 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
             **{name: getattr(text, name) for name in text.__dataclass_fields__},
         )
         pipeline.to("cpu", torch.float16).save_pretrained(CHECKPOINT)
+    if stage == "assemble":
         for name in ("tune",) if shipped else ("vae", "text", "dit"):
             keep_curve(folder, name)
 

@@ -126,7 +126,9 @@ def train(
     latents = latents.float() * scaling_factor
     embeddings, mask, pooled, caption_index = embed(text, [*captions, ""])
     *caption_index, nothing = caption_index.tolist()
-    dit = (start or build(s, latents.shape[1], pooled.shape[1])).float().train().to(device())  # type: ignore[arg-type]
+    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
+    if start is not None:
+        dit.load_state_dict(start.state_dict())
 
     def velocity(x: Tensor, sigma: Tensor, of: Tensor) -> Tensor:
         longest = int(mask[of].sum(1).max())
