@@ -210,4 +210,5 @@ def test_keys_hold_what_decides_the_pixels(study: tuple[list[str], Path]) -> Non
     assert set(identity["model"]) == {"weights_sha256", "dtype", "device_type", "tiling"}
     assert set(identity["spec"]) == {f.name for f in fields(VideoSpec)}
     vgdfr = next(r["identity"]["method"] for r in records if r["method"]["name"] == "vgdfr")
-    assert set(vgdfr) == {"name", *(f.name for f in fields(Vgdfr))}
+    # of RIFE's weights the content counts, not where they lie
+    assert set(vgdfr) == {"name", *(f.name for f in fields(Vgdfr))} - {"interpolator_weights"}
