@@ -11,9 +11,9 @@ import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from torch import Tensor, nn
 
-from bench.embedded import world
-from bench.embedded.train_dit import plain_attention
-from bench.embedded.train_text import CROP_START, clip_tokenizer, llama_tokenizer
+from bench.embedded import train_dit, world
+from bench.embedded.train_dit import Clips, TextParts, plain_attention
+from bench.embedded.train_text import CROP_START, TextEncoders, clip_tokenizer, llama_tokenizer
 from bench.embedded.train_vae import build
 from bench.embedded.training import fit, settings
 from bench.prompts import EMBEDDED_FILE
@@ -105,6 +105,44 @@ def test_training_resumes_where_it_was_killed(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     losses = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "curve.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0]
+
+
+TINY_DIT = {
+    "num_layers": 1, "num_single_layers": 1, "num_attention_heads": 2, "attention_head_dim": 24,
+    "rope_axes_dim": [8, 8, 8], "batch_size": 2, "steps": 20, "shift": 2.0, "short_share": 0.3, "image_share": 0.4,
+    "caption_dropout": 0.3, "guidance": 0.5, "muon_lr": 0.01, "adamw_lr": 0.01,
+}  # fmt: skip
+
+
+def test_the_dit_trains_on_videos_and_frames_and_is_guided_from_a_step_on(tmp_path: Path) -> None:
+    encoders = TextEncoders({"hidden_size": 32, "num_attention_heads": 2, "num_layers": 1})
+    text = TextParts(encoders.tokenizer, encoders.llama, encoders.tokenizer_2, encoders.clip)
+    generator = torch.Generator().manual_seed(0)
+    clips = Clips(
+        torch.randn(4, 4, 9, 4, 4, generator=generator), torch.randn(4, 2, 4, 1, 4, 4, generator=generator),
+        [a.caption for a in list(world.all_attributes())[:4]],
+    )  # fmt: skip
+
+    def curve(name: str, guidance_from: int) -> dict[str, float]:
+        train_dit.train(TINY_DIT | {"guidance_from": guidance_from}, text, clips, 1.0, tmp_path / name)
+        return json.loads((tmp_path / name / "curve.jsonl").read_text().splitlines()[0])
+
+    plain, guided = curve("plain", 20), curve("guided", 10)
+    assert plain["loss"] == pytest.approx(plain["loss_plain"])
+    assert guided["loss"] != pytest.approx(guided["loss_plain"])
+
+
+def test_latents_of_another_vae_or_too_few_of_them_are_refused(tmp_path: Path) -> None:
+    s = {"clips": 2, "shard": 1, "images": 2}
+    vae, other = build(settings("vae")), build(settings("vae") | {"latent_noise": 0.2})
+    with pytest.raises(ValueError, match="holds 0 of 2 shards; run the stage latents"):
+        train_dit.stored(s, vae, tmp_path)
+    train_dit.encode(s, vae, tmp_path)
+    clips = train_dit.stored(s, vae, tmp_path)
+    assert clips.videos.shape == (2, 16, 17, 8, 8) and clips.images.shape == (2, 2, 16, 1, 8, 8)
+    assert clips.captions == [world.training_clip(train_dit.FIRST_CLIP + i).caption for i in range(2)]
+    with pytest.raises(ValueError, match="encoded by another VAE or shows another world"):
+        train_dit.stored(s, other, tmp_path)
 
 
 @torch.no_grad()

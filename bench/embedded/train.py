@@ -67,7 +67,7 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
         return
     clips = train_dit.stored(settings("latents"), vae, encoded)
     if not shipped:
-        vae.register_to_config(scaling_factor=train_dit.scaling_factor(clips[0]))
+        vae.register_to_config(scaling_factor=train_dit.scaling_factor(clips.videos))
     s = settings(name)
     dit = train_dit.train(s, text, clips, vae.config.scaling_factor, folder / name, start)
     if stage == "assemble" and shipped:  # the other parts are there as they are

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel, LlamaModel, PreTrainedTokenizerFast
 
@@ -47,14 +48,20 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
         if file.exists():
             _refuse_foreign(file, source)
             continue
-        latents, captions = [], []
+        latents, images, captions = [], [], []
         for i in range(s["shard"]):
-            clip = training_clip(FIRST_CLIP + shard * s["shard"] + i)
+            seed = FIRST_CLIP + shard * s["shard"] + i
+            clip = training_clip(seed)
+            chosen = np.random.default_rng([seed, 7]).integers(len(clip.frames), size=s["images"])
             video = rearrange(torch.from_numpy(clip.frames), "t h w c -> 1 c t h w").to(device()).float() / 127.5 - 1
             with torch.no_grad(), autocast():
                 latents.append(encode_mean(vae, video)[0].half().cpu())
+                alone = rearrange(video[0, :, torch.from_numpy(chosen)], "c b h w -> b c 1 h w")
+                images.append(encode_mean(vae, alone).half().cpu())
             captions.append(clip.caption)
-        shown = {"latents": torch.stack(latents), "captions": captions, "source": source}
+        shown = {
+            "latents": torch.stack(latents), "images": torch.stack(images), "captions": captions, "source": source,
+        }  # fmt: skip
         torch.save(shown, file.with_suffix(".tmp"))
         file.with_suffix(".tmp").rename(file)
         print(f"shard {shard + 1} of {s['clips'] // s['shard']}", flush=True)
@@ -68,14 +75,27 @@ def fingerprint(vae: AutoencoderKLHunyuanVideo) -> str:
     return total.hexdigest()
 
 
-def stored(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> tuple[Tensor, list[str]]:
-    """All latents of stage `latents` and their captions. Raises ValueError where shards lack or are foreign."""
+@dataclass(frozen=True)
+class Clips:
+    """What stage `latents` stored: whole clips, and single frames of each clip encoded as videos of one frame."""
+
+    videos: Float[Tensor, "b c n y x"]
+    images: Float[Tensor, "b m c 1 y x"]
+    captions: list[str]
+
+
+def stored(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> Clips:
+    """All shards of stage `latents`. Raises ValueError where they lack or are foreign."""
     files = sorted(folder.glob("*.pt"))
     if len(files) != s["clips"] // s["shard"]:
         raise ValueError(f"{folder} holds {len(files)} of {s['clips'] // s['shard']} shards; run the stage latents")
     source = fingerprint(vae)
     shards = [_refuse_foreign(file, source) for file in files]
-    return torch.cat([shard["latents"] for shard in shards]), [c for shard in shards for c in shard["captions"]]
+    return Clips(
+        torch.cat([shard["latents"] for shard in shards]).float(),
+        torch.cat([shard["images"] for shard in shards]).float(),
+        [c for shard in shards for c in shard["captions"]],
+    )
 
 
 def _refuse_foreign(file: Path, source: str) -> dict[str, Any]:
@@ -111,22 +131,21 @@ def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVide
 def train(
     s: dict[str, Any],
     text: TextParts,
-    clips: tuple[Tensor, list[str]],
+    clips: Clips,
     scaling_factor: float,
     folder: Path,
     start: HunyuanVideoTransformer3DModel | None = None,
 ) -> HunyuanVideoTransformer3DModel:
-    """Flow matching on latents and captions: predict noise - latents at `(1 - sigma) * latents + sigma * noise`.
+    """Flow matching on videos and single frames: predict noise - clean at `(1 - sigma) * clean + sigma * noise`.
 
     Continues from `folder`, else from `start`, else from nothing. A share of the captions is dropped; from step
     `guidance_from` the captioned prediction is pushed away from the uncaptioned one by `guidance` (model guidance,
     Tang et al. 2025), so that the trained model needs no guidance when sampling, as HunyuanVideo's is distilled to.
     """
-    latents, captions = clips
-    latents = latents.float() * scaling_factor
-    embeddings, mask, pooled, caption_index = embed(text, [*captions, ""])
+    videos, images = clips.videos * scaling_factor, clips.images * scaling_factor
+    embeddings, mask, pooled, caption_index = embed(text, [*clips.captions, ""])
     *caption_index, nothing = caption_index.tolist()
-    dit = build(s, latents.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
+    dit = build(s, videos.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
     if start is not None:
         dit.load_state_dict(start.state_dict())
 
@@ -143,15 +162,18 @@ def train(
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([step, 2])
-        n = longest = latents.shape[2]
-        if rng.random() < s["short_share"]:
-            n = int(rng.integers(5, n))
-        count = round(s["batch_size"] * longest / n)  # equal work in every step
-        chosen = torch.from_numpy(rng.integers(len(latents), size=count))
+        n = longest = videos.shape[2]
+        kind = rng.choice(["image", "short", "whole"], p=_shares(s))
+        if kind != "whole":
+            n = 1 if kind == "image" else int(rng.integers(5, n))
+        count = round(s["batch_size"] * _tokens(videos, longest) / _tokens(videos, n))  # equal work in every step
+        chosen = torch.from_numpy(rng.integers(len(videos), size=count))
         dropped = rng.random(count) < s["caption_dropout"]
         of = torch.tensor([nothing if d else caption_index[c] for c, d in zip(chosen, dropped, strict=True)])
         generator = torch.Generator().manual_seed(step)
-        clean = latents[chosen, :, :n]
+        clean = videos[chosen, :, :n]
+        if kind == "image":
+            clean = images[chosen, torch.from_numpy(rng.integers(images.shape[1], size=count))]
         noise = torch.randn(clean.shape, generator=generator)
         u = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # stratified
         sigma = s["shift"] * u / (1 + (s["shift"] - 1) * u)
@@ -170,6 +192,15 @@ def train(
     with plain_attention():
         fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
     return dit
+
+
+def _shares(s: dict[str, Any]) -> list[float]:
+    return [s["image_share"], s["short_share"], 1 - s["image_share"] - s["short_share"]]
+
+
+def _tokens(videos: Tensor, num_latents: int) -> int:
+    """Of a video so long and, about, its caption: patches of 2x2."""
+    return num_latents * videos.shape[3] * videos.shape[4] // 4 + 20
 
 
 @contextmanager
