@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
-
 from bench import record, score
 from bench.condition import Condition, Sample
 from bench.config import Job
@@ -18,14 +15,14 @@ from bench.store import Store
 from metrics import METRICS
 from vgdfr import Baseline, BrokenVideo, HunyuanVideo, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_video import hide_loading_bars
 
 
 @cache
 def backbone_of(model: HunyuanVideo) -> Backbone:
     """The loaded model, once per process; jobs of one sweep share it."""
     say(f"loading {model.path}")
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()  # a bar of the libraries' would tear the sweep's
+    hide_loading_bars()
     return model.load()
 
 

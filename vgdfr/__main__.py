@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from diffusers.utils import logging as diffusers_logging
 from jaxtyping import UInt8
-from transformers.utils import logging as transformers_logging
 
+from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.generate import generate
 from vgdfr.method import Baseline, Method, Vgdfr
 from vgdfr.presets import PRESETS
@@ -80,8 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
 
-    for library in (diffusers_logging, transformers_logging):
-        library.disable_progress_bar()
+    hide_loading_bars()
     backbone = model.load()
     videos = []
     for name, method in methods.items():

@@ -32,6 +32,7 @@ from bench.hashes import sha256
 from bench.provenance import environment
 from metrics import embedded
 from vgdfr import Vgdfr
+from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
@@ -103,6 +104,7 @@ def weights_sha256() -> dict[str, str]:
 @torch.inference_mode()
 def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
     """Held-out clips number `seeds` through the VAE, the reader and the judge."""
+    hide_loading_bars()
     backbone, reader, clip, trunk = default_job().condition.model.load(), load(), judge.load_clip(), judge.load_trunk()
     scenes = sorted({frame_text(a) for a in all_attributes()})
     measured = []
@@ -138,6 +140,7 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
 @torch.inference_mode()
 def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
     """The default run's prompts number `indices`: baseline video, preview after k steps, schedule."""
+    hide_loading_bars()
     job, reader = default_job(), load()
     method, backbone = job.condition.method, job.condition.model.load()
     assert isinstance(method, Vgdfr)

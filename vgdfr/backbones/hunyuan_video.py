@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
+from diffusers.utils import logging as diffusers_logging
 from einops import rearrange
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from vgdfr.backbones.base import Backbone
 from vgdfr.denoise import Velocity
@@ -128,6 +130,12 @@ class HunyuanVideo:
         t = self.tiling
         pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
         return HunyuanVideoBackbone(pipeline)
+
+
+def hide_loading_bars() -> None:
+    """Switch off the libraries' own progress bars, which would tear a program's output."""
+    for library in (diffusers_logging, transformers_logging):
+        library.disable_progress_bar()
 
 
 class HunyuanVideoBackbone(Backbone):
