@@ -1,0 +1,72 @@
+"""HunyuanVideo 13B itself, without weights: the shapes of every stage at the paper's size, on the meta device."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
+
+from vgdfr.backbones.hunyuan_video import Tiling
+from vgdfr.dyrope import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, blocks_of, dyrope, paper_global_layers
+from vgdfr.reduced_vae import reduced
+from vgdfr.schedule import FrameSchedule, by_token_ratio, uniform
+from vgdfr.schedule import Similarity as S
+
+FRAMES, HEIGHT, WIDTH = 97, 544, 960
+LATENTS = (1, 16, 25, HEIGHT // 8, WIDTH // 8)
+FALLING = S(*(torch.linspace(1, 0.5, FRAMES - lag) for lag in (1, 2, 3)))
+
+
+@pytest.fixture(scope="module")
+def transformer() -> HunyuanVideoTransformer3DModel:
+    with torch.device("meta"):
+        return HunyuanVideoTransformer3DModel().eval()  # diffusers' defaults are the 13B model's
+
+
+@pytest.fixture(scope="module")
+def vae() -> AutoencoderKLHunyuanVideo:
+    with torch.device("meta"):
+        vae = AutoencoderKLHunyuanVideo().eval()
+    t = Tiling()
+    vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
+    return vae
+
+
+def test_it_is_the_model_of_the_paper(transformer: HunyuanVideoTransformer3DModel) -> None:
+    assert len(blocks_of(transformer)) == PAPER_NUM_LAYERS
+    assert 12.5e9 < sum(p.numel() for p in transformer.parameters()) < 13.5e9
+    assert paper_global_layers(PAPER_NUM_LAYERS) == PAPER_GLOBAL_LAYERS
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "schedule",
+    [FrameSchedule.keep_all(FRAMES), by_token_ratio(FALLING, 0.75), by_token_ratio(FALLING, 0.5), uniform(FRAMES)],
+    ids=lambda s: f"{len(s.kept_latents)} latents",
+)
+def test_the_dit_runs_on_every_shortened_latent(
+    transformer: HunyuanVideoTransformer3DModel, schedule: FrameSchedule
+) -> None:
+    kept = len(schedule.kept_latents)
+    x = torch.empty(1, 16, kept, *LATENTS[3:], device="meta")
+    with dyrope(transformer, schedule.kept_latents, schedule.num_latents, PAPER_GLOBAL_LAYERS):
+        v = transformer(
+            hidden_states=x,
+            timestep=torch.empty(1, device="meta"),
+            encoder_hidden_states=torch.empty(1, 30, 4096, device="meta"),
+            encoder_attention_mask=torch.empty(1, 30, device="meta"),
+            pooled_projections=torch.empty(1, 768, device="meta"),
+            guidance=torch.empty(1, device="meta"),
+            return_dict=False,
+        )[0]
+    assert v.shape == x.shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_the_previews_and_their_encodings_fit(vae: AutoencoderKLHunyuanVideo, levels: int) -> None:
+    latents = torch.empty(LATENTS, device="meta")
+    with reduced(vae, levels):
+        preview = vae.decode(latents, return_dict=False)[0]
+        assert preview.shape == (1, 3, FRAMES, HEIGHT >> levels, WIDTH >> levels)
+        kept = len(uniform(FRAMES).kept_frames)
+        assert vae.encode(preview[:, :, :kept], return_dict=False)[0].mode().shape == (1, 16, 9, *LATENTS[3:])
+    assert vae.decode(latents[:, :, :9], return_dict=False)[0].shape == (1, 3, 33, HEIGHT, WIDTH)
