@@ -61,6 +61,8 @@ class Line:
     other: str
     n: int
     n_failed: int
+    ablation: bool
+    notes: frozenset[str]
     means: dict[str, Mean]
 
     @property
@@ -70,6 +72,11 @@ class Line:
         k = None if self.k is None else f"k={self.k}"
         theta = None if self.theta is None else f"θ={self.theta:g}"
         return f"{self.name} ({', '.join(p for p in (k, theta, self.other, self.video) if p)})"
+
+    @property
+    def ranked(self) -> bool:
+        """Whether its numbers compete for the best: VGDFR's do, ablations' and other methods' do not."""
+        return self.method == "vgdfr" and not self.ablation
 
     @property
     def name(self) -> str:
@@ -145,9 +152,10 @@ def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, in
     # what sets this row apart beyond k and theta stands in its slug, after them
     own = (f"k{method.get('k')}", f"theta{method.get('theta')}")
     other = ", ".join(part for part in rows[0].record["slug"].split("-")[1:] if part not in own)
-    return Line(
-        method["name"], video, method.get("k"), method.get("theta"), other, len(done), len(rows) - len(done), means
-    )
+    ablation = method.get("merge_space") == "latent" or method.get("denoise_renoise") is False
+    said = frozenset(note for r in done for note in r.record.get("notes", ()))
+    k, theta = method.get("k"), method.get("theta")
+    return Line(method["name"], video, k, theta, other, len(done), len(rows) - len(done), ablation, said, means)
 
 
 def best(table: list[Line], column: Column, video: str) -> float | None:
@@ -155,7 +163,7 @@ def best(table: list[Line], column: Column, video: str) -> float | None:
     values = [
         round(v, column.digits)
         for line in table
-        if line.method == "vgdfr" and line.video == video and (v := line.means[column.name].value) is not None
+        if line.ranked and line.video == video and (v := line.means[column.name].value) is not None
     ]
     return max(values, key=lambda v: v * column.better) if values and column.better and len(set(values)) > 1 else None
 
@@ -169,7 +177,7 @@ def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]
         for c in COLUMNS:
             value = line.means[c.name].value
             text = none if value is None else f"{value:.{c.digits}f}"
-            leader = leaders[line.video, c.name] if line.method == "vgdfr" else None
+            leader = leaders[line.video, c.name] if line.ranked else None
             leads = value is not None and round(value, c.digits) == leader
             out.append(mark[0] + text + mark[1] if leads else text)
         body.append(out)
@@ -181,12 +189,14 @@ def notes(table: list[Line], study: str) -> list[str]:
     out = [
         f"Study `{study}`: means over prompts, n samples a row. Latency is the denoising loop with the compression "
         "module; Speedup is the ratio of mean latencies. Tokens is the share of latent frames the DiT sees after "
-        "compression. Best of the VGDFR rows in bold."
+        "compression. Best of the VGDFR rows, ablations apart, in bold: also where times "
+        "differ by less than they do from run to run."
     ]
     absent = [c for c in COLUMNS if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
         needs = "; ".join(f"{c.title} needs {c.missing}" for c in absent)
         out.append(f"A dash in a whole column: not computed, since the pixel metrics use no network ({needs}).")
+    out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
     identical = [f"{line.title}: {n}" for line in table if (n := line.means["psnr"].infinite)]
     if identical:
         out.append(

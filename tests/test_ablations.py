@@ -131,12 +131,18 @@ def test_a_token_ratio_is_kept_to(backbone: Backbone, spec: VideoSpec) -> None:
     assert video.schedule is not None and video.schedule.token_ratio == pytest.approx(7 / 9)
 
 
+def test_a_token_ratio_out_of_reach_is_said(backbone: Backbone, spec: VideoSpec) -> None:
+    video = generate(backbone, spec, Vgdfr(k=1, schedule="token_ratio", token_ratio=0.2))
+    assert video.schedule == uniform(33)
+    assert video.notes == ("asked for 0.2 of the tokens, kept 0.56: all blocks merged",)
+
+
 def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: VideoSpec) -> None:
     fewer = generate(backbone, spec, FewerSteps(2)).frames
     assert np.array_equal(
         fewer, generate(backbone, dataclasses.replace(spec, num_inference_steps=2), Baseline()).frames
     )
-    with pytest.raises(ValueError, match=r"steps must be below num_inference_steps \(4\), got 4"):
+    with pytest.raises(ValueError, match=r"steps .* must be below num_inference_steps \(4\), got 4"):
         generate(backbone, spec, FewerSteps(4))
 
 

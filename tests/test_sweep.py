@@ -152,7 +152,7 @@ BAD_INPUT = [
     (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
     (["method=token_ratio", "method.token_ratio=1.5"], "token_ratio must be in (0, 1], got 1.5"),
     (["method=uniform", "method.theta=0.5"], "theta is not of the uniform schedule"),
-    (["method=fewer_steps", "method.steps=50"], "steps must be below num_inference_steps (50), got 50"),
+    (["method=fewer_steps", "method.steps=50"], "steps (method.steps) must be below num_inference_steps (50), got 50"),
     (["method.spatial_levels=3"], "spatial_levels must be one of [1, 2] for this VAE and 64x64 videos"),
     (["interpolator=film"], "Could not find 'interpolator/film'"),
     (["interpolator=rife", "interpolator.weights=nowhere.pkl"], "no RIFE weights at nowhere.pkl; check the path"),

@@ -94,6 +94,15 @@ def test_markdown_marks_the_best_and_explains_what_is_absent(study: Path) -> Non
     assert r"\textbf{3.00}" in latex(lines(load(study))) and latex(lines(load(study))).count(r"\midrule") == 3
 
 
+def test_ablations_are_not_ranked_and_what_their_latency_leaves_out_is_said(study: Path) -> None:
+    method = {"name": "vgdfr", "k": 5, "theta": 0.5, "merge_space": "latent"}
+    slug, note = "vgdfr-k5-theta0.5-merge_space=latent", "the time to find it is not in the latency"
+    write(study, slug, "a", 0.5, {"psnr": 99.0}, method=method, notes=[note])
+    text = markdown(lines(load(study)), "study")
+    assert " 99.00 " in text and "**99.00**" not in text
+    assert f"VGDFR (k=5, θ=0.5, merge_space=latent): {note}." in text
+
+
 def test_failed_samples_are_named_not_averaged(study: Path) -> None:
     write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
     table = lines(load(study))

@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
     model.check()
     for method in methods.values():
         method.check(spec, model.num_layers(), model.num_spatial_levels())
-    if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir():
+    if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir() or arguments.out.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
 
     hide_loading_bars()

@@ -67,6 +67,14 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
     with watch.stage("interpolate"):
         frames = fill(frames, schedule, interpolator)
     notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
+    if (
+        method.search == "exact"
+        and method.token_ratio
+        and schedule.token_ratio > method.token_ratio + 1 / schedule.num_latents
+    ):
+        notes.append(
+            f"asked for {method.token_ratio:g} of the tokens, kept {schedule.token_ratio:.2f}: all blocks merged"
+        )
     if method.borrows_schedule:
         notes.append("the schedule is the full method's, and the time to find it is not in the latency")
     return GeneratedVideo(frames, schedule, similarity, watch.seconds, watch.peak_bytes, tuple(notes))

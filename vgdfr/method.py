@@ -34,7 +34,9 @@ class FewerSteps:
     def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
         """Raise ValueError where `steps` is not fewer than the spec's."""
         if self.steps >= spec.num_inference_steps:
-            raise ValueError(f"steps must be below num_inference_steps ({spec.num_inference_steps}), got {self.steps}")
+            raise ValueError(
+                f"steps (method.steps) must be below num_inference_steps ({spec.num_inference_steps}), got {self.steps}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
