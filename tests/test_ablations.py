@@ -12,7 +12,7 @@ from vgdfr import Baseline, BrokenVideo, FewerSteps, HunyuanVideo, Vgdfr, VideoS
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.compression import merge_latents
-from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, stale_denoise
+from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise
 from vgdfr.generate import to_uint8
 from vgdfr.schedule import FrameSchedule, uniform
 
@@ -80,11 +80,11 @@ def test_several_preview_steps_down_a_straight_flow_arrive_exactly() -> None:
     clean, noise = torch.randn(2, 1, 4, 3, 2, 2, dtype=torch.float64)
     sigmas, v = [0.8, 0.6, 0.5, 0.1, 0.0], noise - clean
     x = 0.8 * noise + 0.2 * clean
-    for denoise in (multi_step_denoise, stale_denoise):
+    for stale in (False, True):
         for steps in (1, 2, 3, 4):
-            assert torch.allclose(denoise(lambda x, s: v, x, v, sigmas, steps), clean)
+            assert torch.allclose(multi_step_denoise(lambda x, s: v, x, v, sigmas, steps, stale), clean)
         with pytest.raises(ValueError, match="between 1 and the 4 left, got 5"):
-            denoise(lambda x, s: x, x, v, sigmas, 5)
+            multi_step_denoise(lambda x, s: x, x, v, sigmas, 5, stale)
 
 
 def test_one_preview_step_is_the_one_step_denoise() -> None:
@@ -107,7 +107,7 @@ def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_nois
     assert seen == [(pytest.approx(after_one), sigmas[2])]
     assert float(latest) == pytest.approx(after_one - sigmas[2] * 2)
     seen.clear()
-    stale = stale_denoise(velocity, x, v, sigmas, 2)
+    stale = multi_step_denoise(velocity, x, v, sigmas, 2, stale=True)
     assert seen == [(1.0, sigmas[2])]
     assert float(stale) == pytest.approx(1 - sigmas[0] / 2 * 1 - sigmas[0] / 2 * 2)
 

@@ -69,6 +69,9 @@ def test_foreign_and_partial_weights_are_refused(weights: Path, tmp_path: Path) 
     (tmp_path / "broken.pkl").write_text("no weights")
     with pytest.raises(ValueError, match="cannot be read as a PyTorch file"):
         rife.load(tmp_path / "broken.pkl")
+    method = Vgdfr(k=1, theta=0.5, interpolator="rife", interpolator_weights=str(tmp_path / "broken.pkl"))
+    with pytest.raises(ValueError, match="cannot be read as a PyTorch file"):
+        method.check(VideoSpec("a prompt", 0, 64, 64, 33, 4, 1.0, 1.0, 12), 12, 3)
     with pytest.raises(FileNotFoundError, match="check the path"):
         rife.weights_file(str(tmp_path / "nowhere.pkl"))
 

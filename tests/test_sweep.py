@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from analysis.load import load
 from bench.config import CONF, job_of
-from bench.plan import checked
+from bench.plan import PlanFirst, checked, planned
 from bench.progress import Sweep
-from bench.run import backbone_of, run
+from bench.run import backbone_of, conditions_of, run
 from vgdfr import Vgdfr, VideoSpec
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
@@ -128,6 +128,16 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     assert (second.made, second.found, second.failed) == (1, 3, [])
     rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
     assert rows["vgdfr-k1-theta0.01", "00-still"].scores["psnr"] > 0
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in Path(CONF, "exp").glob("*.yaml")))
+def test_every_experiment_has_the_conditions_it_says(name: str) -> None:
+    """Planned as the command does it, without running: a condition that does not fit its model would end it."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        PlanFirst().on_multirun_start(compose("config", [f"+exp={name}"], return_hydra_config=True))
+    rows = {c.slug + str(c.video) for job in planned() for c in conditions_of(job)}
+    said = re.search(r"# Cost:  (\d+) conditions", Path(CONF, "exp", f"{name}.yaml").read_text())
+    assert said is not None and len(rows) == int(said[1])
 
 
 BAD_INPUT = [

@@ -36,38 +36,22 @@ def multi_step_denoise(
     v: Float[Tensor, "b c n h w"],
     sigmas: Sequence[float],
     steps: int,
+    stale: bool = False,
 ) -> Float[Tensor, "b c n h w"]:
     """From `x` at `sigmas[0]` to 0 in `steps` Euler steps over evenly chosen ones of the remaining `sigmas`.
 
-    The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent.
+    The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent. `stale`
+    is the released code's preview without CFG: steps of equal length, and all velocities of the `x` that came in.
     Raises ValueError unless 1 <= steps <= len(sigmas) - 1.
     """
-    coarse = _coarse(sigmas, steps)
-    x = x + (coarse[1] - coarse[0]) * v
-    return euler(velocity, x, coarse[1:])[0]
-
-
-def stale_denoise(
-    velocity: Velocity,
-    x: Float[Tensor, "b c n h w"],
-    v: Float[Tensor, "b c n h w"],
-    sigmas: Sequence[float],
-    steps: int,
-) -> Float[Tensor, "b c n h w"]:
-    """The released code's multi-step preview without CFG: equal steps, all velocities but `v` on the latent `x`.
-
-    As `multi_step_denoise` otherwise, and as many DiT passes.
-    """
-    coarse = _coarse(sigmas, steps)
-    velocities = [v, *(velocity(x, sigma) for sigma in coarse[1:-1])]
-    return x - sigmas[0] / steps * torch.stack(velocities).sum(0)
-
-
-def _coarse(sigmas: Sequence[float], steps: int) -> list[float]:
     left = len(sigmas) - 1
     if not 1 <= steps <= left:
         raise ValueError(f"steps must be between 1 and the {left} left, got {steps}")
-    return [sigmas[round(i * left / steps)] for i in range(steps + 1)]
+    coarse = [sigmas[round(i * left / steps)] for i in range(steps + 1)]
+    if stale:
+        velocities = [v, *(velocity(x, sigma) for sigma in coarse[1:-1])]
+        return x - sigmas[0] / steps * torch.stack(velocities).sum(0)
+    return euler(velocity, x + (coarse[1] - coarse[0]) * v, coarse[1:])[0]
 
 
 def renoise(

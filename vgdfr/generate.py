@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vgdfr.backbones.base import Backbone
 from vgdfr.compression import compress, refuse_not_finite
-from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise, stale_denoise
+from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import fill, interpolator_of
 from vgdfr.method import FewerSteps, Method, Vgdfr
@@ -49,8 +49,8 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
         if method.preview_steps == 1:
             clean = one_step_denoise(x, v, sigmas[k])
         else:
-            denoise = stale_denoise if method.preview_latent == "as_released" else multi_step_denoise
-            clean = denoise(velocity, x, v, sigmas[k:], method.preview_steps)
+            stale = method.preview_latent == "as_released"
+            clean = multi_step_denoise(velocity, x, v, sigmas[k:], method.preview_steps, stale)
         merged, schedule, similarity = compress(backbone, clean, x, method)
     if merged is None:
         with watch.stage("denoise_full"):

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from vgdfr.rife import weights_file
+import torch
+
+from vgdfr.rife import loaded, weights_file
 from vgdfr.similarity import WINDOW
 from vgdfr.video import VideoSpec
 
@@ -151,10 +153,10 @@ class Vgdfr:
     def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
         """Raise ValueError where these settings do not fit `spec`, or a DiT and a VAE of so many layers and levels.
 
-        Raises FileNotFoundError where RIFE is asked for and its weights are not there.
+        Raises FileNotFoundError or ValueError where RIFE is asked for and its weights are not there, or not its own.
         """
         if self.interpolator == "rife":
-            weights_file(self.interpolator_weights)
+            loaded(weights_file(self.interpolator_weights), torch.device("cpu"))
         if self.k >= spec.num_inference_steps:
             raise ValueError(
                 f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
