@@ -4,9 +4,10 @@ Stages of the checkpoint, in order: vae, text, latents, dit, assemble; of the ju
 Each continues where it was stopped; its state and curve are in FOLDER (default `training`), its settings in
 settings.yaml. `assemble`, and each stage of the judge at its end, writes its weights into the package.
 
-With --shipped, the VAE, the text encoders and the start of the DiT are those of the shipped checkpoint, and the DiT is
-trained further with the settings under `tune`: stages latents, dit, assemble. After `assemble` the shipped
-checkpoint is the new one: move FOLDER/tune away before another round.
+With --shipped, everything starts from the shipped checkpoint: the stage vae trains the VAE's decoder further (settings
+under `tune_vae`; latents stay as they are) and writes it into the package; the stages latents, dit, assemble train the
+DiT further (settings under `tune`). Then the shipped checkpoint is the new one: move FOLDER/tune and FOLDER/tune_vae
+away before another round.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
+from diffusers import AutoencoderKLHunyuanVideo, FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
 
 from bench.embedded import reader, train_clip, train_dit, train_reader, train_text, train_trunk, train_vae
 from bench.embedded.training import save_half, settings
@@ -26,7 +27,12 @@ CURVES = Path(__file__).parent / "curves"
 
 
 def main(stage: str, folder: Path, shipped: bool) -> None:
-    if stage == "vae":
+    if stage == "vae" and shipped:
+        start = AutoencoderKLHunyuanVideo.from_pretrained(CHECKPOINT / "vae", torch_dtype=torch.float32)
+        vae = train_vae.train(settings("tune_vae"), folder / "tune_vae", start)
+        save_half(vae, CHECKPOINT / "vae" / "diffusion_pytorch_model.safetensors")
+        keep_curve(folder, "tune_vae")
+    elif stage == "vae":
         train_vae.train(settings("vae"), folder / "vae")
     elif stage == "text":
         train_text.train(settings("text"), folder / "text")
@@ -91,6 +97,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, nargs="?", default=Path("training"))
     parser.add_argument("--shipped", action="store_true", help="go on from the shipped checkpoint")
     arguments = parser.parse_args()
-    if arguments.shipped and arguments.stage not in ("latents", "dit", "assemble"):
-        parser.error(f"--shipped goes with the stages latents, dit, assemble, got {arguments.stage}")
+    if arguments.shipped and arguments.stage not in ("vae", "latents", "dit", "assemble"):
+        parser.error(f"--shipped goes with the stages vae, latents, dit, assemble, got {arguments.stage}")
     main(arguments.stage, arguments.folder, arguments.shipped)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from transformers import CLIPTextModel, LlamaModel, PreTrainedTokenizerFast
 
@@ -48,7 +48,7 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
         if file.exists():
             _refuse_foreign(file, source)
             continue
-        latents, images, captions = [], [], []
+        latents, images, masks, image_masks, captions = [], [], [], [], []
         for i in range(s["shard"]):
             seed = FIRST_CLIP + shard * s["shard"] + i
             clip = training_clip(seed)
@@ -58,29 +58,46 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
                 latents.append(encode_mean(vae, video)[0].half().cpu())
                 alone = rearrange(video[0, :, torch.from_numpy(chosen)], "c b h w -> b c 1 h w")
                 images.append(encode_mean(vae, alone).half().cpu())
+            mask = torch.from_numpy(clip.mask)
+            masks.append(mask_of_latents(mask))
+            image_masks.append(torch.stack([mask_of_latents(mask[i : i + 1]) for i in chosen]))
             captions.append(clip.caption)
         shown = {
             "latents": torch.stack(latents), "images": torch.stack(images), "captions": captions, "source": source,
+            "masks": torch.stack(masks), "image_masks": torch.stack(image_masks),
         }  # fmt: skip
         torch.save(shown, file.with_suffix(".tmp"))
         file.with_suffix(".tmp").rename(file)
         print(f"shard {shard + 1} of {s['clips'] // s['shard']}", flush=True)
 
 
+def mask_of_latents(mask: UInt8[Tensor, "t h w"], factor: int = 8) -> UInt8[Tensor, "n y x"]:
+    """How much of each latent the shape covers, 0 to 255: the first frame alone, then four frames together."""
+    cells = F.avg_pool2d(mask.float(), factor)
+    together = [cells[:1], rearrange(cells[1:], "(n four) y x -> n four y x", four=4).mean(1)]
+    return torch.cat(together).round().to(torch.uint8)
+
+
 def fingerprint(vae: AutoencoderKLHunyuanVideo) -> str:
-    """What stored latents depend on: how clips look and the VAE's weights."""
+    """What stored latents depend on: how clips look and the encoder's weights."""
     total = hashlib.sha256(b"".join(training_clip(FIRST_CLIP + i).frames.tobytes() for i in range(8)))
-    for name, value in sorted(vae.state_dict().items()):
+    encoder = {name: v for name, v in vae.state_dict().items() if name.startswith(("encoder.", "quant_conv."))}
+    for name, value in sorted(encoder.items()):
         total.update(name.encode() + value.detach().half().cpu().numpy().tobytes())
     return total.hexdigest()
 
 
 @dataclass(frozen=True)
 class Clips:
-    """What stage `latents` stored: whole clips, and single frames of each clip encoded as videos of one frame."""
+    """What stage `latents` stored: whole clips, and single frames of each clip encoded as videos of one frame.
+
+    The masks say how much of each latent the shape covers, 0 to 255.
+    """
 
     videos: Float[Tensor, "b c n y x"]
     images: Float[Tensor, "b m c 1 y x"]
+    masks: UInt8[Tensor, "b n y x"]
+    image_masks: UInt8[Tensor, "b m 1 y x"]
     captions: list[str]
 
 
@@ -94,6 +111,8 @@ def stored(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> C
     return Clips(
         torch.cat([shard["latents"] for shard in shards]).float(),
         torch.cat([shard["images"] for shard in shards]).float(),
+        torch.cat([shard["masks"] for shard in shards]),
+        torch.cat([shard["image_masks"] for shard in shards]),
         [c for shard in shards for c in shard["captions"]],
     )
 
@@ -163,7 +182,7 @@ def train(
     def loss_of_step(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([step, 2])
         n = longest = videos.shape[2]
-        kind = rng.choice(["image", "short", "whole"], p=_shares(s))
+        kind = str(rng.choice(["image", "short", "whole"], p=_shares(s)))
         if kind != "whole":
             n = 1 if kind == "image" else int(rng.integers(5, n))
         count = round(s["batch_size"] * _tokens(videos, longest) / _tokens(videos, n))  # equal work in every step
@@ -171,9 +190,10 @@ def train(
         dropped = rng.random(count) < s["caption_dropout"]
         of = torch.tensor([nothing if d else caption_index[c] for c, d in zip(chosen, dropped, strict=True)])
         generator = torch.Generator().manual_seed(step)
-        clean = videos[chosen, :, :n]
+        clean, mask_of_shape = videos[chosen, :, :n], clips.masks[chosen, :n]
         if kind == "image":
-            clean = images[chosen, torch.from_numpy(rng.integers(images.shape[1], size=count))]
+            frame = torch.from_numpy(rng.integers(images.shape[1], size=count))
+            clean, mask_of_shape = images[chosen, frame], clips.image_masks[chosen, frame]
         noise = torch.randn(clean.shape, generator=generator)
         u = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # stratified
         sigma = s["shift"] * u / (1 + (s["shift"] - 1) * u)
@@ -187,7 +207,10 @@ def train(
                 push = v.detach() - velocity(x, sigma, torch.full_like(of, nothing))
             target = target + s["guidance"] * push * torch.from_numpy(~dropped).to(push)[:, None, None, None, None]
         noisy = each[sigma > 0.8].mean() if (sigma > 0.8).any() else each.mean()
-        return {"loss": (v - target).square().mean(), "loss_plain": each.mean(), "loss_noisy": noisy}
+        # where the shape is: from noisier x it could not be told, and the weight would draw shapes everywhere
+        weight = 1 + s["shape_weight"] * (mask_of_shape.to(x)[:, None] / 255) * (s5 < 0.8)
+        loss = (weight * (v - target).square()).mean() / weight.mean()
+        return {"loss": loss, "loss_plain": each.mean(), "loss_noisy": noisy, kind: each.mean()}
 
     with plain_attention():
         fit(dit, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])

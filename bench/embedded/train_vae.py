@@ -93,9 +93,17 @@ def _pass_colour(conv: nn.Conv3d, name: str) -> None:
         conv.bias[first], conv.bias[first + 1] = 4.0, -4.0
 
 
-def train(s: dict[str, Any], folder: Path) -> AutoencoderKLHunyuanVideo:
-    """Train to the end of the settings' steps, continuing from `folder`; returns the VAE in fp32."""
-    vae = build(s).to(device())  # type: ignore[arg-type]
+def train(s: dict[str, Any], folder: Path, start: AutoencoderKLHunyuanVideo | None = None) -> AutoencoderKLHunyuanVideo:
+    """Train to the end of the settings' steps, continuing from `folder`; returns the VAE in fp32.
+
+    With `start`, only its decoder is trained further, so that its latents, and a DiT trained on them, stay as they are.
+    """
+    vae = build(s) if start is None else start
+    vae = vae.to(device())  # type: ignore[arg-type]
+    trained: nn.Module = vae
+    if start is not None:
+        vae.requires_grad_(False)
+        trained = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv}).requires_grad_(True)
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
         video = batch(step, s["batch_size"], s["num_frames"]).to(device())
@@ -115,7 +123,7 @@ def train(s: dict[str, Any], folder: Path) -> AutoencoderKLHunyuanVideo:
         loss = full + s["reduced_weight"] * half + s["agree_weight"] * agree + s["size_weight"] * size
         return {"loss": loss, "psnr": _psnr(full), "psnr_reduced": _psnr(half), "agree": agree, "size": size}
 
-    fit(vae, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
+    fit(trained, loss_of_step, folder, s["steps"], s["muon_lr"], s["adamw_lr"])
     return vae
 
 

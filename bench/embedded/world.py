@@ -70,9 +70,10 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One video of the world: `frames` uint8 RGB at `FPS`, and what it shows."""
+    """One video of the world: `frames` uint8 RGB at `FPS`, where its shape is (0 to 255), and what it shows."""
 
     frames: UInt8[np.ndarray, "t h w 3"]
+    mask: UInt8[np.ndarray, "t h w"]
     attributes: Attributes
 
     @property
@@ -126,11 +127,12 @@ def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size
     u = (x[None] - (start[0] + dx * travelled)[:, None, None] + 32) % 64 - 32
     v = (y[None] - (start[1] + dy * travelled)[:, None, None] + 32) % 64 - 32
     distance = _signed_distance(attributes.shape, u, v, radius)
-    alpha = np.clip(0.5 - distance * unit / 2, 0, 1)[..., None]  # edges two pixels (of 64) soft
+    mask = np.clip(0.5 - distance * unit / 2, 0, 1)  # edges two pixels (of 64) soft
+    alpha = mask[..., None]
     shade = 0.88 + 0.12 * np.clip((np.cos(light) * u + np.sin(light) * v) / radius, -1, 1)
     fill = np.asarray(COLOURS[attributes.colour], np.float32) * shade[..., None]
     frames = background[None] * (1 - alpha) + fill * alpha
-    return Clip(np.clip(frames + 0.5, 0, 255).astype(np.uint8), attributes)
+    return Clip(np.clip(frames + 0.5, 0, 255).astype(np.uint8), (255 * mask + 0.5).astype(np.uint8), attributes)
 
 
 def _towards(direction: str | None) -> str:
