@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.hashes import sha256_of_weights
 from bench.prompts import Prompt
-from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, VideoSpec
-from vgdfr.rife import weights_file
+from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, Vgdfr, VideoSpec, rife
+from vgdfr.assets import Asset
+from vgdfr.files import sha256_of_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class Condition:
         self.model.check()
         self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
 
+    def missing(self) -> list[Asset]:
+        """Files to download before it can run."""
+        pinned_rife = isinstance(self.method, Vgdfr) and self.method.interpolator == "rife"
+        return self.model.missing() + (
+            rife.missing() if pinned_rife and self.method.interpolator_weights is None else []
+        )
+
     @property
     def baseline(self) -> "Condition":
         """The condition that this one's difference metrics refer to."""
@@ -70,6 +77,7 @@ class Condition:
                 "dtype": self.model.dtype,
                 "device_type": device_type,
                 "tiling": asdict(self.model.tiling),
+                "execution": asdict(self.model.execution),
             },
             "method": _pixels_of(self.method),
             "spec": asdict(spec),
@@ -99,7 +107,7 @@ def _pixels_of(method: Method) -> dict[str, Any]:
     settings = describe(method)
     given = settings.pop("interpolator_weights", None)
     if settings.get("interpolator") == "rife":
-        settings["rife_sha256"] = sha256_of_weights(weights_file(given))
+        settings["rife_sha256"] = sha256_of_weights(rife.weights_file(given))
     return settings
 
 

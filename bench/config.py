@@ -33,19 +33,23 @@ def job_of(config: DictConfig) -> Job:
 
     Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
     """
-    method = _with_tuples(instantiate(config.method, _convert_="all", _partial_=True))
-    condition = Condition(
-        model_name=config.model.name,
-        model=instantiate(config.model.backbone, _convert_="all"),
-        video=instantiate(config.model.video, _convert_="all"),
-        method=method,
-    )
+    condition = condition_of(config)
     condition.check()
     score.check(config.metrics.names)
     prompts: Sequence[Prompt] = instantiate(config.prompts, _convert_="all").load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
     return Job(condition, tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
+
+
+def condition_of(config: DictConfig) -> Condition:
+    """The condition, not yet checked against its model. Raises ValueError for settings that are wrong by themselves."""
+    return Condition(
+        model_name=config.model.name,
+        model=instantiate(config.model.backbone, _convert_="all"),
+        video=instantiate(config.model.video, _convert_="all"),
+        method=_with_tuples(instantiate(config.method, _convert_="all", _partial_=True)),
+    )
 
 
 def _with_tuples(partial: Any) -> Any:

@@ -1,6 +1,7 @@
 """Before the first job of a sweep: compose and check every job, and count what there is to do."""
 
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -10,7 +11,8 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from bench.config import Job, job_of
+from bench.config import Job, condition_of, job_of
+from vgdfr.assets import Asset, describe
 
 _planned: list[Job] = []
 
@@ -24,21 +26,37 @@ class PlanFirst(Callback):
     """A Hydra callback: a mistake in any job stops the sweep before it starts."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        loader = GlobalHydra.instance().config_loader()
-        # as Hydra's BasicSweeper reads them: the experiment's parameters, then the command line's
-        given = [f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()] + list(config.hydra.overrides.task)
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-        batches = BasicSweeper.split_arguments(parsed, None)
-        _planned[:] = [checked(loader.load_sweep_config(config, job)) for batch in batches for job in batch]
+        _planned[:] = checked(*composed(config))
 
 
-def checked(config: DictConfig) -> Job:
-    """`job_of(config)`, ending the program with the message where the configuration is wrong.
+def composed(config: DictConfig) -> list[DictConfig]:
+    """The configuration of each job of the sweep that `config`, with its hydra part, describes."""
+    loader = GlobalHydra.instance().config_loader()
+    # as Hydra's BasicSweeper reads them: the experiment's parameters, then the command line's
+    given = [f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()] + list(config.hydra.overrides.task)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+    batches = BasicSweeper.split_arguments(parsed, None)
+    return [loader.load_sweep_config(config, job) for batch in batches for job in batch]
+
+
+def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:
+    """What is to be downloaded before the jobs can run, each file once."""
+    assets = [asset for config in configs for asset in condition_of(config).missing()]
+    return list({asset.source: asset for asset in assets}.values())
+
+
+def checked(*configs: DictConfig) -> list[Job]:
+    """`job_of` each of `configs`, ending the program with the message where one is wrong or lacks a download.
 
     A SystemExit, because Hydra turns a callback's exceptions into warnings and would start the sweep all the same.
     """
     try:
-        return job_of(config)
+        if missing := missing_assets(configs):
+            raise FileNotFoundError(
+                f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"
+                "run the same arguments with: python -m bench.prefetch"
+            )
+        return [job_of(config) for config in configs]
     except (ValueError, OSError, HydraException) as error:
         raise SystemExit(f"error: {error}") from None
     except Exception as error:

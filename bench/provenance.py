@@ -1,6 +1,5 @@
 """Where a number comes from: code, versions, machine, weights."""
 
-import hashlib
 import platform
 import subprocess
 from functools import cache
@@ -10,8 +9,8 @@ from typing import Any
 
 import torch
 
-from bench.hashes import sha256
 from vgdfr import HunyuanVideo
+from vgdfr.files import sha256_of_folder
 
 _PACKAGES = ("vgdfr", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")
 
@@ -36,12 +35,7 @@ def environment() -> dict[str, Any]:
 @cache
 def weights_sha256(model: HunyuanVideo) -> str:
     """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""
-    folder = model.folder()
-    total = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".model", ".txt"):
-            total.update(f"{file.relative_to(folder).as_posix()} {sha256(file)}\n".encode())
-    return total.hexdigest()
+    return sha256_of_folder(model.folder())
 
 
 def _commit() -> str | None:

@@ -3,11 +3,12 @@
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from bench import record, score
 from bench.condition import Condition, Sample
 from bench.config import Job
+from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
@@ -18,12 +19,20 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 
 
-@cache
+@lru_cache(maxsize=1)
 def backbone_of(model: HunyuanVideo) -> Backbone:
-    """The loaded model, once per process; jobs of one sweep share it."""
+    """The loaded model; jobs of one sweep share it."""
     say(f"loading {model.path}")
     hide_loading_bars()
     return model.load()
+
+
+@cache
+def embed_prompts(jobs: tuple[Job, ...]) -> None:
+    """Embed the prompts of all `jobs`; before a DiT is loaded, so that text encoders are not in memory beside it."""
+    hide_loading_bars()
+    for job in jobs:
+        job.condition.model.text().embed(p.text for p in job.prompts)
 
 
 def conditions_of(job: Job) -> tuple[Condition, ...]:
@@ -58,7 +67,8 @@ def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
         sweep.begin(name)
         outcome = "found"
         if store.get(sample.folder, sample.key) is None:
-            outcome = _make(store, sample, reference, backbone_of(sample.condition.model))
+            embed_prompts(planned() or (job,))
+            outcome = _make(store, sample, reference, backbone_of(job.condition.model))
         if not outcome.startswith("failed"):
             try:
                 _score(store, sample, reference, job.metrics)

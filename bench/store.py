@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from bench.hashes import sha256
 from bench.record import Record
+from vgdfr.files import sha256
 from vgdfr.video_file import write_master, write_preview
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"

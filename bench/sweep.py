@@ -21,7 +21,7 @@ _sweep: Sweep | None = None
 def main(config: DictConfig) -> None:
     """One job: a condition over its prompts."""
     global _sweep
-    job = checked(config)
+    (job,) = checked(config)
     if _sweep is None:  # the first job of this process; it shows the progress of all of them
         jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
         samples = {sample.key: each.study / sample.folder for each in jobs or (job,) for sample, _ in samples_of(each)}

@@ -110,6 +110,7 @@ def test_training_resumes_where_it_was_killed(tmp_path: Path) -> None:
 TINY_DIT = {
     "num_layers": 1, "num_single_layers": 1, "num_attention_heads": 2, "attention_head_dim": 24,
     "rope_axes_dim": [8, 8, 8], "batch_size": 2, "steps": 20, "shift": 2.0, "short_share": 0.3, "image_share": 0.4,
+    "shape_weight": 0.0,
     "caption_dropout": 0.3, "guidance": 0.5, "muon_lr": 0.01, "adamw_lr": 0.01,
 }  # fmt: skip
 
@@ -120,16 +121,19 @@ def test_the_dit_trains_on_videos_and_frames_and_is_guided_from_a_step_on(tmp_pa
     generator = torch.Generator().manual_seed(0)
     clips = Clips(
         torch.randn(4, 4, 9, 4, 4, generator=generator), torch.randn(4, 2, 4, 1, 4, 4, generator=generator),
+        torch.full((4, 9, 4, 4), 255, dtype=torch.uint8), torch.zeros(4, 2, 1, 4, 4, dtype=torch.uint8),
         [a.caption for a in list(world.all_attributes())[:4]],
     )  # fmt: skip
 
-    def curve(name: str, guidance_from: int) -> dict[str, float]:
-        train_dit.train(TINY_DIT | {"guidance_from": guidance_from}, text, clips, 1.0, tmp_path / name)
+    def curve(name: str, guidance_from: int, **changed: float) -> dict[str, float]:
+        train_dit.train(TINY_DIT | {"guidance_from": guidance_from} | changed, text, clips, 1.0, tmp_path / name)
         return json.loads((tmp_path / name / "curve.jsonl").read_text().splitlines()[0])
 
     plain, guided = curve("plain", 20), curve("guided", 10)
     assert plain["loss"] == pytest.approx(plain["loss_plain"])
     assert guided["loss"] != pytest.approx(guided["loss_plain"])
+    # the shape is everywhere in the videos and nowhere in the frames, so weighing it favours neither within a batch
+    assert curve("weighed", 20, shape_weight=3.0)["loss"] != pytest.approx(plain["loss"])
 
 
 def test_latents_of_another_vae_or_too_few_of_them_are_refused(tmp_path: Path) -> None:
@@ -140,6 +144,8 @@ def test_latents_of_another_vae_or_too_few_of_them_are_refused(tmp_path: Path) -
     train_dit.encode(s, vae, tmp_path)
     clips = train_dit.stored(s, vae, tmp_path)
     assert clips.videos.shape == (2, 16, 17, 8, 8) and clips.images.shape == (2, 2, 16, 1, 8, 8)
+    for masks, of in ((clips.masks, 17), (clips.image_masks[0], 2)):
+        assert masks.shape[1 if of == 17 else 0] == of and 0.05 < masks.float().mean() / 255 < 0.3
     assert clips.captions == [world.training_clip(train_dit.FIRST_CLIP + i).caption for i in range(2)]
     with pytest.raises(ValueError, match="encoded by another VAE or shows another world"):
         train_dit.stored(s, other, tmp_path)

@@ -1,6 +1,6 @@
 """DyRoPE: Global- or Local-RoPE per DiT layer (paper, section 3.3), injected without touching the forward pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -45,24 +45,25 @@ def dyrope(
     Layers in `global_layers` see the temporal positions `kept_latents` of the `num_latents` original ones; the others
     see 0..N'-1. Spatial positions are untouched and text tokens carry no RoPE. Both tables travel side by side on the
     feature axis in place of the model's one; a hook on each layer's attention takes that layer's half. The transformer
-    is as before when the block ends, also by an exception.
+    computes as before when the block ends, also by an exception; the hooks stay, idle, since a compiled layer would be
+    compiled anew for each hook that comes or goes.
     """
     blocks = blocks_of(transformer)
     wrong = [layer for layer in global_layers if not 0 <= layer < len(blocks)]
     if wrong:
         raise ValueError(f"global_layers must be between 0 and {len(blocks) - 1}, got {wrong}")
     plain = transformer.rope
-    hooks = [
-        block.attn.register_forward_pre_hook(_half_of_tables(layer in set(global_layers)), with_kwargs=True)
-        for layer, block in enumerate(blocks)
-    ]
+    for layer, block in enumerate(blocks):
+        if not hasattr(block.attn, "global_rope"):
+            block.attn.register_forward_pre_hook(_take_half, with_kwargs=True)
+        block.attn.global_rope = layer in global_layers  # type: ignore[assignment]
     transformer.rope = _LocalAndGlobal(plain, tuple(kept_latents), num_latents)
     try:
         yield
     finally:
         transformer.rope = plain
-        for hook in hooks:
-            hook.remove()
+        for block in blocks:
+            block.attn.global_rope = None  # type: ignore[assignment]
 
 
 class _LocalAndGlobal(nn.Module):
@@ -88,9 +89,9 @@ class _LocalAndGlobal(nn.Module):
         return pack(cos), pack(sin)
 
 
-def _half_of_tables(use_global: bool) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        tables = kwargs["image_rotary_emb"]
-        return args, {**kwargs, "image_rotary_emb": tuple(t.chunk(2, dim=-1)[int(use_global)] for t in tables)}
-
-    return hook
+def _take_half(attention: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    use_global: bool | None = attention.global_rope  # type: ignore[assignment]  # set by `dyrope`
+    if use_global is None:
+        return args, kwargs
+    tables = kwargs["image_rotary_emb"]
+    return args, {**kwargs, "image_rotary_emb": tuple(t.chunk(2, dim=-1)[int(use_global)] for t in tables)}

@@ -26,7 +26,10 @@ PRESETS = {
     ),
     # the paper's setting (section 4.1)
     "hunyuan_video": Preset(
-        HunyuanVideo("hunyuanvideo-community/HunyuanVideo", dtype="bfloat16", device="cuda"),
+        HunyuanVideo(
+            "hunyuanvideo-community/HunyuanVideo", revision="e8c2aaa66fe3742a32c11a6766aecbf07c56e773",
+            dtype="bfloat16", device="cuda",
+        ),
         {
             "height": 544, "width": 960, "num_frames": 97, "num_inference_steps": 50, "guidance_scale": 6.0,
             "flow_shift": 7.0, "fps": 24,

@@ -17,6 +17,9 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vgdfr.assets import Asset
+from vgdfr.files import cache_folder
+
 Frame = UInt8[np.ndarray, "h w 3"]
 
 URL = "https://github.com/EutropicAI/ccvfi/releases/download/model_zoo/RIFE_IFNet_v426_heavy.pkl"
@@ -151,7 +154,7 @@ def load(weights: Path, device: torch.device | str = "cpu") -> IFNet:
 
 def cached() -> Path:
     """Where the pinned weights lie once downloaded."""
-    return Path(pooch.os_cache("vgdfr")) / "RIFE_IFNet_v426_heavy.pkl"
+    return cache_folder() / "RIFE_IFNet_v426_heavy.pkl"
 
 
 def download() -> Path:
@@ -159,11 +162,16 @@ def download() -> Path:
     return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=cached().name, path=cached().parent))
 
 
+def missing() -> list[Asset]:
+    """The pinned weights, where they are not in the cache."""
+    return [] if cached().is_file() else [Asset("RIFE 4.26 heavy", URL, None, download)]
+
+
 def weights_file(given: str | None) -> Path:
     """The file to use: the given one, else the pinned one in the cache. Raises FileNotFoundError where it is not."""
     file = Path(given) if given else cached()
     if not file.is_file():
-        how = "check the path" if given else "download them: python -m vgdfr.rife"
+        how = "check the path" if given else "download them: python -m bench.prefetch interpolator=rife"
         raise FileNotFoundError(f"no RIFE weights at {file}; {how}")
     return file
 
@@ -189,7 +197,3 @@ def interpolate(network: IFNet, before: Frame, after: Frame, times: list[float])
         rearrange((frame * 255).round().to(torch.uint8), "c h w -> h w c").cpu().numpy().astype(np.uint8)
         for frame in frames
     ]
-
-
-if __name__ == "__main__":
-    print(download())

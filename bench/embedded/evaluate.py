@@ -28,7 +28,6 @@ from bench.embedded.pictures import grid
 from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
 from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_clip
-from bench.hashes import sha256
 from bench.provenance import environment
 from metrics import embedded
 from vgdfr import Vgdfr
@@ -36,6 +35,7 @@ from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
+from vgdfr.files import sha256
 from vgdfr.generate import to_uint8
 from vgdfr.similarity import frame_similarity
 

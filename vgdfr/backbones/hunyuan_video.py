@@ -18,11 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from vgdfr.assets import Asset, missing_of_hub
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.execution import Execution
 from vgdfr.denoise import Velocity
 from vgdfr.dyrope import blocks_of, dyrope
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule
+from vgdfr.text import ENCODERS, TextEncoding
 from vgdfr.video import VideoSpec
 
 # what each part of a checkpoint folder must hold
@@ -57,6 +60,7 @@ class HunyuanVideo:
     path: a folder in diffusers' format or a repository on the Hugging Face hub (then with its `revision`).
     dtype: of weights and forward passes; the latent itself is always float32.
     device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+    execution: memory, kernels and compilation of the DiT.
     """
 
     path: str
@@ -64,15 +68,17 @@ class HunyuanVideo:
     dtype: str = "bfloat16"
     device: str = "auto"
     tiling: Tiling = Tiling()
+    execution: Execution = Execution()
 
     def check(self) -> None:
-        """Raise ValueError or FileNotFoundError for a wrong dtype or device, or a missing part; loads nothing."""
+        """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         if self.device_type not in ("cpu", "cuda"):
             raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
         if self.device_type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; try device=cpu or auto")
+        self.execution.check(self.torch_device)
         folder = self.folder()
         missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
         for part, patterns in PARTS.items():
@@ -103,12 +109,24 @@ class HunyuanVideo:
                 f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {self.path}"
             ) from error
 
+    def missing(self) -> list[Asset]:
+        """Files of the hub repository that are to be downloaded; none of a folder, or of a repository unknown here."""
+        return [] if Path(self.path).is_dir() else missing_of_hub(self.path, self.revision)
+
     @property
     def device_type(self) -> str:
         """The device's kind, such as "cpu" or "cuda", with "auto" resolved."""
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device.split(":")[0]
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self.device_type if self.device == "auto" else self.device)
+
+    def text(self) -> TextEncoding:
+        """The checkpoint's text encoders; `text().embed(prompts)` before `load` spares memory for both at once."""
+        return TextEncoding(self.folder(), getattr(torch, self.dtype), self.torch_device)
 
     def num_layers(self) -> int:
         """DiT layers, read from the checkpoint's configuration alone."""
@@ -121,15 +139,17 @@ class HunyuanVideo:
         return int(math.log2(config.get("spatial_compression_ratio", 8)))
 
     def load(self) -> "HunyuanVideoBackbone":
-        """Load every part. The one loader: all rows of a table run on what it returns."""
+        """Load DiT and VAE. The one loader: all rows of a table run on what it returns."""
         self.check()
-        device = torch.device(self.device_type if self.device == "auto" else self.device)
+        device, dtype = self.torch_device, getattr(torch, self.dtype)
         pipeline = HunyuanVideoPipeline.from_pretrained(
-            self.folder(), dtype=getattr(torch, self.dtype), local_files_only=True
-        ).to(device)
+            self.folder(), **dict.fromkeys(ENCODERS), dtype=dtype, local_files_only=True
+        )
         t = self.tiling
         pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
-        return HunyuanVideoBackbone(pipeline)
+        pipeline.vae.to(device)
+        self.execution.apply(pipeline.transformer, dtype, device)
+        return HunyuanVideoBackbone(pipeline, self.text())
 
 
 def hide_loading_bars() -> None:
@@ -139,13 +159,14 @@ def hide_loading_bars() -> None:
 
 
 class HunyuanVideoBackbone(Backbone):
-    """A loaded HunyuanVideoPipeline's parts under the project's own loop."""
+    """A loaded HunyuanVideoPipeline's DiT and VAE under the project's own loop; prompts are embedded by `text`."""
 
-    def __init__(self, pipeline: HunyuanVideoPipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: HunyuanVideoPipeline, text: TextEncoding) -> None:
+        self.scheduler_config = pipeline.scheduler.config
+        self.text = text
         self.transformer = pipeline.transformer.eval().requires_grad_(False)
         self.vae = pipeline.vae.eval().requires_grad_(False)
-        self.device = self.transformer.device
+        self.device = text.device
         self.num_layers = len(blocks_of(self.transformer))
         self.num_spatial_levels = int(math.log2(self.vae.spatial_compression_ratio))
         for block in blocks_of(self.transformer):
@@ -163,20 +184,18 @@ class HunyuanVideoBackbone(Backbone):
         return torch.randn(shape, generator=torch.Generator().manual_seed(spec.seed)).to(self.device)
 
     def sigmas(self, spec: VideoSpec) -> list[float]:
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.pipeline.scheduler.config, shift=spec.flow_shift)
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.scheduler_config, shift=spec.flow_shift)
         steps = spec.num_inference_steps
         scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
         return scheduler.sigmas.tolist()
 
     def velocity(self, spec: VideoSpec) -> Velocity:
-        embeds, pooled, mask = self.pipeline.encode_prompt(spec.prompt, device=self.device)
-        # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
-        length = int(mask.sum())
-        dtype = self.transformer.dtype
+        embedding, dtype = self.text.of(spec.prompt), self.text.dtype
+        tokens = embedding.tokens.to(self.device, dtype)
         text = {
-            "encoder_hidden_states": embeds[:, :length].to(dtype),
-            "encoder_attention_mask": mask[:, :length].to(dtype),
-            "pooled_projections": pooled.to(dtype),
+            "encoder_hidden_states": tokens,
+            "encoder_attention_mask": torch.ones(tokens.shape[:2], dtype=dtype, device=self.device),
+            "pooled_projections": embedding.pooled.to(self.device, dtype),
             "guidance": torch.tensor([1000.0 * spec.guidance_scale], dtype=dtype, device=self.device),
         }
 

@@ -1,0 +1,67 @@
+"""Download what a sweep needs: `python -m bench.prefetch +exp=table1 model=hunyuan_video`.
+
+The arguments are bench.sweep's. Lists every missing file with its size and source, then downloads them; a download that
+broke off is continued. With --list, only the list. A sweep refuses to start while one of them is missing.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import constants
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from bench.config import CONF
+from bench.plan import composed, missing_assets
+from bench.progress import say
+from vgdfr.assets import Asset, describe
+
+
+def configs_of(overrides: list[str]) -> list[DictConfig]:
+    """The configuration of each job that `bench.sweep` would run with these arguments."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", overrides, return_hydra_config=True)
+        return composed(config)
+
+
+def download(assets: Sequence[Asset]) -> int:
+    """Fetch all, saying what came of each; how many failed."""
+    failed = 0
+    for i, asset in enumerate(assets):
+        say(f"{i + 1} of {len(assets)}: {asset.name}")
+        try:
+            say(f"  at {asset.fetch()}")
+        except (OSError, ValueError) as error:
+            failed += 1
+            say(f"  failed: {type(error).__name__}: {error}")
+    return failed
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 1 if a download failed. Raises ValueError for wrong arguments or too little space."""
+    overrides = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
+    assets = missing_assets(configs_of(overrides))
+    if not assets:
+        say("nothing to download")
+        return 0
+    say(f"to be downloaded:\n{describe(assets)}")
+    if "--list" in arguments:
+        return 0
+    # what is large comes from the hub; a size that is not known counts as none
+    needed, place = sum(asset.num_bytes or 0 for asset in assets), Path(constants.HF_HUB_CACHE)
+    place.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(place).free) < needed:
+        raise ValueError(f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free at {place}")
+    failed = download(assets)
+    say(f"{len(assets) - failed} downloaded, {failed} failed" + "; the same command tries these again" * bool(failed))
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ValueError, OSError, HydraException) as error:
+        sys.exit(f"error: {error}")

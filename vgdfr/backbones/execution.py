@@ -1,0 +1,79 @@
+"""How a DiT runs on a machine: memory, precision of stored weights, attention kernel, compilation."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from diffusers import HunyuanVideoTransformer3DModel
+from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
+from diffusers.utils import logging as diffusers_logging
+
+Offload = Literal["none", "blocks"]
+Quantization = Literal["none", "float8"]
+ATTENTION = tuple(b.value for b in AttentionBackendName if "hub" not in b.value)  # those download kernels unasked
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Part of a sample's key, all of it: the pixels depend on some of it and the latency on the rest.
+
+    offload: "blocks" keeps the DiT in main memory and brings each block to the GPU when its turn comes, the next one
+        meanwhile; the result is the same to the bit.
+    quantization: "float8" stores the blocks' weights as float8_e4m3fn and computes in the model's dtype.
+    attention: diffusers' name of the attention kernel, such as "native", "_native_cudnn", "flash", "sage".
+    compile: a torch.compile backend for the DiT's blocks, such as "inductor", or "eager" to capture graphs only; None
+        runs them as they are.
+    min_gpu_gib: memory the GPU must have in all, in GiB; None to leave it to chance.
+    """
+
+    offload: Offload = "none"
+    quantization: Quantization = "none"
+    attention: str = "native"
+    compile: str | None = None
+    min_gpu_gib: float | None = None
+
+    def check(self, device: torch.device) -> None:
+        """Raise ValueError for a name that is not there, a kernel not installed, or a GPU that is too small."""
+        for name, allowed in (
+            ("offload", get_args(Offload)), ("quantization", get_args(Quantization)), ("attention", ATTENTION),
+            ("compile", (None, "eager", *torch.compiler.list_backends())),
+        ):  # fmt: skip
+            if getattr(self, name) not in allowed:
+                known = ", ".join("null" if value is None else value for value in allowed)
+                raise ValueError(f"execution.{name} must be one of {known}, got {getattr(self, name)!r}")
+        try:
+            _check_attention_backend_requirements(AttentionBackendName(self.attention))
+        except (RuntimeError, ImportError) as error:
+            raise ValueError(f"execution.attention={self.attention} cannot run here: {error}") from error
+        if self.min_gpu_gib is None:
+            return
+        if device.type != "cuda":
+            raise ValueError(
+                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {device.type}; "
+                "leave hw out, or choose a device (model.backbone.device=cuda)"
+            )
+        there = torch.cuda.get_device_properties(device).total_memory / 2**30
+        if there < self.min_gpu_gib:
+            raise ValueError(
+                f"this hw profile needs a GPU of {self.min_gpu_gib:g} GiB, {device} has {there:.1f}; take a smaller one"
+            )
+
+    def apply(self, dit: HunyuanVideoTransformer3DModel, dtype: torch.dtype, device: torch.device) -> None:
+        """Bring `dit`, loaded in `dtype` on the CPU, to `device` in this way."""
+        if self.quantization == "float8":
+            dit.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        if self.offload == "blocks":
+            dit.enable_group_offload(device, num_blocks_per_group=1, use_stream=device.type == "cuda")
+        else:
+            dit.to(device)  # type: ignore[arg-type]
+        verbosity = diffusers_logging.get_verbosity()
+        diffusers_logging.set_verbosity_error()  # it warns of an experimental interface
+        dit.set_attention_backend(self.attention)
+        diffusers_logging.set_verbosity(verbosity)
+        if self.compile:
+            # one graph for every number of tokens; what cannot be compiled is an error, not slow code unasked; and
+            # hooks decide what is computed (DyRoPE), so a graph is only right for the hooks it was made with
+            torch._dynamo.config.fail_on_recompile_limit_hit = True
+            torch._dynamo.config.skip_nnmodule_hook_guards = False
+            torch._dynamo.config.recompile_limit = 64
+            dit.compile_repeated_blocks(backend=self.compile, fullgraph=True, dynamic=True)

@@ -1,0 +1,71 @@
+"""The cache folder, hashes of files, and files that are there whole or not at all."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pooch
+
+REMEMBERED_BYTES = 2**26  # from this size on, a hash is worth a note in the cache folder
+
+
+def cache_folder() -> Path:
+    """Where downloads and prompt embeddings lie: `$VGDFR_CACHE`, else the system's place for caches."""
+    return Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr"))
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[Path]:
+    """A path beside `file` to write to; it takes `file`'s place when the block ends, and is gone if it raises."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
+    try:
+        yield partial
+        with partial.open("rb") as f:
+            os.fsync(f.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256(file: Path) -> str:
+    """Of the file's bytes, as hexadecimal digits."""
+    with file.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+@cache
+def sha256_of_weights(file: Path) -> str:
+    """`sha256`, once per process: weights do not change while a sweep runs.
+
+    Of a large file it is also noted in the cache folder, by place, size and time of change, so that a model of tens of
+    gigabytes is read for its hash once, not at every start.
+    """
+    file = file.resolve()
+    state = file.stat()
+    if state.st_size < REMEMBERED_BYTES:
+        return sha256(file)
+    note = cache_folder() / "sha256" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
+    seen = {"file": str(file), "bytes": state.st_size, "changed_ns": state.st_mtime_ns}
+    if note.is_file():
+        noted = json.loads(note.read_text())
+        if {name: noted.get(name) for name in seen} == seen:
+            return noted["sha256"]
+    digest = sha256(file)
+    with whole(note) as partial:
+        partial.write_text(json.dumps(seen | {"sha256": digest}))
+    return digest
+
+
+def sha256_of_folder(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
+    """One hash over the weight, configuration and tokenizer files in `parts` of a checkpoint, by name and content."""
+    total = hashlib.sha256()
+    for file in sorted({file for part in parts for file in (folder / part).rglob("*")}):
+        if file.suffix in (".safetensors", ".json", ".model", ".txt"):
+            total.update(f"{file.relative_to(folder).as_posix()} {sha256_of_weights(file)}\n".encode())
+    return total.hexdigest()
