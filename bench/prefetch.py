@@ -7,9 +7,7 @@ broke off is continued. With --list, only the list. A sweep refuses to start whi
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from huggingface_hub import constants
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -18,6 +16,7 @@ from bench.config import CONF
 from bench.plan import composed, missing_assets
 from bench.progress import say
 from vgdfr.assets import Asset, describe
+from vgdfr.files import cache_folder
 
 
 def configs_of(overrides: list[str]) -> list[DictConfig]:
@@ -50,8 +49,7 @@ def main(arguments: list[str]) -> int:
     say(f"to be downloaded:\n{describe(assets)}")
     if "--list" in arguments:
         return 0
-    # what is large comes from the hub; a size that is not known counts as none
-    needed, place = sum(asset.num_bytes or 0 for asset in assets), Path(constants.HF_HUB_CACHE)
+    needed, place = sum(asset.num_bytes or 0 for asset in assets), cache_folder()  # not known: counts as none
     place.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free at {place}")

@@ -124,6 +124,7 @@ def test_more_preview_steps_change_the_preview_alone(backbone: Backbone, spec: V
 def test_uniform_and_a_low_threshold_are_the_same_video(backbone: Backbone, spec: VideoSpec) -> None:
     every = generate(backbone, spec, Vgdfr(k=2, schedule="uniform"))
     assert np.array_equal(every.frames, generate(backbone, spec, MAIN).frames)
+    assert every.similarity is None  # what nothing depends on is not computed
 
 
 def test_a_token_ratio_is_kept_to(backbone: Backbone, spec: VideoSpec) -> None:
@@ -152,6 +153,8 @@ def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: Vid
         ({"k": 1}, "the threshold schedule needs theta"),
         ({"k": 1, "schedule": "token_ratio"}, "the token_ratio schedule needs token_ratio"),
         ({"k": 1, "schedule": "uniform", "theta": 0.5}, "theta is not of the uniform schedule"),
+        ({"k": 1, "schedule": "uniform", "schedule_from": "noisy"}, "schedule_from decides nothing in the uniform"),
+        ({"k": 1, "schedule": "uniform", "similarity_dtype": "float16"}, "similarity_dtype decides nothing in the uni"),
         ({"k": 1, "theta": 0.5, "search": "released"}, "search is of the token_ratio schedule"),
         ({"k": 1, "theta": 0.5, "merge_space": "latent", "denoise_renoise": False}, "no denoise and renoise"),
         ({"k": 1, "theta": 0.5, "preview_steps": 0}, "preview_steps must be at least 1"),

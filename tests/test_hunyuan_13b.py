@@ -1,9 +1,12 @@
 """HunyuanVideo 13B itself, without weights: the shapes of every stage at the paper's size, on the meta device."""
 
+import json
+
 import pytest
 import torch
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 
+from vgdfr.assets import MANIFESTS
 from vgdfr.backbones.hunyuan_video import Tiling
 from vgdfr.dyrope import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, blocks_of, dyrope, paper_global_layers
 from vgdfr.reduced_vae import reduced
@@ -70,3 +73,14 @@ def test_the_previews_and_their_encodings_fit(vae: AutoencoderKLHunyuanVideo, le
         kept = len(uniform(FRAMES).kept_frames)
         assert vae.encode(preview[:, :, :kept], return_dict=False)[0].mode().shape == (1, 16, 9, *LATENTS[3:])
     assert vae.decode(latents[:, :, :9], return_dict=False)[0].shape == (1, 3, 33, HEIGHT, WIDTH)
+
+
+def test_the_pinned_files_hold_these_models(
+    transformer: HunyuanVideoTransformer3DModel, vae: AutoencoderKLHunyuanVideo
+) -> None:
+    """Weights of 2 bytes (DiT) and 4 (VAE), and little else."""
+    files = json.loads((MANIFESTS / "hunyuanvideo-community--HunyuanVideo.json").read_text())["files"]
+    for part, model, num_bytes in (("transformer", transformer, 2), ("vae", vae, 4)):
+        stored = sum(b for f, (b, _) in files.items() if f.startswith(part) and f.endswith(".safetensors"))
+        weights = num_bytes * sum(p.numel() for p in model.parameters())
+        assert weights < stored < 1.001 * weights

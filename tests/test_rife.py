@@ -80,7 +80,7 @@ def test_without_the_pinned_weights_a_method_says_how_to_get_them(
     backbone: Backbone, spec: VideoSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"python -m vgdfr\.rife"):
+    with pytest.raises(FileNotFoundError, match="python -m bench.prefetch interpolator=rife"):
         generate(backbone, spec, Vgdfr(k=1, theta=0.5, interpolator="rife"))
 
 

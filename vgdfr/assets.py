@@ -3,11 +3,15 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from filelock import FileLock
+from huggingface_hub import hf_hub_url, snapshot_download, try_to_load_from_cache
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers
 
-from vgdfr.files import sha256
+from vgdfr.files import cache_folder, sha256
 
 MANIFESTS = Path(__file__).parent / "manifests"
 
@@ -26,40 +30,79 @@ class Asset:
     fetch: Callable[[], Path]
 
 
-def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
-    """Files of a Hugging Face repository that are not in the local cache, by its manifest here; none without one."""
+def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, str]]:
+    """Size and sha256 of each file that a repository's manifest names at `revision`; empty if it has no manifest."""
     manifest = MANIFESTS / f"{repository.replace('/', '--')}.json"
-    if not manifest.is_file():
+    known = json.loads(manifest.read_text()) if manifest.is_file() else {"revision": None, "files": {}}
+    if known["revision"] != revision:
+        return {}
+    return {file: (num_bytes, digest) for file, (num_bytes, digest) in known["files"].items()}
+
+
+def hub_folder(repository: str, revision: str | None) -> Path:
+    """Where a repository of the Hugging Face hub lies: as `prefetch` left it, or a snapshot in the hub's own cache.
+
+    Raises LocalEntryNotFoundError where there is neither.
+    """
+    fetched = cache_folder() / "hub" / repository / str(revision)
+    if fetched.is_dir() and not _lacking(fetched, pinned_files(repository, revision)):
+        return fetched
+    return Path(snapshot_download(repository, revision=revision, local_files_only=True))
+
+
+def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
+    """Files of a pinned repository that are to be fetched; none of one without a manifest."""
+    files = pinned_files(repository, revision)
+    index = _in_hub_cache(repository, revision, "model_index.json")
+    if not files or (index and not _lacking(Path(index).parent, files)):
         return []
-    known = json.loads(manifest.read_text())
-    pinned: str = known["revision"]
-    if pinned != revision:
-        return []
+    folder = cache_folder() / "hub" / repository / str(revision)
     return [
         Asset(
             f"{repository} {file}",
-            f"https://huggingface.co/{repository}/resolve/{pinned}/{file}",
-            num_bytes,
-            lambda file=file, digest=digest: fetch_from_hub(repository, pinned, file, digest),
+            hf_hub_url(repository, file, revision=revision),
+            files[file][0],
+            partial(_fetch, repository, revision, file, folder / file, *files[file]),
         )
-        for file, (num_bytes, digest) in known["files"].items()
-        if not _in_cache(repository, pinned, file, num_bytes)
+        for file in _lacking(folder, files)
     ]
 
 
-def fetch_from_hub(repository: str, revision: str, file: str, digest: str) -> Path:
-    """Download one file into the Hugging Face cache. Raises ValueError, and removes it, where its sha256 is another."""
-    place = Path(hf_hub_download(repository, file, revision=revision))
-    if (got := sha256(place)) != digest:
-        place.resolve().unlink()
-        place.unlink(missing_ok=True)
-        raise ValueError(f"{repository} {file} has sha256 {got}, expected {digest}; it was removed, try again")
+def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
+    """Fetch `url`, going on from `place`.part where that is there. Raises ValueError for content of another sha256."""
+    part = place.with_name(f"{place.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{part}.lock"), part.open("ab") as f:
+        http_get(url, f, resume_size=f.tell(), headers=build_hf_headers(), expected_size=num_bytes)
+    if (got := sha256(part)) != digest:
+        part.unlink()
+        raise ValueError(f"{url} has sha256 {got}, expected {digest}; it was removed, try again")
+    part.replace(place)
+    Path(f"{part}.lock").unlink(missing_ok=True)
+
+
+def _fetch(repository: str, revision: str, file: str, place: Path, num_bytes: int, digest: str) -> Path:
+    """Link what the hub's own cache holds, download the rest."""
+    cached = _in_hub_cache(repository, revision, file)
+    if cached and Path(cached).stat().st_size == num_bytes and sha256(Path(cached)) == digest:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(Path(cached).resolve())
+    else:
+        download(hf_hub_url(repository, file, revision=revision), place, num_bytes, digest)
     return place
 
 
-def _in_cache(repository: str, revision: str, file: str, num_bytes: int) -> bool:
+def _in_hub_cache(repository: str, revision: str | None, file: str) -> str | None:
     place = try_to_load_from_cache(repository, file, revision=revision)
-    return isinstance(place, str) and Path(place).stat().st_size == num_bytes
+    return place if isinstance(place, str) else None
+
+
+def _lacking(folder: Path, files: dict[str, tuple[int, str]]) -> list[str]:
+    return [
+        file
+        for file, (num_bytes, _) in files.items()
+        if not (folder / file).is_file() or (folder / file).stat().st_size != num_bytes
+    ]
 
 
 def size(num_bytes: int | None) -> str:

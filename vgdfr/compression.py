@@ -23,11 +23,14 @@ from vgdfr.video import BrokenVideo
 
 
 class Compressed(NamedTuple):
-    """What the compression module hands on; `latent` is None when the schedule keeps everything."""
+    """What the compression module hands on; `latent` is None when the schedule keeps everything.
+
+    `similarity` is None where no schedule depends on it (uniform).
+    """
 
     latent: Float[Tensor, "1 c n h w"] | None
     schedule: FrameSchedule
-    similarity: Similarity
+    similarity: Similarity | None
 
 
 def compress(
@@ -42,16 +45,21 @@ def compress(
     latents = {"clean": clean, "noisy": noisy}
     merged_from = "clean" if method.denoise_renoise else "noisy"
     with backbone.reduced(method.spatial_levels):
-        preview = backbone.decode(latents[method.schedule_from])
-        refuse_not_finite(preview)
-        similarity = frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, method.similarity_dtype))
-        schedule = schedule_of(similarity, method)
+        preview = similarity = None
+        if method.schedule == "uniform":
+            schedule = uniform(GROUP * (clean.shape[2] - 1) + 1, method.max_merge)
+        else:
+            preview = backbone.decode(latents[method.schedule_from])
+            refuse_not_finite(preview)
+            similarity = frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, method.similarity_dtype))
+            schedule = schedule_of(similarity, method)
         if schedule.keeps_everything:
             return Compressed(None, schedule, similarity)
         if method.merge_space == "latent":
             return Compressed(merge_latents(noisy, schedule), schedule, similarity)
-        if merged_from != method.schedule_from:
+        if preview is None or merged_from != method.schedule_from:
             preview = backbone.decode(latents[merged_from])
+            refuse_not_finite(preview)
         return Compressed(backbone.encode(merge(preview, schedule)), schedule, similarity)
 
 
@@ -62,9 +70,7 @@ def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:
 
 
 def schedule_of(similarity: Similarity, method: Vgdfr) -> FrameSchedule:
-    """The schedule that `method` asks for."""
-    if method.schedule == "uniform":
-        return uniform(similarity.num_frames, method.max_merge)
+    """The schedule that `method` asks for, by similarity."""
     if method.schedule == "threshold":
         assert method.theta is not None
         return by_threshold(similarity, method.theta, method.max_merge)

@@ -113,6 +113,10 @@ class Vgdfr:
             raise ValueError(
                 f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
             )
+        if self.schedule == "uniform":
+            for name, value in (("similarity_dtype", "float32"), ("schedule_from", "clean")):
+                if getattr(self, name) != value:
+                    raise ValueError(f"{name} decides nothing in the uniform schedule; leave it at {value}")
         if self.preview_latent != "latest" and self.preview_steps == 1:
             raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
         if self.interpolator_weights is not None and self.interpolator != "rife":
@@ -143,7 +147,7 @@ class Vgdfr:
     @property
     def borrows_schedule(self) -> bool:
         """Whether a preview is made only to have the schedule the full method would have used (Fig. 4)."""
-        return self.merge_space == "latent" and self.schedule_from == "clean"
+        return self.merge_space == "latent" and self.schedule_from == "clean" and self.schedule != "uniform"
 
     @property
     def renoises(self) -> bool:

@@ -12,13 +12,12 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
 from diffusers.utils import logging as diffusers_logging
 from einops import rearrange
-from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from vgdfr.assets import Asset, missing_of_hub
+from vgdfr.assets import Asset, hub_folder, missing_of_hub
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
 from vgdfr.denoise import Velocity
@@ -96,14 +95,14 @@ class HunyuanVideo:
             )
 
     def folder(self) -> Path:
-        """Where the checkpoint lies: `path`, or the hub repository's snapshot in the local cache; never downloads."""
+        """Where the checkpoint lies: `path`, or where the hub repository was downloaded to; never downloads."""
         folder = Path(self.path)
         if folder.is_dir():
             return folder
         if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
             raise FileNotFoundError(f"no checkpoint folder at {self.path}; give a folder or a hub repository")
         try:
-            return Path(snapshot_download(self.path, revision=self.revision, local_files_only=True))
+            return hub_folder(self.path, self.revision)
         except LocalEntryNotFoundError as error:
             raise FileNotFoundError(
                 f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {self.path}"

@@ -1,0 +1,139 @@
+"""What is missing is listed at once, before anything; downloads continue, and what is wrong does not stay."""
+
+import hashlib
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants, hf_hub_download
+
+from bench import prefetch
+from bench.plan import missing_assets
+from vgdfr import assets
+from vgdfr.files import cache_folder
+from vgdfr.presets import PRESETS
+
+REPOSITORY, REVISION = "someone/model", "0123456789abcdef0123456789abcdef01234567"
+FILES = {"model_index.json": b'{"a": 1}', "vae/weights.safetensors": bytes(range(256)) * 4000}
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the Hugging Face hub's protocol as a download of one file takes: metadata, and ranges of bytes."""
+
+    files = dict(FILES)
+    served: list[tuple[str, int]] = []  # (file, first byte asked for)
+
+    def do_HEAD(self) -> None:
+        self.answer(send=False)
+
+    def do_GET(self) -> None:
+        self.answer(send=True)
+
+    def answer(self, send: bool) -> None:
+        name = self.path.removeprefix(f"/{REPOSITORY}/resolve/{REVISION}/")
+        if name not in self.files:
+            self.send_error(404)
+            return
+        content = self.files[name]
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0] or 0)
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", f'"{hashlib.sha256(FILES[name]).hexdigest()}"')
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("Content-Length", str(len(content) - first))
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        if send:
+            self.served.append((name, first))
+            self.wfile.write(content[first:])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(Hub, "files", dict(FILES))
+    monkeypatch.setattr(Hub, "served", [])
+    here = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", here)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", here)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(assets, "MANIFESTS", tmp_path)
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "cache"))
+    manifest = {f: [len(content), hashlib.sha256(content).hexdigest()] for f, content in FILES.items()}
+    (tmp_path / "someone--model.json").write_text(json.dumps({"revision": REVISION, "files": manifest}))
+    yield Hub
+    server.shutdown()
+    server.server_close()
+
+
+def test_missing_files_are_listed_fetched_and_then_not_missing(hub: type[Hub]) -> None:
+    missing = assets.missing_of_hub(REPOSITORY, REVISION)
+    assert [a.name for a in missing] == [f"{REPOSITORY} {f}" for f in FILES]
+    listed = assets.describe(missing)
+    assert "1.02 MB" in listed and f"/{REPOSITORY}/resolve/{REVISION}/vae/weights" in listed
+    assert prefetch.download(missing) == 0
+    assert assets.missing_of_hub(REPOSITORY, REVISION) == []
+    folder = assets.hub_folder(REPOSITORY, REVISION)
+    assert {f: (folder / f).read_bytes() for f in FILES} == FILES
+
+
+def test_what_the_hubs_own_cache_holds_is_not_downloaded_again(hub: type[Hub]) -> None:
+    one, *others = FILES
+    hf_hub_download(REPOSITORY, one, revision=REVISION)
+    served = len(hub.served)
+    assert prefetch.download(assets.missing_of_hub(REPOSITORY, REVISION)) == 0
+    assert [name for name, _ in hub.served[served:]] == others
+    for name in others:
+        hf_hub_download(REPOSITORY, name, revision=REVISION)
+    shutil.rmtree(cache_folder())
+    assert assets.missing_of_hub(REPOSITORY, REVISION) == []
+    assert (assets.hub_folder(REPOSITORY, REVISION) / one).read_bytes() == FILES[one]
+
+
+def test_a_download_that_broke_off_is_continued(hub: type[Hub], tmp_path: Path) -> None:
+    name = "vae/weights.safetensors"
+    part = cache_folder() / "hub" / REPOSITORY / REVISION / f"{name}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(FILES[name][:5000])
+    place = assets.missing_of_hub(REPOSITORY, REVISION)[1].fetch()
+    assert place.read_bytes() == FILES[name] and hub.served == [(name, 5000)]
+    assert list(part.parent.iterdir()) == [place]
+
+
+def test_other_content_is_refused_and_removed(hub: type[Hub], capsys: pytest.CaptureFixture[str]) -> None:
+    hub.files["model_index.json"] = b'{"a": 2}'
+    missing = assets.missing_of_hub(REPOSITORY, REVISION)
+    assert prefetch.download(missing) == 1
+    assert "expected" in capsys.readouterr().out
+    assert [a.name for a in assets.missing_of_hub(REPOSITORY, REVISION)] == [f"{REPOSITORY} model_index.json"]
+    hub.files["model_index.json"] = FILES["model_index.json"]
+    assert prefetch.download(missing[:1]) == 0
+
+
+def test_a_source_out_of_reach_is_a_failure_that_leaves_the_rest(hub: type[Hub]) -> None:
+    del hub.files["model_index.json"]
+    assert prefetch.download(assets.missing_of_hub(REPOSITORY, REVISION)) == 1
+    assert len(assets.missing_of_hub(REPOSITORY, REVISION)) == 1
+
+
+def test_a_sweeps_downloads_are_those_of_all_its_jobs_each_once() -> None:
+    missing = missing_assets(prefetch.configs_of(["+exp=table1", "model=hunyuan_video", "interpolator=rife"]))
+    assert len(missing) == 28 and missing[-1].name == "RIFE 4.26 heavy"
+    assert sum(a.num_bytes or 0 for a in missing) == 41_903_676_107
+    assert missing_assets(prefetch.configs_of(["+exp=table1"])) == []
+
+
+def test_the_models_conf_and_preset_are_pinned_to_the_manifest() -> None:
+    (config,) = prefetch.configs_of(["model=hunyuan_video"])
+    model = PRESETS["hunyuan_video"].model
+    pinned = json.loads((assets.MANIFESTS / "hunyuanvideo-community--HunyuanVideo.json").read_text())["revision"]
+    assert config.model.backbone.revision == model.revision == pinned
