@@ -96,7 +96,8 @@ def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[
     """Score a stored sample; a baseline is its own measure of motion, and has nothing to differ from."""
     place = store.folder / sample.folder
     if reference is None:
-        score.score(place, None, [n for n in names if not METRICS[n].needs_reference])
+        score.score(place, sample.spec.prompt, None, [n for n in names if not METRICS[n].needs_reference])
         return
     finished = store.get(reference.folder, reference.key)
-    score.score(place, (store.folder / reference.folder, finished) if finished else None, names)
+    beside = (store.folder / reference.folder, finished) if finished else None
+    score.score(place, sample.spec.prompt, beside, names)

@@ -1,7 +1,10 @@
 """What a metric is, and what it returns."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -20,10 +23,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`) and, if `needs_reference`, of another.
+    """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`).
 
-    `higher_is_better` is None where neither is. `version` changes whenever the numbers do. `preprocessing` and
-    `weights_sha256` complete the metric's id.
+    It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
+    neither is. `version` changes whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the
+    metric's id. `embedded` metrics look through small networks trained on the embedded world: their numbers compare
+    videos of one study, not with papers.
     """
 
     name: str
@@ -32,18 +37,26 @@ class Metric:
     higher_is_better: bool | None
     compute: Callable[..., Score]
     needs_reference: bool = False
+    needs_prompt: bool = False
     preprocessing: str = "uint8-rgb"
-    weights_sha256: str | None = None
+    weights: Path | None = None
+    embedded: bool = False
 
     @property
     def id(self) -> str:
-        return f"{self.name}-v{self.version}-{self.preprocessing}-{self.weights_sha256 or 'no-weights'}"
+        """What a number depends on. Raises FileNotFoundError where the weights are not there."""
+        return f"{self.name}-v{self.version}-{self.preprocessing}-{_sha256(self.weights) or 'no-weights'}"
 
-    def __call__(self, video: np.ndarray, reference: np.ndarray | None = None) -> Score:
-        """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, and of equal shape where two are compared."""
+    def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
+        """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what
+        the metric needs is given."""
         for what, frames in (("video", video), ("reference", reference)):
             if frames is not None and (frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3):
                 raise ValueError(f"{what} must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}")
+        if self.needs_prompt:
+            if not prompt:
+                raise ValueError(f"{self.name} compares with the prompt, got none")
+            return self.compute(video, prompt)
         if not self.needs_reference:
             return self.compute(video)
         if reference is None:
@@ -54,3 +67,11 @@ class Metric:
                 f"{list(reference.shape)}"
             )
         return self.compute(video, reference)
+
+
+@cache
+def _sha256(weights: Path | None) -> str | None:
+    if weights is None:
+        return None
+    with weights.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

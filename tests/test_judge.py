@@ -2,23 +2,24 @@
 
 import dataclasses
 import json
-import warnings
 from pathlib import Path
 
-import lpips
 import numpy as np
 import open_clip
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torchvision.models import alexnet
 
 from bench.config import CONF
-from bench.embedded import evaluate, judge, reader, train_clip
+from bench.embedded import evaluate, reader, train_clip, train_trunk
 from bench.embedded.degrade import QUALITIES, blend, blur, noise
 from bench.embedded.frames import LABELS, draw, to_tensor
 from bench.embedded.world import SPEEDS, Attributes, Clip, all_attributes, render, training_clip
-from metrics import embedded
+from metrics import METRICS, embedded
+from metrics import clip as clip_metrics
 from vgdfr.embedded import CHECKPOINT
 
 STILL = Attributes("red", "cross", "sand", "still", None)
@@ -28,8 +29,8 @@ PACKAGES = (CHECKPOINT.parent, Path(embedded.__file__).parent, Path(reader.__fil
 
 
 @pytest.fixture(scope="module")
-def clip() -> judge.Clip:
-    return judge.load_clip()
+def clip() -> clip_metrics.ClipModel:
+    return clip_metrics.embedded()
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +85,18 @@ def test_texts_fit_their_own_frames_and_all_others_they_are_true_of() -> None:
             assert bool(fits[i, j]) == (not wrong), (text, colour, quality)
 
 
-def test_the_tokenizer_ends_where_open_clip_looks(clip: judge.Clip) -> None:
+def test_the_tokenizer_ends_where_open_clip_looks(clip: clip_metrics.ClipModel) -> None:
     tokens = clip.tokenizer([a.caption for a in all_attributes()])
     end, unknown = (clip.tokenizer.tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<unk>"))
     assert (tokens.max(1).values == end).all() and not (tokens == unknown).any()
 
 
-def test_open_clip_loads_the_trained_weights(clip: judge.Clip) -> None:
+def test_open_clip_loads_the_trained_weights(clip: clip_metrics.ClipModel) -> None:
     again = open_clip.create_model(f"local-dir:{embedded.CLIP}", require_pretrained=True)
     assert all(torch.equal(a, b) for a, b in zip(clip.model.parameters(), again.parameters(), strict=True))
 
 
-def test_clip_finds_the_caption_and_prefers_clear_videos(clip: judge.Clip, held_out: list[Clip]) -> None:
+def test_clip_finds_the_caption_and_prefers_clear_videos(clip: clip_metrics.ClipModel, held_out: list[Clip]) -> None:
     scenes = sorted({train_clip.frame_text(a) for a in all_attributes()})
     texts = clip.texts(scenes)
     found = [
@@ -103,7 +104,8 @@ def test_clip_finds_the_caption_and_prefers_clear_videos(clip: judge.Clip, held_
         for c in held_out
     ]
     assert torch.cat(found).float().mean() > 0.6, "among all 120 scenes"
-    better = [clip.clearness(c.frames[::16]) - clip.clearness(blur(c.frames[::16], 2.0)) for c in held_out]
+    vqa = METRICS["vqa_embedded"]
+    better = [vqa(c.frames[::16]).value - vqa(blur(c.frames[::16], 2.0)).value for c in held_out]
     assert np.mean(np.array(better) > 0) >= 0.9
 
 
@@ -115,23 +117,24 @@ def test_the_reader_reads_held_out_clips(held_out: list[Clip]) -> None:
     assert np.mean(right) >= 0.95
 
 
-def test_trunk_distance_is_lpips_with_uniform_weights(held_out: list[Clip]) -> None:
-    trunk = judge.load_trunk()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls torchvision the old way
-        reference = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
-    own = trunk.state_dict()
-    for name, value in torch.nn.Module.state_dict(reference.net).items():
-        value.copy_(own[name.split(".", 1)[1]])
-    for layer in reference.lins:
-        for weight in layer.parameters():
-            torch.nn.init.constant_(weight, 1 / weight.shape[1])
+def test_embedded_lpips_is_the_distance_of_unit_features_of_the_trunk(held_out: list[Clip]) -> None:
+    """LPIPS written out with torchvision's AlexNet, each channel weighing the same."""
+    trunk = alexnet(weights=None).features.eval()
+    trunk.load_state_dict({name: value.float() for name, value in load_file(embedded.TRUNK).items()})
     a = held_out[0].frames[::16]
     b = blur(a, 2.0)
+    x, y = (train_trunk.lpips_scaled(to_tensor(frames)) for frames in (a, b))
+    expected = torch.zeros(len(a))
     with torch.no_grad():
-        expected = float(reference(to_tensor(a), to_tensor(b)).mean())
-    assert judge.distance(trunk, a, b) == pytest.approx(expected, rel=1e-4)
-    assert judge.distance(trunk, a, a) == 0
+        for layer in trunk:
+            x, y = layer(x.clone()), layer(y.clone())
+            if isinstance(layer, torch.nn.ReLU):
+                unit_x, unit_y = (z / (z.norm(dim=1, keepdim=True) + 1e-10) for z in (x, y))
+                expected += (unit_x - unit_y).square().mean((1, 2, 3))
+    score = METRICS["lpips_embedded"](a, b)
+    assert score.per_frame == pytest.approx(expected.numpy(), rel=1e-3)
+    assert score.value == pytest.approx(float(expected.mean()), rel=1e-3)
+    assert METRICS["lpips_embedded"](a, a).value == 0
 
 
 def test_figures_are_computed_from_what_was_measured() -> None:
@@ -176,7 +179,7 @@ def test_the_right_caption_is_anywhere_among_its_choices() -> None:
     texts = [f"text {i}" for i in range(40)]
     places = set()
     for seed in range(40):
-        choices, place = judge.caption_choices("text 3", texts, 8, np.random.default_rng(seed))
+        choices, place = evaluate.caption_choices("text 3", texts, 8, np.random.default_rng(seed))
         assert choices[place] == "text 3" and len(set(choices)) == 8
         places.add(place)
     assert len(places) == 8

@@ -21,7 +21,6 @@ from scipy.stats import spearmanr
 
 from bench import provenance
 from bench.config import CONF, Job, job_of
-from bench.embedded import judge
 from bench.embedded.degrade import blend, blur, noise
 from bench.embedded.frames import VISIBLE, to_tensor
 from bench.embedded.pictures import grid
@@ -29,7 +28,8 @@ from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
 from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_clip
 from bench.provenance import environment
-from metrics import embedded
+from metrics import METRICS, embedded
+from metrics import clip as clip_metrics
 from vgdfr import Vgdfr
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.compression import compress
@@ -101,11 +101,19 @@ def weights_sha256() -> dict[str, str]:
     return {"checkpoint": of_checkpoint} | {name: sha256(file) for name, file in judge_files.items()}
 
 
+def caption_choices(right: str, others: Sequence[str], count: int, rng: np.random.Generator) -> tuple[list[str], int]:
+    """`count` captions, none twice: `right` at a random place, which comes with them, and of the `others`."""
+    choices = list(rng.choice([text for text in others if text != right], count - 1, replace=False))
+    place = int(rng.integers(count))
+    return [*choices[:place], right, *choices[place:]], place
+
+
 @torch.inference_mode()
 def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
     """Held-out clips number `seeds` through the VAE, the reader and the judge."""
     hide_loading_bars()
-    backbone, reader, clip, trunk = default_job().condition.model.load(), load(), judge.load_clip(), judge.load_trunk()
+    backbone, reader = default_job().condition.model.load(), load()
+    eyes, lpips = clip_metrics.embedded(), METRICS["lpips_embedded"]
     scenes = sorted({frame_text(a) for a in all_attributes()})
     measured = []
     for seed in seeds:
@@ -114,24 +122,21 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
         video = to_tensor(frames).to(backbone.device)
         error = (backbone.decode(backbone.encode(video)).clamp(-1, 1) - video).double().square().mean() / 4
         rng = np.random.default_rng([seed, 6])
-        choices, place = judge.caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
-        found = (clip.images(seen) @ clip.texts(choices).T).argmax(1)
+        choices, place = caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
+        found = (eyes.images(seen) @ eyes.texts(choices).T).argmax(1)
         bad = {"blur": blur(seen, BLUR), "noise": noise(seen, NOISE, rng)}
         half = {"blur": blur(seen, BLUR / 2), "noise": noise(seen, NOISE / 2, rng)}
         blended = blend(frames, BLEND)[::EVERY]
         if np.abs(blended.astype(int) - seen).mean() >= VISIBLE:  # nothing to see where nothing moves
             bad["frame blending"], half["frame blending"] = blended, blend(frames, BLEND // 2)[::EVERY]
-        clear = clip.clearness(seen)
+        clear = METRICS["vqa_embedded"](seen).value
         measured.append(
             OfClip(
                 psnr=float(-10 * error.log10()),
                 read={name: value == getattr(real.attributes, name) for name, value in read(reader, frames).items()},
                 captions=(found == place).tolist(),
-                clearer={name: clear > clip.clearness(other) for name, other in bad.items()},
-                nearer={
-                    name: judge.distance(trunk, half[name], seen) < judge.distance(trunk, bad[name], seen)
-                    for name in bad
-                },
+                clearer={name: clear > METRICS["vqa_embedded"](other).value for name, other in bad.items()},
+                nearer={name: lpips(half[name], seen).value < lpips(bad[name], seen).value for name in bad},
             )
         )
     return measured
