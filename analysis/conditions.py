@@ -48,7 +48,7 @@ EMBEDDED = "†"
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its samples, and each column's mean.
+    """One condition: its settings, its finished samples, and each column's mean.
 
     `video` names those of the video settings that the study varies, such as "num_frames=33".
     """
@@ -63,6 +63,7 @@ class Line:
     ablation: bool
     notes: frozenset[str]
     means: dict[str, Mean]
+    rows: tuple[Row, ...]
 
     @property
     def title(self) -> str:
@@ -155,7 +156,9 @@ def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, in
     ablation = method.get("merge_space") == "latent" or method.get("denoise_renoise") is False
     said = frozenset(note for r in done for note in r.record.get("notes", ()))
     k, theta = method.get("k"), method.get("theta")
-    return Line(method["name"], video, k, theta, other, len(done), len(rows) - len(done), ablation, said, means)
+    return Line(
+        method["name"], video, k, theta, other, len(done), len(rows) - len(done), ablation, said, means, tuple(done)
+    )
 
 
 def columns(table: list[Line]) -> list[Column]:

@@ -1,11 +1,14 @@
-"""Figures from a study: `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7`.
+"""Figures from a study, drawn into report/ in its folder.
 
-Draws a few frames of the baseline and of VGDFR under each other, and the schedule with the preview's similarity under
-them, into report/ in the study's folder.
+`python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the baseline
+and of VGDFR under each other, and the schedule with the preview's similarity under them;
+`python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` the start, middle and end of the prompt's
+video under every condition of the study (the paper's Fig. 3 and 4).
 """
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +17,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from analysis.conditions import lines
 from analysis.load import Row, StudyError, load
 from bench.video_file import read
 
@@ -80,10 +84,47 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> plt.Figure:
     return figure
 
 
-def main(study: Path, prompt: str, k: int, theta: float) -> Path:
-    """Draw the comparison and write it; returns the PNG's path."""
-    figure = comparison(*find(load(study), prompt, k, theta))
-    file = study / "report" / f"comparison-{prompt}-k{k}-theta{theta}.png"
+def conditions_of(rows: list[Row], prompt: str) -> list[tuple[str, Row]]:
+    """The finished sample of `prompt` under each condition, with the condition's title, in the table's order.
+
+    Raises StudyError where there is none, or several of a condition.
+    """
+    here = [r for r in rows if r.record["prompt_id"] == prompt]
+    if not here:
+        prompts = ", ".join(sorted({r.record["prompt_id"] for r in rows}))
+        raise StudyError(f"no sample of prompt {prompt}; prompts: {prompts}")
+    made = [line for line in lines(here) if line.rows]
+    if any(len(line.rows) > 1 for line in made):
+        raise StudyError(f"prompt {prompt} was made with several seeds; a grid shows one video a condition")
+    return [(line.title, line.rows[0]) for line in made]
+
+
+def grid(titled: list[tuple[str, Row]]) -> plt.Figure:
+    """A column per condition: first, middle and last frame; under them PSNR and SSIM to the baseline."""
+    figure, axes = plt.subplots(
+        3, len(titled), figsize=(1.5 * len(titled) + 0.4, 5.6), layout="constrained", squeeze=False
+    )
+    for column, (title, row) in enumerate(titled):
+        video = read(row.folder / "master.mkv")[0]
+        for i, t in enumerate((0, len(video) // 2, len(video) - 1)):
+            axes[i, column].imshow(video[t])
+            axes[i, column].set(xticks=[], yticks=[])
+            if column == 0:
+                axes[i, column].set_ylabel(f"frame {t}")
+        axes[0, column].set_title("\n".join(textwrap.wrap(title, 20)), fontsize=7)
+        scores = [f"{n.upper()} {row.scores[n]:.{d}f}" for n, d in (("psnr", 1), ("ssim", 2)) if n in row.scores]
+        axes[2, column].set_xlabel("\n".join(scores), fontsize=7)
+    figure.suptitle(f'"{titled[0][1].record["identity"]["spec"]["prompt"]}"', fontsize=10)
+    return figure
+
+
+def main(study: Path, prompt: str, k: int, theta: float, all_conditions: bool = False) -> Path:
+    """Draw the comparison, or the grid of all conditions, and write it; returns the PNG's path."""
+    if all_conditions:
+        figure, name = grid(conditions_of(load(study), prompt)), f"grid-{prompt}.png"
+    else:
+        figure, name = comparison(*find(load(study), prompt, k, theta)), f"comparison-{prompt}-k{k}-theta{theta}.png"
+    file = study / "report" / name
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)
@@ -94,10 +135,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--prompt", required=True, help="a prompt's id, such as 03-accelerating")
+    parser.add_argument("--grid", action="store_true", help="every condition, instead of one beside the baseline")
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--theta", type=float, default=0.7)
     arguments = parser.parse_args()
     try:
-        print(main(arguments.study, arguments.prompt, arguments.k, arguments.theta))
+        print(main(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.grid))
     except StudyError as error:
         sys.exit(f"error: {error}")
