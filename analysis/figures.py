@@ -19,7 +19,7 @@ import numpy as np
 
 from analysis.conditions import lines
 from analysis.load import Row, StudyError, load
-from bench.video_file import read
+from metrics.video_file import read
 
 # one colour per merge factor: kept as it is, two into one, four into one
 FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
@@ -46,7 +46,7 @@ def find(rows: list[Row], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
 
 def comparison(baseline: Row, sample: Row, columns: int = 9) -> plt.Figure:
     """Baseline above, VGDFR below, at the same times; the schedule and the similarity at lag 1 under them."""
-    videos = [read(row.folder / "master.mkv")[0] for row in (baseline, sample)]
+    videos = [read(row.folder / "master.mkv").frames for row in (baseline, sample)]
     record = sample.record
     count = len(videos[0])
     shown = np.linspace(0, count - 1, columns).round().astype(int)
@@ -105,7 +105,7 @@ def grid(titled: list[tuple[str, Row]]) -> plt.Figure:
         3, len(titled), figsize=(1.5 * len(titled) + 0.4, 5.6), layout="constrained", squeeze=False
     )
     for column, (title, row) in enumerate(titled):
-        video = read(row.folder / "master.mkv")[0]
+        video = read(row.folder / "master.mkv").frames
         for i, t in enumerate((0, len(video) // 2, len(video) - 1)):
             axes[i, column].imshow(video[t])
             axes[i, column].set(xticks=[], yticks=[])

@@ -1,20 +1,28 @@
-"""Score stored samples: read masters once, compute what is missing, keep it beside the record."""
+"""Score stored samples: read masters once, compute what is missing, keep it beside the record.
 
+`python -m bench.score runs/STUDY --metrics embedded` scores a whole study: what is stored and not yet scored, generating
+nothing. --metrics takes a group of conf/metrics, or names. It may run several times at once, also beside a sweep.
+"""
+
+import argparse
 import json
 import math
+import os
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from bench.record import Record
 from bench.store import MASTER, SCORES, write_text
-from bench.video_file import read
 from metrics import METRICS
+from metrics.video_file import VideoFile, read
+from vgdfr.assets import Asset, download
 
 SCHEMA = 1
+LOCK = ".scores.lock"
+CONF = Path(__file__).parent.parent / "conf"
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
@@ -29,6 +37,11 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
     reason, per_frame, extra}; it is out of date when the metric's id or the reference's master has changed. An infinite
     value is the string "inf".
     """
+    with FileLock(folder / LOCK):
+        return _score(folder, prompt, reference, names)
+
+
+def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
     file = folder / SCORES
     stored: dict[str, Any] = json.loads(file.read_text())["scores"] if file.is_file() else {}
     digest = reference[1].files[MASTER] if reference else None
@@ -51,25 +64,97 @@ def check(names: Sequence[str]) -> None:
         raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
 
 
-Source = tuple[UInt8[np.ndarray, "t h w 3"], float]
-
-
-def _one(name: str, prompt: str, video: Source | None, reference: Source | None) -> dict[str, Any]:
+def _one(name: str, prompt: str, video: VideoFile | None, reference: VideoFile | None) -> dict[str, Any]:
     metric = METRICS[name]
     empty: dict[str, Any] = {"value": None, "reason": None, "per_frame": None, "extra": {}}
+    if metric.missing:
+        return empty | {"reason": f"{metric.missing.name} is not there; get it: python -m bench.prefetch metrics=paper"}
     assert video is not None
     if metric.needs_reference and reference is None:
         return empty | {"reason": _NO_REFERENCE}
     try:
-        if reference is not None and video[1] != reference[1]:
-            raise ValueError(f"videos of equal frame rate are needed, got {video[1]} and {reference[1]} fps")
-        result = metric(video[0], reference[0] if reference else None, prompt)
+        if reference is not None and video.fps != reference.fps:
+            raise ValueError(f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps")
+        result = metric(video.frames, reference.frames if reference else None, prompt)
     except Exception as error:  # a metric's failure is its null and reason; the others go on
         return empty | {"reason": f"{type(error).__name__}: {error}"}
     per_frame = None if result.per_frame is None else [_json(v) for v in result.per_frame]
     return empty | {"value": _json(result.value), "per_frame": per_frame, "extra": result.extra}
 
 
+def missing(names: Sequence[str]) -> list[Asset]:
+    """Weights to download before all of `names` can be computed."""
+    check(names)
+    weights = {w.url: w for name in names if (w := METRICS[name].missing)}
+    return [
+        Asset(w.name, w.url, w.num_bytes, partial(_fetch, w.url, w.file, w.num_bytes, w.sha256))
+        for w in weights.values()
+    ]
+
+
+def _fetch(url: str, file: Path, num_bytes: int, digest: str) -> Path:
+    download(url, file, num_bytes, digest)
+    return file
+
+
 def _json(value: float) -> float | str:
     value = float(value)
     return value if math.isfinite(value) else str(value)
+
+
+def finished(study: Path) -> dict[str, tuple[Path, Record]]:
+    """Folder and record of every finished sample of a study, by key. Raises ValueError where there is none."""
+    records = ((file.parent, Record.from_json(file.read_text())) for file in sorted(study.glob("*/[!.]*/record.json")))
+    found = {record.key: (folder, record) for folder, record in records if record.status == "done"}
+    if not found:
+        raise ValueError(f"{study} holds no finished sample; a study is made by: python -m bench.sweep +exp=table1")
+    return found
+
+
+def score_study(study: Path, names: Sequence[str]) -> dict[str, int]:
+    """Score every finished sample; per metric, how many samples have no value of it though they should.
+
+    Processes over one study begin at different samples and wait for each other at none for long.
+    """
+    samples = finished(study)
+    order = list(samples)
+    first = os.getpid() % len(order)
+    without = dict.fromkeys(names, 0)
+    for key in order[first:] + order[:first]:
+        folder, record = samples[key]
+        # a baseline has nothing to differ from
+        asked = [n for n in names if record.reference_key or not METRICS[n].needs_reference]
+        scores = score(folder, record.identity["spec"]["prompt"], samples.get(record.reference_key or ""), asked)
+        for name in asked:
+            without[name] += scores[name]["value"] is None
+    return without
+
+
+def names_of(text: str) -> list[str]:
+    """The metrics of a group in conf/metrics, or those named, comma between. Raises ValueError for an unknown one."""
+    group = CONF / "metrics" / f"{text}.yaml"
+    names = yaml.safe_load(group.read_text())["names"] if group.is_file() else text.split(",")
+    check(names)
+    return names
+
+
+def main(study: Path, metrics: str) -> int:
+    """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
+    names = names_of(metrics)
+    without = score_study(study, names)
+    print(f"{study}: {len(finished(study))} samples scored for {', '.join(names)}")
+    for name, count in without.items():
+        if count:
+            print(f"{name}: no value for {count} samples; the reasons are in their {SCORES}")
+    return int(any(without.values()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument("--metrics", default="embedded", help="a group (embedded, paper, pixel) or names")
+    arguments = parser.parse_args()
+    try:
+        sys.exit(main(arguments.study, arguments.metrics))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from metrics.weights import Weights
+
 Video = UInt8[np.ndarray, "t h w 3"]
 
 
@@ -39,13 +41,20 @@ class Metric:
     needs_reference: bool = False
     needs_prompt: bool = False
     preprocessing: str = "uint8-rgb"
-    weights: Path | None = None
+    weights: Path | Weights | None = None
     embedded: bool = False
 
     @property
     def id(self) -> str:
-        """What a number depends on. Raises FileNotFoundError where the weights are not there."""
-        return f"{self.name}-v{self.version}-{self.preprocessing}-{_sha256(self.weights) or 'no-weights'}"
+        """What a number depends on; the hash is of the weights that are there."""
+        file = self.weights.file if isinstance(self.weights, Weights) else self.weights
+        digest = "no-weights" if file is None else "missing" if self.missing else _sha256(file)
+        return f"{self.name}-v{self.version}-{self.preprocessing}-{digest}"
+
+    @property
+    def missing(self) -> Weights | None:
+        """Public weights that are to be fetched before the metric can be computed."""
+        return self.weights if isinstance(self.weights, Weights) and not self.weights.file.is_file() else None
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
         """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what
@@ -70,8 +79,6 @@ class Metric:
 
 
 @cache
-def _sha256(weights: Path | None) -> str | None:
-    if weights is None:
-        return None
+def _sha256(weights: Path) -> str:
     with weights.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,15 +1,19 @@
 """How well frames fit a text, and how much they change, in the eyes of a CLIP model loaded by open_clip."""
 
+import warnings
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -21,11 +25,12 @@ BATCH = 32  # frames embedded at a time
 
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """A CLIP model with its own preprocessing and tokenizer."""
+    """A CLIP model, what turns a frame into its input and texts into tokens, and a text's number of tokens."""
 
     model: open_clip.CLIP
-    preprocess: Any
-    tokenizer: Any
+    preprocess: Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
+    tokenize: Callable[[list[str]], Tensor]
+    num_tokens: Callable[[str], int]
     _last: list[tuple[weakref.ref, Tensor]] = field(default_factory=list, repr=False)
 
     @torch.no_grad()
@@ -34,21 +39,22 @@ class ClipModel:
         if self._last and self._last[0][0]() is video:
             return self._last[0][1]
         batches = (
-            torch.stack([torch.as_tensor(self.preprocess(Image.fromarray(frame))) for frame in video[i : i + BATCH]])
-            for i in range(0, len(video), BATCH)
+            torch.stack([self.preprocess(frame) for frame in video[i : i + BATCH]]) for i in range(0, len(video), BATCH)
         )
-        embeddings = torch.cat([self.model.encode_image(batch, normalize=True) for batch in batches])
+        device = self.model.logit_scale.device
+        embeddings = torch.cat([self.model.encode_image(batch.to(device), normalize=True).cpu() for batch in batches])
         self._last[:] = [(weakref.ref(video), embeddings)]
         return embeddings
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit-length embeddings of texts."""
-        return self.model.encode_text(self.tokenizer(list(texts)), normalize=True)
+        tokens = self.tokenize(list(texts)).to(self.model.logit_scale.device)
+        return self.model.encode_text(tokens, normalize=True).cpu()
 
     def truncates(self, text: str) -> bool:
         """Whether the model sees only the beginning of `text`: its tokens and both marks exceed the context."""
-        return len(self.tokenizer.tokenizer(text).input_ids) > self.tokenizer.context_length
+        return self.num_tokens(text) > self.model.context_length
 
 
 @cache
@@ -57,7 +63,54 @@ def embedded() -> ClipModel:
     name = f"local-dir:{CLIP}"
     model, preprocess = open_clip.create_model_from_pretrained(name)  # type: ignore[misc]  # both, as asked for
     assert isinstance(model, open_clip.CLIP)
-    return ClipModel(model.eval(), preprocess, open_clip.get_tokenizer(name))
+    tokenizer = open_clip.get_tokenizer(name)
+    assert isinstance(tokenizer, open_clip.tokenizer.HFTokenizer)
+    return ClipModel(
+        model.eval(), _of_image(preprocess), tokenizer, lambda text: len(tokenizer.tokenizer(text).input_ids)
+    )
+
+
+@cache
+def openai(file: Path) -> ClipModel:
+    """A CLIP model as OpenAI published it, with CLIP's own preprocessing, on a GPU where there is one.
+
+    Raises FileNotFoundError where the file is not there.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no CLIP weights at {file}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the published file is TorchScript
+        model = open_clip.load_openai_model(str(file), precision="fp32", device=device)
+    assert isinstance(model, open_clip.CLIP)
+    preprocess = open_clip.image_transform(
+        _side(model), is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD
+    )
+    tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    return ClipModel(model.eval(), _of_image(preprocess), tokenizer, lambda text: len(tokenizer.encode(text)) + 2)
+
+
+@cache
+def evalcrafter(file: Path) -> ClipModel:
+    """`openai`, fed as EvalCrafter's code feeds it: pixels 0 to 255 as they are, squashed to a square bilinearly."""
+    model = openai(file)
+    side = _side(model.model)
+
+    def squashed(frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
+        pixels = rearrange(torch.from_numpy(frame), "h w c -> 1 c h w").float()
+        return F.interpolate(pixels, (side, side), mode="bilinear")[0]
+
+    return replace(model, preprocess=squashed, _last=[])
+
+
+def _side(model: open_clip.CLIP) -> int:
+    """Pixels a side that the model takes."""
+    size: Any = model.visual.image_size
+    return int(size[0] if isinstance(size, tuple) else size)
+
+
+def _of_image(preprocess: Any) -> Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]:
+    return lambda frame: torch.as_tensor(preprocess(Image.fromarray(frame)))
 
 
 def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:

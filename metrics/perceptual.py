@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cache
+from pathlib import Path
 
 import lpips as package
 import numpy as np
@@ -20,27 +21,45 @@ BATCH = 16  # pairs of frames at a time
 @cache
 def embedded() -> nn.Module:
     """LPIPS on the AlexNet trunk that ships with the package, every channel of a layer with the same weight."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls torchvision the old way
-        network = package.LPIPS(net="alex", pretrained=False, pnet_rand=True, use_dropout=False, verbose=False)
-    stored = load_file(TRUNK)
-    # the package cuts AlexNet's features into slices and keeps the layers' numbers
-    network.net.load_state_dict({name: stored[name.split(".", 1)[1]].float() for name in network.net.state_dict()})
+    network = _on_trunk(load_file(TRUNK), heads=False)
     for head in network.lins:
         for weight in head.parameters():
             nn.init.constant_(weight, 1 / weight.shape[1])
+    return network
+
+
+@cache
+def alexnet(file: Path) -> nn.Module:
+    """LPIPS v0.1 with its own heads on torchvision's AlexNet, on a GPU where there is one.
+
+    Raises FileNotFoundError where AlexNet's file is not there.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no AlexNet weights at {file}")
+    stored = torch.load(file, map_location="cpu", weights_only=True)
+    features = {name.removeprefix("features."): v for name, v in stored.items() if name.startswith("features.")}
+    return _on_trunk(features, heads=True).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _on_trunk(features: dict[str, Tensor], heads: bool) -> package.LPIPS:
+    """The package's network on these weights of AlexNet's `features`; `heads` are those the package brings along."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls torchvision the old way
+        network = package.LPIPS(net="alex", pretrained=heads, pnet_rand=True, use_dropout=heads, verbose=False)
+    # the package cuts AlexNet's features into slices and keeps the layers' numbers
+    network.net.load_state_dict({name: features[name.split(".", 1)[1]].float() for name in network.net.state_dict()})
     return network.eval()
 
 
 @torch.no_grad()
 def lpips(network: nn.Module, video: Video, reference: Video) -> Score:
     """Mean over frames of the LPIPS distance, inputs in [-1, 1]; 0 for equal videos."""
-    per_frame = np.concatenate(
-        [
-            network(to_tensor(video[i : i + BATCH]), to_tensor(reference[i : i + BATCH])).flatten().double().numpy()
-            for i in range(0, len(video), BATCH)
-        ]
-    )
+    device = next(network.parameters()).device
+    per_frame = []
+    for i in range(0, len(video), BATCH):
+        pair = (to_tensor(frames[i : i + BATCH]).to(device) for frames in (video, reference))
+        per_frame.append(network(*pair).flatten().double().cpu().numpy())
+    per_frame = np.concatenate(per_frame)
     return Score(float(per_frame.mean()), per_frame)
 
 

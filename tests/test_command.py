@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from bench.config import CONF, job_of
-from bench.video_file import read
+from metrics.video_file import read
 from vgdfr.__main__ import GAP, main, parse, side_by_side
 from vgdfr.presets import PRESETS
 
@@ -28,7 +28,8 @@ def test_a_comparison_is_written_side_by_side_and_described(
     printed = capsys.readouterr().out
     assert "schedule     0, 1-16 (4 into 1), 17-24 (2 into 1), 25-32" in printed
     assert "token ratio  0.56" in printed and "denoise_compressed" in printed and "speed-up" in printed
-    frames, fps = read(out)
+    video = read(out)
+    frames, fps = video.frames, video.fps
     assert frames.shape == (33, 32, 64 + GAP, 3) and fps == 12
 
 

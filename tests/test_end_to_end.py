@@ -1,6 +1,7 @@
 """The default path as a newcomer runs it: the shipped model, the smoke experiment, the table, the figure."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,35 @@ def test_the_report_has_the_papers_rows(study: Path) -> None:
         assert row["n"] == "1" and 0 < float(row["token_ratio"]) <= 1 and float(row["latency_s"]) > 0
     ratios = [float(row["token_ratio"]) for row in rows[1:6]]
     assert ratios == sorted(ratios), "a higher theta merges less"
+
+
+def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_nothing(study: Path) -> None:
+    masters = {file: file.stat().st_mtime_ns for file in study.glob("*/*/master.mkv")}
+    before = {file: json.loads(file.read_text())["scores"] for file in study.glob("*/*/scores.json")}
+    for file in before:
+        file.unlink()
+    command = [sys.executable, "-m", "bench.score", str(study), "--metrics"]
+    running = [
+        subprocess.Popen([*command, names], stdout=subprocess.PIPE, text=True)
+        for names in ("pixel", "pixel", "clip_temp_embedded,clipsim_embedded,vqa_embedded,lpips_embedded")
+    ]
+    assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
+    assert all("16 samples scored" in (process.stdout.read() if process.stdout else "") for process in running)
+    assert {file: json.loads(file.read_text())["scores"] for file in before} == before
+    assert {file: file.stat().st_mtime_ns for file in masters} == masters
+    done = subprocess.run([*command, "lpips,psnr"], capture_output=True, text=True)
+    assert done.returncode == 1 and "lpips: no value for 15 samples" in done.stdout
+    reason = json.loads(next(iter(sorted(study.glob("vgdfr*/*/scores.json")))).read_text())["scores"]["lpips"]["reason"]
+    assert "python -m bench.prefetch metrics=paper" in reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nowhere"], "nowhere holds no finished sample"), (["nowhere", "--metrics", "beauty"], "unknown metric beauty")],
+)
+def test_scoring_what_is_not_there_is_refused(arguments: list[str], message: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "bench.score", *arguments], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and message in done.stderr
 
 
 def test_the_comparison_is_drawn(study: Path) -> None:

@@ -1,18 +1,25 @@
 """Metrics that look through a network: against the packages' own ways, and the known mistakes."""
 
+import warnings
+from pathlib import Path
+
+import lpips
 import numpy as np
 import open_clip
 import pytest
 import torch
+import torchvision
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 
 from bench.embedded.world import Attributes, render
-from metrics import METRICS, clip, embedded, perceptual
+from metrics import METRICS, Metric, clip, embedded, perceptual
 from metrics.clip import ClipModel
+from metrics.weights import ALEXNET, CLIP_VIT_B_32
 
 SCENE = Attributes("red", "cross", "sand", "slow", "left")
 VIDEO = render(SCENE, 1).frames[:40]
-LEARNED = [m for m in METRICS.values() if m.weights]
+EMBEDDED = [m for m in METRICS.values() if m.embedded]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def test_the_right_prompt_fits_better_than_a_wrong_one() -> None:
 
 
 def test_a_prompt_that_is_cut_is_said(model: ClipModel) -> None:
-    longest = "red " * (model.tokenizer.context_length - 2)
+    longest = "red " * (model.model.context_length - 2)
     assert [clip.clipsim(model, VIDEO[:2], text).extra["truncated"] for text in (longest, longest + "red")] == [0, 1]
 
 
@@ -82,10 +89,69 @@ def test_lpips_takes_minus_one_to_one_and_the_mean_over_frames_not_batches() -> 
     assert perceptual.to_tensor(VIDEO).min() < -0.5
 
 
-@pytest.mark.parametrize("metric", LEARNED, ids=lambda m: m.name)
-def test_learned_metrics_are_marked_and_named_by_their_weights(metric: object) -> None:
-    assert isinstance(metric, type(METRICS["psnr"]))
-    assert metric.embedded and metric.name.endswith("_embedded") and "no-weights" not in metric.id
+@pytest.mark.parametrize("metric", EMBEDDED, ids=lambda m: m.name)
+def test_embedded_metrics_say_so_and_are_known_by_their_weights(metric: Metric) -> None:
+    assert metric.name.endswith("_embedded") and len(metric.id.rsplit("-", 1)[1]) == 64
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Small random weights in the public files' formats, where the real ones would lie."""
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path))
+    torch.manual_seed(0)
+    small = open_clip.CLIP(
+        16,
+        open_clip.CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=32),
+        open_clip.CLIPTextCfg(layers=1, width=64, heads=1),
+        quick_gelu=True,
+    )
+    CLIP_VIT_B_32.file.parent.mkdir(parents=True)
+    torch.save(small.state_dict(), CLIP_VIT_B_32.file)
+    torch.save(torchvision.models.alexnet().state_dict(), ALEXNET.file)
+    return tmp_path
+
+
+@torch.no_grad()
+def test_openais_clip_with_its_own_and_with_evalcrafters_preprocessing(public: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        loaded = open_clip.load_openai_model(str(CLIP_VIT_B_32.file), precision="fp32", device="cpu")
+    text = torch.nn.functional.normalize(loaded.encode_text(open_clip.tokenize([SCENE.caption])), dim=-1)[0]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    for name, size, normalise in (("clipsim", 64, True), ("clipsim_evalcrafter", 32, False)):
+        frames = render(SCENE, 1, size=size).frames[:3] if normalise else VIDEO[:3]
+        if normalise:  # CLIP's own: bicubic to the model's size
+            images = [np.asarray(Image.fromarray(f).resize((32, 32), Image.Resampling.BICUBIC)) for f in frames]
+            pixels = [(torch.from_numpy(i.copy()).permute(2, 0, 1) / 255 - mean) / std for i in images]
+        else:
+            whole = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+            pixels = list(torch.nn.functional.interpolate(whole, (32, 32), mode="bilinear"))
+        images = torch.nn.functional.normalize(loaded.encode_image(torch.stack(pixels)), dim=-1)
+        score = METRICS[name](frames, prompt=SCENE.caption)
+        assert score.per_frame == pytest.approx((images @ text).numpy(), abs=1e-5)
+
+
+def test_lpips_has_its_own_heads_on_torchvisions_alexnet(public: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    stored = torch.load(ALEXNET.file)
+    for name, value in torch.nn.Module.state_dict(reference.net).items():
+        value.copy_(stored[f"features.{name.split('.', 1)[1]}"])
+    pair = VIDEO[:3], VIDEO[10:13]
+    with torch.no_grad():
+        expected = reference.eval()(*(perceptual.to_tensor(v) for v in pair)).flatten()
+    assert METRICS["lpips"](*pair).per_frame == pytest.approx(expected.numpy(), rel=1e-4)
+
+
+def test_weights_that_are_not_there_are_named_and_change_the_id(
+    public: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = METRICS["lpips"].id
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "nothing"))
+    assert METRICS["lpips"].missing == ALEXNET and METRICS["lpips"].id != there
+    with pytest.raises(FileNotFoundError, match="no AlexNet weights at"):
+        METRICS["lpips"](VIDEO[:2], VIDEO[:2])
 
 
 def test_a_metric_that_needs_a_prompt_says_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.record import Record
 from bench.store import Store
-from bench.video_file import read
+from metrics.video_file import read
 from vgdfr.video_file import write_master, write_preview
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
@@ -22,7 +22,8 @@ RECORD = Record(
 def test_masters_are_bit_exact_and_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("a.mkv", "b.mkv"):
         write_master(tmp_path / name, FRAMES, 12)
-    frames, fps = read(tmp_path / "a.mkv")
+    video = read(tmp_path / "a.mkv")
+    frames, fps = video.frames, video.fps
     assert np.array_equal(frames, FRAMES) and fps == 12
     assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
 
@@ -30,7 +31,8 @@ def test_masters_are_bit_exact_and_the_same_bytes_every_time(tmp_path: Path) -> 
 def test_previews_play_in_a_browser(tmp_path: Path) -> None:
     smooth = np.broadcast_to(np.arange(32, dtype=np.uint8)[:, None, None] * 6, (9, 32, 48, 3))
     write_preview(tmp_path / "a.mp4", np.ascontiguousarray(smooth), 12)
-    frames, fps = read(tmp_path / "a.mp4")
+    video = read(tmp_path / "a.mp4")
+    frames, fps = video.frames, video.fps
     assert frames.shape == FRAMES.shape and fps == 12
     assert np.abs(frames.astype(int) - smooth).mean() < 4
     data = (tmp_path / "a.mp4").read_bytes()

@@ -1,0 +1,126 @@
+"""`python -m metrics`: what it prints, and what it refuses."""
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jaxtyping import UInt8
+
+from metrics import METRICS
+from metrics.__main__ import main, parse
+from metrics.video_file import read
+from vgdfr.video_file import write_master, write_preview
+
+Frames = UInt8[np.ndarray, "t h w 3"]
+
+
+def moving(frames: int = 6, shift: int = 0, side: int = 32) -> Frames:
+    t, y, x = np.mgrid[0:frames, 0:side, 0:side]
+    wave = 127.5 + 127 * np.sin(0.3 * x + 0.2 * y + 0.4 * t + 0.1 * shift)
+    return np.stack([wave, np.roll(wave, 3, 1), 255 - wave], -1).astype(np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders of two videos; written in another order, so that pairing by time or position would be seen."""
+    for side, names in (("ref", ("a", "b")), ("gen", ("b", "a"))):
+        (tmp_path / side / "deep").mkdir(parents=True)
+        for name in names:
+            shift = {"a": 0, "b": 7}[name] + (side == "gen")
+            write_master(tmp_path / side / "deep" / f"{name}.mkv", moving(shift=shift), 12)
+    return tmp_path / "ref", tmp_path / "gen"
+
+
+def said(*arguments: Any) -> str:
+    return main(parse([str(a) for a in arguments]))
+
+
+def test_two_files_give_what_the_metrics_say(folders: tuple[Path, Path]) -> None:
+    files = [folder / "deep" / "a.mkv" for folder in folders]
+    out = json.loads(said(*files, "--json", "--per-frame", "--metrics", "psnr,ssim,flicker"))
+    (video,) = out["videos"]
+    for name in ("psnr", "ssim", "flicker"):
+        expected = METRICS[name](moving(shift=1), moving())
+        assert video[name] == pytest.approx(expected.value)
+        assert video[f"{name}_per_frame"] == pytest.approx(expected.per_frame)
+        assert out["metrics"][name] == METRICS[name].id
+    assert video["lossless"] is True
+
+
+def test_folders_are_paired_by_name(folders: tuple[Path, Path]) -> None:
+    rows = list(csv.DictReader(said(*folders, "--csv", "--metrics", "psnr").splitlines()))
+    expected = {
+        f"deep/{n}": METRICS["psnr"](moving(shift=s + 1), moving(shift=s)).value for n, s in (("a", 0), ("b", 7))
+    }
+    assert {row["name"]: float(row["psnr"]) for row in rows} == pytest.approx(expected)
+    table = said(*folders, "--metrics", "psnr")
+    assert "mean of finite values" in table and f"{sum(expected.values()) / 2:.4f}" in table and "lossy" not in table
+
+
+def test_identical_videos_are_infinitely_alike_and_stay_valid_json(folders: tuple[Path, Path]) -> None:
+    file = folders[0] / "deep" / "a.mkv"
+    assert json.loads(said(file, file, "--json", "--metrics", "psnr"))["videos"][0]["psnr"] == "inf"
+    assert "inf" in said(file, file, "--metrics", "psnr")
+
+
+def test_lossy_input_is_said(tmp_path: Path) -> None:
+    write_preview(tmp_path / "a.mp4", moving(), 12)
+    write_master(tmp_path / "a.mkv", moving(), 12)
+    out = said(tmp_path / "a.mkv", tmp_path / "a.mp4", "--metrics", "psnr")
+    assert "lossy input: a;" in out and math.isfinite(float(out.splitlines()[1].split()[-1]))
+
+
+def test_prompts_come_from_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    prompts = {"deep/a": "a red circle over sand", "deep/b": "a blue cross over water"}
+    (tmp_path / "p.json").write_text(json.dumps(prompts))
+    (tmp_path / "p.txt").write_text("".join(f"{name}\t{prompt}\n" for name, prompt in prompts.items()))
+    outs = [said(*folders, "--metrics", "clipsim_embedded", "--prompts", tmp_path / f) for f in ("p.json", "p.txt")]
+    assert outs[0] == outs[1]
+
+
+def test_bad_input_is_refused_by_name(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    ref, gen = folders
+    good = ref / "deep" / "a.mkv"
+    write_master(tmp_path / "short.mkv", moving(5), 12)
+    write_master(tmp_path / "small.mkv", moving(side=16), 12)
+    write_master(tmp_path / "fast.mkv", moving(), 24)
+    (tmp_path / "text.mkv").write_text("no video")
+    whole = good.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    write_master(gen / "deep" / "c.mkv", moving(), 12)
+    for arguments, message in (
+        ((good, tmp_path / "short.mkv"), r"short: videos must be of equal length.*\[6, 32, 32\].*\[5, 32, 32\]"),
+        ((good, tmp_path / "small.mkv"), "small: videos must be of equal length"),
+        ((good, tmp_path / "fast.mkv"), "at 12 fps and .* at 24 fps"),
+        ((good, tmp_path / "text.mkv"), "text.mkv cannot be read as a video"),
+        ((good, tmp_path / "cut.mkv"), "cut.mkv (is not whole|cannot be read)"),
+        ((ref, gen), "gen has videos that .*ref has not: deep/c"),
+        ((good, gen), "expected two files or two folders"),
+        ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
+        ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are psnr"),
+        ((good, good, "--metrics", "clipsim_embedded"), "no prompt for a; --prompts takes"),
+        ((good, good, "--metrics", "lpips"), "lpips needs torchvision AlexNet .* get it from https://"),
+        ((good, good, "--per-frame"), "--per-frame goes with --json"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            said(*arguments)
+
+
+def test_the_command_prints_a_table_and_errors_on_one_line(folders: tuple[Path, Path]) -> None:
+    command = [sys.executable, "-m", "metrics", *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[0].split()[:3] == ["video", "psnr", "(dB)"]
+    done = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == "error: there is nothing at nowhere\n"
+
+
+def test_a_file_is_read_as_written(tmp_path: Path) -> None:
+    write_master(tmp_path / "a.mkv", moving(), 12)
+    video = read(tmp_path / "a.mkv")
+    assert np.array_equal(video.frames, moving()) and video.fps == 12 and video.lossless
