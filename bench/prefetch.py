@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     say(f"to be downloaded:\n{describe(assets)}")
     if "--list" in arguments:
         return 0
-    needed, place = sum(asset.num_bytes or 0 for asset in assets), cache_folder()  # not known: counts as none
+    needed, place = sum(max(0, (a.num_bytes or 0) - a.have_bytes) for a in assets), cache_folder()
     place.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free at {place}")

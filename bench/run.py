@@ -1,9 +1,12 @@
 """Run a job: every sample is found, or generated and stored, or fails and says why; then it is scored."""
 
+import gc
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
+
+import torch
 
 from bench import record, score
 from bench.condition import Condition, Sample
@@ -18,13 +21,19 @@ from vgdfr import Baseline, BrokenVideo, HunyuanVideo, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 
+_loaded: dict[HunyuanVideo, Backbone] = {}
 
-@lru_cache(maxsize=1)
+
 def backbone_of(model: HunyuanVideo) -> Backbone:
-    """The loaded model; jobs of one sweep share it."""
-    say(f"loading {model.path}")
-    hide_loading_bars()
-    return model.load()
+    """The loaded model; jobs of one sweep share it. One at a time: before another is loaded, it is gone."""
+    if model not in _loaded:
+        _loaded.clear()
+        gc.collect()  # hooks of an offloaded model hold it in cycles
+        torch.cuda.empty_cache()
+        say(f"loading {model.path}")
+        hide_loading_bars()
+        _loaded[model] = model.load()
+    return _loaded[model]
 
 
 @cache

@@ -1,6 +1,6 @@
 """Score stored samples: read masters once, compute what is missing, keep it beside the record.
 
-`python -m bench.score runs/STUDY --metrics embedded` scores a whole study: what is stored and not yet scored, generating
+`python -m bench.score runs/STUDY --metrics embedded` scores what a study has stored and not yet scored, generating
 nothing. --metrics takes a group of conf/metrics, or names. It may run several times at once, also beside a sweep.
 """
 
@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import yaml
+from filelock import FileLock
 
 from bench.record import Record
 from bench.store import MASTER, SCORES, write_text

@@ -80,5 +80,9 @@ class Metric:
 
 @cache
 def _sha256(weights: Path) -> str:
+    """Of a file's bytes; of a folder's files, names and bytes."""
+    if weights.is_dir():
+        files = sorted(file for file in weights.iterdir() if file.is_file())
+        return hashlib.sha256("".join(f"{file.name} {_sha256(file)}\n" for file in files).encode()).hexdigest()
     with weights.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

@@ -35,7 +35,7 @@ def _lpips(eyes: Literal["embedded", "alexnet"], video: Video, reference: Video)
 
 def _clip_pair(suffix: str, eyes: Eyes) -> tuple[Metric, Metric]:
     judge = eyes == "embedded"
-    weights = CLIP / "open_clip_model.safetensors" if judge else CLIP_VIT_B_32
+    weights = CLIP if judge else CLIP_VIT_B_32
     return (
         Metric(
             f"clipsim{suffix}", 1, "", True, partial(_clip, eyes, "clipsim"),
@@ -54,7 +54,7 @@ LEARNED = (
     *_clip_pair("_embedded", "embedded"),
     Metric(
         "vqa_embedded", 1, "0-100", True, partial(_clip, "embedded", "embedded_vqa"),
-        weights=CLIP / "open_clip_model.safetensors", embedded=True,
+        weights=CLIP, embedded=True,
     ),
     Metric(
         "lpips_embedded", 1, "", False, partial(_lpips, "embedded"),

@@ -11,6 +11,7 @@ from diffusers import (
     HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
+from huggingface_hub import constants
 from hypothesis import settings
 
 from bench.embedded.train_text import TextEncoders
@@ -27,6 +28,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither find nor leave anything in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VGDFR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        hub = str(tmp_path_factory.mktemp("hub"))
+        patch.setenv("HF_HUB_CACHE", hub)
+        patch.setattr(constants, "HF_HUB_CACHE", hub)
         yield
 
 

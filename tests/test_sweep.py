@@ -17,7 +17,7 @@ from analysis.load import load
 from bench.config import CONF, job_of
 from bench.plan import PlanFirst, checked, planned
 from bench.progress import Sweep
-from bench.run import backbone_of, conditions_of, run
+from bench.run import _loaded, backbone_of, conditions_of, run
 from vgdfr import Vgdfr, VideoSpec
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
@@ -183,11 +183,11 @@ def test_bad_input_is_refused_before_a_model_loads(
     places = {"EMPTY": str(tmp_path / "empty.txt"), "LACKING": str(lacking)}
     for name, place in places.items():
         arguments = [a.replace(name, place) for a in arguments]
-    loaded = backbone_of.cache_info().misses
+    _loaded.clear()
     with initialize_config_dir(CONF, version_base="1.3"):
         with pytest.raises((SystemExit, HydraException), match=re.escape(message)):
             checked(compose("config", [f"model.backbone.path={tiny_checkpoint}", *arguments]))
-    assert backbone_of.cache_info().misses == loaded
+    assert not _loaded
 
 
 @pytest.mark.parametrize(

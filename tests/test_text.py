@@ -1,13 +1,14 @@
 """Prompt embeddings: the pipeline's own, stored once, and no encoder loaded for what is stored."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import HunyuanVideoPipeline
+from safetensors.torch import load_file, save_file
 
 from vgdfr import HunyuanVideo
-from vgdfr.files import cache_folder
 
 PROMPT, OTHER = "a red circle stays still over sand", "a blue cross moves fast to the left over water"
 
@@ -56,7 +57,17 @@ def test_encoders_are_loaded_once_for_all_and_not_for_what_is_stored(
     assert torch.equal(model.text().of(OTHER).tokens, together.tokens)  # alone or with others, the same bits
 
 
-def test_other_precision_or_other_encoders_are_other_embeddings(fresh_cache: Path, model: HunyuanVideo) -> None:
-    model.text().of(PROMPT)
-    HunyuanVideo(model.path, dtype="bfloat16", device="cpu").text().of(PROMPT)
-    assert len(list((cache_folder() / "text").iterdir())) == 2
+def test_other_precision_or_other_encoders_are_other_embeddings(
+    fresh_cache: Path, model: HunyuanVideo, tmp_path: Path
+) -> None:
+    own = model.text().of(PROMPT)
+    half = HunyuanVideo(model.path, dtype="bfloat16", device="cpu").text().of(PROMPT)
+    assert own.tokens.dtype == torch.float32 and half.tokens.dtype == torch.bfloat16
+    other = tmp_path / "other"
+    shutil.copytree(model.path, other)
+    weights = next((other / "text_encoder").glob("*.safetensors"))
+    changed = {name: value * 1.5 if "embed_tokens" in name else value for name, value in load_file(weights).items()}
+    save_file(changed, weights, {"format": "pt"})
+    of_other = HunyuanVideo(str(other), dtype="float32", device="cpu").text().of(PROMPT)
+    assert not torch.equal(of_other.tokens, own.tokens)
+    assert torch.equal(model.text().of(PROMPT).tokens, own.tokens)

@@ -67,7 +67,7 @@ def main(arguments: argparse.Namespace) -> None:
     preset = PRESETS[arguments.model]
     changed = {name: value for name in preset.video if (value := getattr(arguments, name, None)) is not None}
     spec = VideoSpec(arguments.prompt, arguments.seed, **preset.video | changed)
-    model = dataclasses.replace(preset.model, path=arguments.path) if arguments.path else preset.model
+    model = dataclasses.replace(preset.model, path=arguments.path, revision=None) if arguments.path else preset.model
     methods: dict[str, Method] = {}
     if arguments.baseline or arguments.compare:
         methods["baseline"] = Baseline()
@@ -80,6 +80,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
 
     hide_loading_bars()
+    model.text().embed([spec.prompt])  # before the DiT is in memory
     backbone = model.load()
     videos = []
     for name, method in methods.items():

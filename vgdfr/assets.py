@@ -1,11 +1,13 @@
 """Files that must be fetched before a run: what they are, whether they are there, and getting them, checked."""
 
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import httpx2
 from filelock import FileLock
 from huggingface_hub import hf_hub_url, snapshot_download, try_to_load_from_cache
 from huggingface_hub.file_download import http_get
@@ -18,7 +20,7 @@ MANIFESTS = Path(__file__).parent / "manifests"
 
 @dataclass(frozen=True)
 class Asset:
-    """A missing file: what it belongs to, where it comes from, its size (None: not known before), how to get it.
+    """A missing file: what it belongs to, its source, its size (None: not known before) and how much of it is here.
 
     `fetch` continues a download that broke off where the source allows it, checks the sha256 and returns the file's
     place. It raises ValueError for other content, OSError where the source cannot be reached.
@@ -28,6 +30,7 @@ class Asset:
     source: str
     num_bytes: int | None
     fetch: Callable[[], Path]
+    have_bytes: int = 0
 
 
 def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, str]]:
@@ -63,22 +66,33 @@ def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
             hf_hub_url(repository, file, revision=revision),
             files[file][0],
             partial(_fetch, repository, revision, file, folder / file, *files[file]),
+            _have_bytes(repository, revision, file, folder / file),
         )
         for file in _lacking(folder, files)
     ]
 
 
 def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
-    """Fetch `url`, going on from `place`.part where that is there. Raises ValueError for content of another sha256."""
+    """Fetch `url`, going on from `place`.part where that is there.
+
+    Raises ValueError for content of another sha256, OSError where the source cannot be reached.
+    """
     part = place.with_name(f"{place.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{part}.lock"), part.open("ab") as f:
-        http_get(url, f, resume_size=f.tell(), headers=build_hf_headers(), expected_size=num_bytes)
-    if (got := sha256(part)) != digest:
-        part.unlink()
-        raise ValueError(f"{url} has sha256 {got}, expected {digest}; it was removed, try again")
-    part.replace(place)
-    Path(f"{part}.lock").unlink(missing_ok=True)
+    with FileLock(f"{place}.lock"):  # several processes may want it: one fetches, the others find it
+        if place.is_file() and place.stat().st_size == num_bytes:
+            return
+        if part.is_file() and part.stat().st_size > num_bytes:
+            part.unlink()
+        try:
+            with part.open("ab") as f:
+                http_get(url, f, resume_size=f.tell(), headers=build_hf_headers(), expected_size=num_bytes)
+        except httpx2.HTTPError as error:
+            raise OSError(f"{url} cannot be reached: {error}") from error
+        if (got := sha256(part)) != digest:
+            part.unlink()
+            raise ValueError(f"{url} has sha256 {got}, expected {digest}; it was removed, try again")
+        part.replace(place)
 
 
 def _fetch(repository: str, revision: str, file: str, place: Path, num_bytes: int, digest: str) -> Path:
@@ -86,10 +100,18 @@ def _fetch(repository: str, revision: str, file: str, place: Path, num_bytes: in
     cached = _in_hub_cache(repository, revision, file)
     if cached and Path(cached).stat().st_size == num_bytes and sha256(Path(cached)) == digest:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(Path(cached).resolve())
+        link = place.with_name(f".{uuid.uuid4().hex}")
+        link.symlink_to(Path(cached).resolve())
+        link.replace(place)
     else:
         download(hf_hub_url(repository, file, revision=revision), place, num_bytes, digest)
     return place
+
+
+def _have_bytes(repository: str, revision: str | None, file: str, place: Path) -> int:
+    part = place.with_name(f"{place.name}.part")
+    have = _in_hub_cache(repository, revision, file) or (str(part) if part.is_file() else None)
+    return Path(have).stat().st_size if have else 0
 
 
 def _in_hub_cache(repository: str, revision: str | None, file: str) -> str | None:

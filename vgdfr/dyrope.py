@@ -33,6 +33,14 @@ def blocks_of(transformer: HunyuanVideoTransformer3DModel) -> list[nn.Module]:
     return [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
 
 
+def prepare(transformer: HunyuanVideoTransformer3DModel) -> None:
+    """Put the idle hooks on; `dyrope` does so itself, but a model to be compiled wants them before."""
+    for block in blocks_of(transformer):
+        if not hasattr(block.attn, "global_rope"):
+            block.attn.register_forward_pre_hook(_take_half, with_kwargs=True)
+            block.attn.global_rope = None  # type: ignore[assignment]
+
+
 @contextmanager
 def dyrope(
     transformer: HunyuanVideoTransformer3DModel,
@@ -53,9 +61,8 @@ def dyrope(
     if wrong:
         raise ValueError(f"global_layers must be between 0 and {len(blocks) - 1}, got {wrong}")
     plain = transformer.rope
+    prepare(transformer)
     for layer, block in enumerate(blocks):
-        if not hasattr(block.attn, "global_rope"):
-            block.attn.register_forward_pre_hook(_take_half, with_kwargs=True)
         block.attn.global_rope = layer in global_layers  # type: ignore[assignment]
     transformer.rope = _LocalAndGlobal(plain, tuple(kept_latents), num_latents)
     try:

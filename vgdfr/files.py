@@ -43,15 +43,20 @@ def sha256(file: Path) -> str:
 def sha256_of_weights(file: Path) -> str:
     """`sha256`, once per process: weights do not change while a sweep runs.
 
-    Of a large file it is also noted in the cache folder, by place, size and time of change, so that a model of tens of
-    gigabytes is read for its hash once, not at every start.
+    Of a large file it is also noted in the cache folder, by place, inode, size and times of change, so that a model of
+    tens of gigabytes is read for its hash once, not at every start.
     """
     file = file.resolve()
     state = file.stat()
     if state.st_size < REMEMBERED_BYTES:
         return sha256(file)
     note = cache_folder() / "sha256" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
-    seen = {"file": str(file), "bytes": state.st_size, "changed_ns": state.st_mtime_ns}
+    seen = {
+        "file": str(file),
+        "bytes": state.st_size,
+        "times_ns": [state.st_mtime_ns, state.st_ctime_ns],
+        "inode": state.st_ino,
+    }
     if note.is_file():
         noted = json.loads(note.read_text())
         if {name: noted.get(name) for name in seen} == seen:

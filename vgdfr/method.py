@@ -117,6 +117,10 @@ class Vgdfr:
             for name, value in (("similarity_dtype", "float32"), ("schedule_from", "clean")):
                 if getattr(self, name) != value:
                     raise ValueError(f"{name} decides nothing in the uniform schedule; leave it at {value}")
+            if not self.renoises and self.preview_steps > 1:
+                raise ValueError("preview_steps decides nothing here: no preview is made; leave it at 1")
+            if self.merge_space == "latent" and self.spatial_levels > 1:
+                raise ValueError("spatial_levels decides nothing here: nothing is decoded; leave it at 1")
         if self.preview_latent != "latest" and self.preview_steps == 1:
             raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
         if self.interpolator_weights is not None and self.interpolator != "rife":

@@ -12,6 +12,9 @@ Offload = Literal["none", "blocks"]
 Quantization = Literal["none", "float8"]
 ATTENTION = tuple(b.value for b in AttentionBackendName if "hub" not in b.value)  # those download kernels unasked
 
+ON_CPU = ("native", "_native_math", "flex")
+HALF_ONLY = ("flash", "_flash", "sage", "_sage", "_native_flash", "_native_cudnn", "aiter")
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -19,24 +22,23 @@ class Execution:
 
     offload: "blocks" keeps the DiT in main memory and brings each block to the GPU when its turn comes, the next one
         meanwhile; the result is the same to the bit.
-    quantization: "float8" stores the blocks' weights as float8_e4m3fn and computes in the model's dtype.
+    quantization: "float8" stores the blocks' weights, norms and modulation apart, as float8_e4m3fn and computes in the
+        model's dtype; about 0.64 of bfloat16's bytes.
     attention: diffusers' name of the attention kernel, such as "native", "_native_cudnn", "flash", "sage".
     compile: a torch.compile backend for the DiT's blocks, such as "inductor", or "eager" to capture graphs only; None
         runs them as they are.
-    min_gpu_gib: memory the GPU must have in all, in GiB; None to leave it to chance.
     """
 
     offload: Offload = "none"
     quantization: Quantization = "none"
     attention: str = "native"
     compile: str | None = None
-    min_gpu_gib: float | None = None
 
-    def check(self, device: torch.device) -> None:
-        """Raise ValueError for a name that is not there, a kernel not installed, or a GPU that is too small."""
+    def check(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Raise ValueError for a name that is not there, what does not go together, or a kernel that cannot run."""
         for name, allowed in (
             ("offload", get_args(Offload)), ("quantization", get_args(Quantization)), ("attention", ATTENTION),
-            ("compile", (None, "eager", *torch.compiler.list_backends())),
+            ("compile", (None, "eager", *(torch.compiler.list_backends() if self.compile else ()))),
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 known = ", ".join("null" if value is None else value for value in allowed)
@@ -45,23 +47,18 @@ class Execution:
             _check_attention_backend_requirements(AttentionBackendName(self.attention))
         except (RuntimeError, ImportError) as error:
             raise ValueError(f"execution.attention={self.attention} cannot run here: {error}") from error
-        if self.min_gpu_gib is None:
-            return
-        if device.type != "cuda":
-            raise ValueError(
-                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {device.type}; "
-                "leave hw out, or choose a device (model.backbone.device=cuda)"
-            )
-        there = torch.cuda.get_device_properties(device).total_memory / 2**30
-        if there < self.min_gpu_gib:
-            raise ValueError(
-                f"this hw profile needs a GPU of {self.min_gpu_gib:g} GiB, {device} has {there:.1f}; take a smaller one"
-            )
+        if device.type == "cpu" and self.attention not in ON_CPU:
+            raise ValueError(f"execution.attention={self.attention} needs a GPU; a CPU has {', '.join(ON_CPU)}")
+        if self.attention.startswith(HALF_ONLY) and dtype == torch.float32:
+            raise ValueError(f"execution.attention={self.attention} needs dtype bfloat16 or float16, got float32")
+        if self.compile and (self.offload, self.quantization) != ("none", "none"):
+            raise ValueError("execution.compile goes with neither offload nor quantization: their hooks do not compile")
 
     def apply(self, dit: HunyuanVideoTransformer3DModel, dtype: torch.dtype, device: torch.device) -> None:
         """Bring `dit`, loaded in `dtype` on the CPU, to `device` in this way."""
         if self.quantization == "float8":
-            dit.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+            kept = (*(dit._skip_layerwise_casting_patterns or ()), "time_text_embed")
+            dit.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype, skip_modules_pattern=kept)
         if self.offload == "blocks":
             dit.enable_group_offload(device, num_blocks_per_group=1, use_stream=device.type == "cuda")
         else:

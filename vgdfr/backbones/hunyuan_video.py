@@ -4,7 +4,8 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vgdfr.assets import Asset, hub_folder, missing_of_hub
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
 from vgdfr.denoise import Velocity
-from vgdfr.dyrope import blocks_of, dyrope
+from vgdfr.dyrope import blocks_of, dyrope, prepare
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule
 from vgdfr.text import ENCODERS, TextEncoding
@@ -60,6 +61,7 @@ class HunyuanVideo:
     dtype: of weights and forward passes; the latent itself is always float32.
     device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
     execution: memory, kernels and compilation of the DiT.
+    min_gpu_gib: memory the GPU must have in all, in GiB; None to leave it to chance. It decides nothing else.
     """
 
     path: str
@@ -68,6 +70,7 @@ class HunyuanVideo:
     device: str = "auto"
     tiling: Tiling = Tiling()
     execution: Execution = Execution()
+    min_gpu_gib: float | None = field(default=None, compare=False)
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
@@ -77,7 +80,8 @@ class HunyuanVideo:
             raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
         if self.device_type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; try device=cpu or auto")
-        self.execution.check(self.torch_device)
+        self.execution.check(self.torch_device, getattr(torch, self.dtype))
+        self._check_gpu()
         folder = self.folder()
         missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
         for part, patterns in PARTS.items():
@@ -104,8 +108,9 @@ class HunyuanVideo:
         try:
             return hub_folder(self.path, self.revision)
         except LocalEntryNotFoundError as error:
+            how = f"hf download {self.path}" + (f" --revision {self.revision}" if self.revision else "")
             raise FileNotFoundError(
-                f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: hf download {self.path}"
+                f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: {how}"
             ) from error
 
     def missing(self) -> list[Asset]:
@@ -118,6 +123,21 @@ class HunyuanVideo:
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.device.split(":")[0]
+
+    def _check_gpu(self) -> None:
+        if self.min_gpu_gib is None:
+            return
+        if self.device_type != "cuda":
+            raise ValueError(
+                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {self.device_type}; "
+                "leave hw out, or choose a device (model.backbone.device=cuda)"
+            )
+        there = torch.cuda.get_device_properties(self.torch_device).total_memory / 2**30
+        if there < self.min_gpu_gib:
+            raise ValueError(
+                f"this hw profile needs a GPU of {self.min_gpu_gib:g} GiB, {self.torch_device} has {there:.1f}; "
+                "take a smaller one"
+            )
 
     @property
     def torch_device(self) -> torch.device:
@@ -148,7 +168,7 @@ class HunyuanVideo:
         pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
         pipeline.vae.to(device)
         self.execution.apply(pipeline.transformer, dtype, device)
-        return HunyuanVideoBackbone(pipeline, self.text())
+        return HunyuanVideoBackbone(pipeline, self.text(), compiled=self.execution.compile is not None)
 
 
 def hide_loading_bars() -> None:
@@ -160,7 +180,7 @@ def hide_loading_bars() -> None:
 class HunyuanVideoBackbone(Backbone):
     """A loaded HunyuanVideoPipeline's DiT and VAE under the project's own loop; prompts are embedded by `text`."""
 
-    def __init__(self, pipeline: HunyuanVideoPipeline, text: TextEncoding) -> None:
+    def __init__(self, pipeline: HunyuanVideoPipeline, text: TextEncoding, compiled: bool = False) -> None:
         self.scheduler_config = pipeline.scheduler.config
         self.text = text
         self.transformer = pipeline.transformer.eval().requires_grad_(False)
@@ -170,6 +190,8 @@ class HunyuanVideoBackbone(Backbone):
         self.num_spatial_levels = int(math.log2(self.vae.spatial_compression_ratio))
         for block in blocks_of(self.transformer):
             block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
+        prepare(self.transformer)
+        self._to_compile = compiled
 
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
         time, space = self.vae.temporal_compression_ratio, self.vae.spatial_compression_ratio
@@ -202,7 +224,20 @@ class HunyuanVideoBackbone(Backbone):
             timestep = torch.tensor([1000.0 * sigma], device=self.device)
             return self.transformer(hidden_states=x.to(dtype), timestep=timestep, return_dict=False, **text)[0].float()
 
+        if self._to_compile:
+            self._compile(velocity, spec)
         return velocity
+
+    def _compile(self, velocity: Velocity, spec: VideoSpec) -> None:
+        """Make the graphs now, with and without DyRoPE, so that no sample's latency holds a compilation."""
+        self._to_compile = False
+        x = self.noise(spec)
+        velocity(x, 1.0)
+        for every, layers in product((2, 3), ((), range(self.num_layers))):  # every layer with either RoPE, two sizes
+            kept = tuple(range(0, x.shape[2], every))
+            with dyrope(self.transformer, kept, x.shape[2], layers):
+                velocity(x[:, :, list(kept)], 1.0)
+        velocity(x, 1.0)
 
     def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
         return dyrope(self.transformer, schedule.kept_latents, schedule.num_latents, global_layers)
