@@ -78,7 +78,7 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> plt.Figure:
     axes.legend(patches, ["kept", "2 merged into 1", "4 merged into 1"], ncols=3, fontsize=8, loc="lower right")
     figure.suptitle(
         f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}, '
-        f"denoising {baseline.record['latency_s'] / record['latency_s']:.2f}x faster",
+        f"speed-up {baseline.record['latency_s'] / record['latency_s']:.2f}",
         fontsize=10,
     )
     return figure

@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, MissingMandatoryValue
 
 from bench import score
 from bench.config import Job, condition_of, job_of
@@ -52,15 +52,25 @@ def checked(*configs: DictConfig) -> list[Job]:
 
     A SystemExit, because Hydra turns a callback's exceptions into warnings and would start the sweep all the same.
     """
+    at = ""
     try:
+        for config in configs:
+            condition_of(config).model.check_machine()
         if missing := missing_assets(configs):
             raise FileNotFoundError(
                 f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"
                 "run the same arguments with: python -m bench.prefetch"
             )
-        return [job_of(config) for config in configs]
+        jobs = []
+        for config in configs:
+            if len(configs) > 1:
+                at = f" (in the condition {' '.join(config.hydra.overrides.task)})"
+            jobs.append(job_of(config))
+        return jobs
+    except MissingMandatoryValue as error:
+        raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
     except (ValueError, OSError, HydraException) as error:
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {error}{at}") from None
     except Exception as error:
         traceback.print_exc()
         raise SystemExit(f"error: {type(error).__name__}: {error}") from None

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -114,22 +115,23 @@ def finished(study: Path) -> dict[str, tuple[Path, Record]]:
     return found
 
 
-def score_study(study: Path, names: Sequence[str]) -> dict[str, int]:
-    """Score every finished sample; per metric, how many samples have no value of it though they should.
+def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
+    """Score every finished sample; per metric, the reasons for having no value of it, and how often each.
 
     Processes over one study begin at different samples and wait for each other at none for long.
     """
     samples = finished(study)
     order = list(samples)
     first = os.getpid() % len(order)
-    without = dict.fromkeys(names, 0)
+    without: dict[str, Counter[str]] = {name: Counter() for name in names}
     for key in order[first:] + order[:first]:
         folder, record = samples[key]
         # a baseline has nothing to differ from
         asked = [n for n in names if record.reference_key or not METRICS[n].needs_reference]
         scores = score(folder, record.identity["spec"]["prompt"], samples.get(record.reference_key or ""), asked)
         for name in asked:
-            without[name] += scores[name]["value"] is None
+            if scores[name]["value"] is None:
+                without[name][scores[name]["reason"]] += 1
     return without
 
 
@@ -145,10 +147,10 @@ def main(study: Path, metrics: str) -> int:
     """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
     names = names_of(metrics)
     without = score_study(study, names)
-    print(f"{study}: {len(finished(study))} samples scored for {', '.join(names)}")
-    for name, count in without.items():
-        if count:
-            print(f"{name}: no value for {count} samples; the reasons are in their {SCORES}")
+    print(f"{study}: {len(finished(study))} samples scored for {', '.join(n for n in names if not without[n])}")
+    for name, reasons in without.items():
+        for reason, count in reasons.items():
+            print(f"{name}: no value for {count} samples: {reason}")
     return int(any(without.values()))
 
 

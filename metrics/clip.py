@@ -1,5 +1,6 @@
 """How well frames fit a text, and how much they change, in the eyes of a CLIP model loaded by open_clip."""
 
+import logging
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -61,6 +62,7 @@ class ClipModel:
 def embedded() -> ClipModel:
     """The judge that ships with the package. Raises RuntimeError where its weights are not there."""
     name = f"local-dir:{CLIP}"
+    logging.getLogger().addFilter(_not_open_clips)
     model, preprocess = open_clip.create_model_from_pretrained(name)  # type: ignore[misc]  # both, as asked for
     assert isinstance(model, open_clip.CLIP)
     tokenizer = open_clip.get_tokenizer(name)
@@ -101,6 +103,11 @@ def evalcrafter(file: Path) -> ClipModel:
         return F.interpolate(pixels, (side, side), mode="bilinear")[0]
 
     return replace(model, preprocess=squashed, _last=[])
+
+
+def _not_open_clips(record: logging.LogRecord) -> bool:
+    """What open_clip tells of each step of loading goes to the root logger, in the middle of a program's output."""
+    return "open_clip" not in record.pathname or record.levelno > logging.INFO
 
 
 def _side(model: open_clip.CLIP) -> int:

@@ -32,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     either.add_argument("--baseline", action="store_true", help="the model as it is, without VGDFR")
     parser.add_argument("--model", choices=PRESETS, default="embedded", help="default: embedded")
     parser.add_argument("--path", help="another checkpoint folder or hub repository for --model")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or auto (default: the model's)")
     for name in ("height", "width", "num_frames", "num_inference_steps"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the model's")
     return parser.parse_args(arguments)
@@ -68,6 +69,7 @@ def main(arguments: argparse.Namespace) -> None:
     changed = {name: value for name in preset.video if (value := getattr(arguments, name, None)) is not None}
     spec = VideoSpec(arguments.prompt, arguments.seed, **preset.video | changed)
     model = dataclasses.replace(preset.model, path=arguments.path, revision=None) if arguments.path else preset.model
+    model = dataclasses.replace(model, device=arguments.device) if arguments.device else model
     methods: dict[str, Method] = {}
     if arguments.baseline or arguments.compare:
         methods["baseline"] = Baseline()

@@ -138,4 +138,6 @@ def describe(assets: Sequence[Asset]) -> str:
     """A line each, and their sum."""
     total = sum(asset.num_bytes or 0 for asset in assets)
     lines = [f"  {size(asset.num_bytes):>14}  {asset.name}  ({asset.source})" for asset in assets]
-    return "\n".join([*lines, f"  {size(total):>14}  in all, {len(assets)} file{'s' * (len(assets) > 1)}"])
+    unknown = sum(asset.num_bytes is None for asset in assets)
+    more = f", and {unknown} of a size not known" if unknown else ""
+    return "\n".join([*lines, f"  {size(total):>14}  in {len(assets) - unknown} file(s){more}"])

@@ -74,14 +74,21 @@ class HunyuanVideo:
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
+        self.check_machine()
+        self._check_folder()
+
+    def check_machine(self) -> None:
+        """Raise ValueError for a dtype, device or execution that there is not, or not here."""
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
         if self.device_type not in ("cpu", "cuda"):
             raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
         if self.device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; try device=cpu or auto")
+            raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; choose cpu or auto")
         self.execution.check(self.torch_device, getattr(torch, self.dtype))
         self._check_gpu()
+
+    def _check_folder(self) -> None:
         folder = self.folder()
         missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
         for part, patterns in PARTS.items():
