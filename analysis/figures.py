@@ -8,7 +8,6 @@ video under every condition of the study (the paper's Fig. 3 and 4).
 
 import argparse
 import sys
-import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -111,7 +110,7 @@ def grid(titled: list[tuple[str, Row]]) -> plt.Figure:
             axes[i, column].set(xticks=[], yticks=[])
             if column == 0:
                 axes[i, column].set_ylabel(f"frame {t}")
-        axes[0, column].set_title("\n".join(textwrap.wrap(title, 20)), fontsize=7)
+        axes[0, column].set_title(title.replace(" (", "\n(").replace(", ", ",\n"), fontsize=7)
         scores = [f"{n.upper()} {row.scores[n]:.{d}f}" for n, d in (("psnr", 1), ("ssim", 2)) if n in row.scores]
         axes[2, column].set_xlabel("\n".join(scores), fontsize=7)
     figure.suptitle(f'"{titled[0][1].record["identity"]["spec"]["prompt"]}"', fontsize=10)
