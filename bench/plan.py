@@ -1,7 +1,7 @@
 """Before the first job of a sweep: compose and check every job, and count what there is to do."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -52,21 +52,24 @@ def checked(*configs: DictConfig) -> list[Job]:
 
     A SystemExit, because Hydra turns a callback's exceptions into warnings and would start the sweep all the same.
     """
-    at = ""
-    try:
+    at = ""  # which of several conditions is looked at
+
+    def each() -> Iterator[DictConfig]:
+        nonlocal at
         for config in configs:
+            at = f" (in the condition {' '.join(config.hydra.overrides.task)})" if len(configs) > 1 else ""
+            yield config
+        at = ""
+
+    try:
+        for config in each():
             condition_of(config).model.check_machine()
         if missing := missing_assets(configs):
             raise FileNotFoundError(
                 f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"
                 "run the same arguments with: python -m bench.prefetch"
             )
-        jobs = []
-        for config in configs:
-            if len(configs) > 1:
-                at = f" (in the condition {' '.join(config.hydra.overrides.task)})"
-            jobs.append(job_of(config))
-        return jobs
+        return [job_of(config) for config in each()]
     except MissingMandatoryValue as error:
         raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
     except (ValueError, OSError, HydraException) as error:

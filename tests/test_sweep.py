@@ -197,6 +197,11 @@ def test_bad_input_is_refused_before_a_model_loads(
         (["method.theta=high"], "error: theta must be a number, got 'high'"),
         (["--multirun", "method.theta=0.5,7"], "error: theta must be in (0, 1], got 7"),
         (["--multirun", "model.video.num_frames=33,high"], "error: num_frames must be a whole number, got 'high'"),
+        (
+            ["--multirun", "method.k=5,60"],
+            "run on the merged latent (in the condition method.k=60)",
+        ),
+        (["prompts=file"], "error: prompts.source has no value; give it, as prompts.source=..."),
         (["method.schedule=random"], "schedule must be one of threshold, token_ratio, uniform, got 'random'"),
         (["method.thta=0.5"], "Could not override 'method.thta'"),
         (["+exp=tabel1"], "Could not find 'exp/tabel1'"),
