@@ -199,7 +199,7 @@ def test_bad_input_is_refused_before_a_model_loads(
         (["--multirun", "model.video.num_frames=33,high"], "error: num_frames must be a whole number, got 'high'"),
         (
             ["--multirun", "method.k=5,60"],
-            "run on the merged latent (in the condition method.k=60)",
+            "run on the merged latent (in the condition method.k=60 ",
         ),
         (["prompts=file"], "error: prompts.source has no value; give it, as prompts.source=..."),
         (["method.schedule=random"], "schedule must be one of threshold, token_ratio, uniform, got 'random'"),
