@@ -25,7 +25,6 @@ from metrics.video_file import VideoFile, read
 from vgdfr.assets import Asset, download
 
 SCHEMA = 1
-LOCK = ".scores.lock"
 CONF = Path(__file__).parent.parent / "conf"
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
@@ -41,7 +40,7 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
     reason, per_frame, extra}; it is out of date when the metric's id or the reference's master has changed. An infinite
     value is the string "inf".
     """
-    with FileLock(folder / LOCK):
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
         return _score(folder, prompt, reference, names)
 
 

@@ -56,8 +56,10 @@ def hub_folder(repository: str, revision: str | None) -> Path:
 def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
     """Files of a pinned repository that are to be fetched; none of one without a manifest."""
     files = pinned_files(repository, revision)
+    if not files:
+        return []
     index = _in_hub_cache(repository, revision, "model_index.json")
-    if not files or (index and not _lacking(Path(index).parent, files)):
+    if index and not _lacking(Path(index).parent, files):
         return []
     folder = cache_folder() / "hub" / repository / str(revision)
     return [
