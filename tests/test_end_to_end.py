@@ -47,8 +47,9 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
         subprocess.Popen([*command, names], stdout=subprocess.PIPE, text=True)
         for names in ("pixel", "pixel", "clip_temp_embedded,clipsim_embedded,vqa_embedded,lpips_embedded")
     ]
-    assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
-    assert all("16 samples scored" in (process.stdout.read() if process.stdout else "") for process in running)
+    said = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert all("16 samples scored" in text for text in said)
     assert {file: json.loads(file.read_text())["scores"] for file in before} == before
     assert {file: file.stat().st_mtime_ns for file in masters} == masters
     done = subprocess.run([*command, "lpips,psnr"], capture_output=True, text=True)
