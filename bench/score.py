@@ -40,7 +40,9 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
     reason, per_frame, extra}; it is out of date when the metric's id or the reference's master has changed. An infinite
     value is the string "inf".
     """
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    locks = folder.parent.parent / ".locks"  # not among the samples, which others list
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / f"{folder.parent.name}--{folder.name}"):
         return _score(folder, prompt, reference, names)
 
 
