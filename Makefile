@@ -14,8 +14,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	# the tests' independent RIFE; without its opencv-python, which would overwrite the headless one
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ccvfi
+	# ccvfi: the tests' independent RIFE; without its opencv-python, which would overwrite the headless one
+	# pyiqa: an optional metric's package, without the half of PyPI that its other metrics want
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ccvfi pyiqa
 	@touch $@
 
 # the report is made also of a sweep with failed samples, whose exit status is then this target's

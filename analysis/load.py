@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+FRAMES = {"all": "value", "kept": "kept", "interpolated": "interpolated"}  # the name of their score in scores.json
 
 
 class StudyError(ValueError):
@@ -28,22 +29,31 @@ class Row:
         return self.record["prompt_id"], self.record["seed_index"]
 
 
-def load(study: Path) -> list[Row]:
-    """Every sample of `study`, failed ones included. Raises StudyError if it holds none."""
+def load(study: Path, frames: str = "all") -> list[Row]:
+    """Every sample of `study`, failed ones included. Raises StudyError if it holds none.
+
+    `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
+    """
+    if frames not in FRAMES:
+        raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
-    rows = [_row(file) for file in sorted(study.glob("*/*/record.json")) if not file.parent.name.startswith(".")]
+    rows = [
+        _row(file, FRAMES[frames])
+        for file in sorted(study.glob("*/*/record.json"))
+        if not file.parent.name.startswith(".")
+    ]
     if not rows:
         raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
     return rows
 
 
-def _row(file: Path) -> Row:
+def _row(file: Path, part: str) -> Row:
     record = json.loads(file.read_text())
     if record.get("schema") != SCHEMA:
         raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
     scores_file = file.with_name("scores.json")
     stored = json.loads(scores_file.read_text())["scores"] if scores_file.is_file() else {}
-    values = {name: float(s["value"]) for name, s in stored.items() if s["value"] is not None}
+    values = {name: float(s[part]) for name, s in stored.items() if s.get(part) is not None}
     assert not any(math.isnan(v) for v in values.values()), file
     return Row(file.parent, record, values, {name: s["reason"] for name, s in stored.items() if s["value"] is None})

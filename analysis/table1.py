@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from analysis.conditions import COLUMNS, EMBEDDED, Line, best, columns, lines
-from analysis.load import StudyError, load
+from analysis.load import FRAMES, StudyError, load
 
 
 def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]]:
@@ -47,8 +47,9 @@ def notes(table: list[Line], study: str) -> list[str]:
         )
     absent = [c for c in columns(table) if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
-        needs = "; ".join(f"{c.title} needs {c.missing}" for c in absent)
-        out.append(f"A dash in a whole column: not computed, metrics=embedded fills it ({needs}).")
+        reasons = {name: why for line in table for row in line.rows for name, why in row.reasons.items()}
+        needs = "; ".join(reasons.get(c.name) or f"{c.title} needs {c.missing}" for c in absent)
+        out.append(f"A dash in a whole column: not computed; metrics=embedded fills it by the small judge. {needs}.")
     out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
     identical = [f"{line.title}: {n}" for line in table if (n := line.means["psnr"].infinite)]
     if identical:
@@ -116,21 +117,29 @@ def latex(table: list[Line]) -> str:
     )
 
 
-def main(study: Path) -> None:
-    """Print the table and write the three files."""
-    table = lines(load(study))
+def main(study: Path, frames: str = "all") -> None:
+    """Print the table and write the three files; `frames` are those that its scores are of."""
+    table = lines(load(study, frames))
     report = study / "report"
     report.mkdir(exist_ok=True)
-    text = markdown(table, study.name)
+    of_part = "" if frames == "all" else f"-{frames}"
+    text = markdown(table, study.name if frames == "all" else f"{study.name}, {frames} frames")
     for suffix, content in (("md", text), ("csv", csv_text(table)), ("tex", latex(table))):
-        (report / f"table1.{suffix}").write_text(content)
+        (report / f"table1{of_part}.{suffix}").write_text(content)
     print(text)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument(
+        "--frames",
+        choices=FRAMES,
+        default="all",
+        help="score only the frames kept by the schedules, or only the others",
+    )
+    arguments = parser.parse_args()
     try:
-        main(parser.parse_args().study)
+        main(arguments.study, arguments.frames)
     except StudyError as error:
         sys.exit(f"error: {error}")

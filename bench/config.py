@@ -8,9 +8,9 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from bench import score
 from bench.condition import Condition
 from bench.prompts import Prompt
+from metrics import named
 from vgdfr.embedded import CHECKPOINT
 
 CONF = str(Path(__file__).parent.parent / "conf")
@@ -35,7 +35,7 @@ def job_of(config: DictConfig) -> Job:
     """
     condition = condition_of(config)
     condition.check()
-    score.check(config.metrics.names)
+    named(config.metrics.names)
     prompts: Sequence[Prompt] = instantiate(config.prompts, _convert_="all").load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself

@@ -16,7 +16,7 @@ from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
-from metrics import METRICS
+from metrics import named
 from vgdfr import Baseline, BrokenVideo, HunyuanVideo, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
@@ -105,7 +105,7 @@ def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[
     """Score a stored sample; a baseline is its own measure of motion, and has nothing to differ from."""
     place = store.folder / sample.folder
     if reference is None:
-        score.score(place, sample.spec.prompt, None, [n for n in names if not METRICS[n].needs_reference])
+        score.score(place, sample.spec.prompt, None, [m.name for m in named(names) if not m.needs_reference])
         return
     finished = store.get(reference.folder, reference.key)
     beside = (store.folder / reference.folder, finished) if finished else None

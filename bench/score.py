@@ -15,21 +15,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from filelock import FileLock
+from jaxtyping import Bool, Float
 
 from bench.record import Record
-from bench.store import MASTER, SCORES, write_text
-from metrics import METRICS
+from bench.store import MASTER, SCORES, Store, write_text
+from metrics import Metric, named
 from metrics.video_file import VideoFile, read
+from metrics.weights import Weights
 from vgdfr.assets import Asset, download
 
-SCHEMA = 1
+SCHEMA = 2
 CONF = Path(__file__).parent.parent / "conf"
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
 Reference = tuple[Path, Record]
+Parts = dict[str, float | str | None]  # "kept" and "interpolated"
 
 
 def score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
@@ -37,8 +41,9 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
 
     `prompt` is what the sample was made for. `reference` is the baseline sample's folder and record; None where there
     is none, and then metrics that compare are left null with the reason. Each score is {id, reference_sha256, value,
-    reason, per_frame, extra}; it is out of date when the metric's id or the reference's master has changed. An infinite
-    value is the string "inf".
+    reason, per_frame, extra, kept, interpolated}; it is out of date when the metric's id or the reference's master has
+    changed. `kept` and `interpolated` are its value over those frames alone, or over the steps between two kept frames
+    and the others; null where there are none. An infinite value is the string "inf".
     """
     locks = folder.parent.parent / ".locks"  # not among the samples, which others list
     locks.mkdir(exist_ok=True)
@@ -48,32 +53,57 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
 
 def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
     file = folder / SCORES
-    stored: dict[str, Any] = json.loads(file.read_text())["scores"] if file.is_file() else {}
+    document = json.loads(file.read_text()) if file.is_file() else {}
+    stored: dict[str, Any] = document["scores"] if document.get("schema") == SCHEMA else {}
     digest = reference[1].files[MASTER] if reference else None
+    metrics = {metric.name: metric for metric in named(names)}
     current = {
-        name: {"id": METRICS[name].id, "reference_sha256": digest if METRICS[name].needs_reference else None}
-        for name in names
+        name: {"id": metric.id, "reference_sha256": digest if metric.needs_reference else None}
+        for name, metric in metrics.items()
     }
     missing = [n for n in names if n not in stored or any(stored[n].get(k) != v for k, v in current[n].items())]
     if missing:
         videos = [read(path / MASTER) if path else None for path in (folder, reference and reference[0])]
-        stored |= {name: current[name] | _one(name, prompt, *videos) for name in missing}
+        kept = _kept(folder)
+        stored |= {name: current[name] | _one(metrics[name], prompt, kept, *videos) for name in missing}
         write_text(file, json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
     return stored
 
 
-def check(names: Sequence[str]) -> None:
-    """Raise ValueError for a name that is no metric."""
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
+def _kept(folder: Path) -> Bool[np.ndarray, " t"] | None:
+    """For each frame of the sample whether it was kept by its schedule; None where it had none."""
+    record = Store.read(folder)
+    if record is None or record.schedule is None:
+        return None
+    kept = np.zeros(sum(length for _, length, _ in record.schedule["segments"]), bool)
+    kept[list(record.schedule["kept_frames"])] = True
+    return kept
 
 
-def _one(name: str, prompt: str, video: VideoFile | None, reference: VideoFile | None) -> dict[str, Any]:
-    metric = METRICS[name]
-    empty: dict[str, Any] = {"value": None, "reason": None, "per_frame": None, "extra": {}}
+def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[np.ndarray, " t"] | None) -> Parts:
+    """The metric over the kept and over the interpolated frames, as `score` stores them.
+
+    Values of steps between frames (one less than frames) are of kept ones where both ends were kept.
+    """
+    if per_frame is None or kept is None:
+        return {"kept": None, "interpolated": None}
+    of_kept = kept if len(per_frame) == len(kept) else kept[:-1] & kept[1:]
+    sides = {"kept": per_frame[of_kept], "interpolated": per_frame[~of_kept]}
+    return {side: _json(metric.pool(values)) if len(values) else None for side, values in sides.items()}
+
+
+def _one(
+    metric: Metric,
+    prompt: str,
+    kept: Bool[np.ndarray, " t"] | None,
+    video: VideoFile | None,
+    reference: VideoFile | None,
+) -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        "value": None, "reason": None, "per_frame": None, "extra": {}, "kept": None, "interpolated": None
+    }  # fmt: skip
     if metric.missing:
-        return empty | {"reason": f"{metric.missing.name} is not there; get it: python -m bench.prefetch metrics=paper"}
+        return empty | {"reason": f"{metric.missing.name} is not there; {metric.missing.how}"}
     assert video is not None
     if metric.needs_reference and reference is None:
         return empty | {"reason": _NO_REFERENCE}
@@ -84,13 +114,13 @@ def _one(name: str, prompt: str, video: VideoFile | None, reference: VideoFile |
     except Exception as error:  # a metric's failure is its null and reason; the others go on
         return empty | {"reason": f"{type(error).__name__}: {error}"}
     per_frame = None if result.per_frame is None else [_json(v) for v in result.per_frame]
-    return empty | {"value": _json(result.value), "per_frame": per_frame, "extra": result.extra}
+    both = parts(metric, result.per_frame, kept)
+    return empty | {"value": _json(result.value), "per_frame": per_frame, "extra": result.extra} | both
 
 
 def missing(names: Sequence[str]) -> list[Asset]:
-    """Weights to download before all of `names` can be computed."""
-    check(names)
-    weights = {w.url: w for name in names if (w := METRICS[name].missing)}
+    """Weights to download before all of `names` can be computed. Raises ValueError for an unknown name."""
+    weights = {w.url: w for metric in named(names) if isinstance(w := metric.missing, Weights)}
     return [
         Asset(w.name, w.url, w.num_bytes, partial(_fetch, w.url, w.file, w.num_bytes, w.sha256))
         for w in weights.values()
@@ -128,7 +158,7 @@ def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
     for key in order[first:] + order[:first]:
         folder, record = samples[key]
         # a baseline has nothing to differ from
-        asked = [n for n in names if record.reference_key or not METRICS[n].needs_reference]
+        asked = [m.name for m in named(names) if record.reference_key or not m.needs_reference]
         scores = score(folder, record.identity["spec"]["prompt"], samples.get(record.reference_key or ""), asked)
         for name in asked:
             if scores[name]["value"] is None:
@@ -140,7 +170,7 @@ def names_of(text: str) -> list[str]:
     """The metrics of a group in conf/metrics, or those named, comma between. Raises ValueError for an unknown one."""
     group = CONF / "metrics" / f"{text}.yaml"
     names = yaml.safe_load(group.read_text())["names"] if group.is_file() else text.split(",")
-    check(names)
+    named(names)
     return names
 
 

@@ -1,7 +1,8 @@
 """Score videos: `python -m metrics REFERENCE GENERATED`, two files, or two folders paired by name.
 
 Prints a table; --json or --csv print every value instead, --per-frame those of each frame too. Reading a lossy file is
-said: what the encoder changed is scored along.
+said: what the encoder changed is scored along. --profile adds PSNR, SSIM and LPIPS as another project computes them. A
+metric whose weights are not there is a dash, and what to do is said. docs/metrics.md describes each metric.
 """
 
 import argparse
@@ -12,12 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metrics import METRICS, Metric
+from metrics import METRICS, PROFILES, Metric, named
 from metrics.pairs import Pair, pairs
 from metrics.video_file import read
 
 DEFAULT = ("psnr", "psnr_frame_mean", "ssim", "cosine", "flicker", "motion", "motion_flow")
-UNITS_OF_PROMPTS = "a JSON object or lines of NAME<tab>PROMPT"
+PROMPTS_FORM = "a JSON object or lines of NAME<tab>PROMPT"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -26,26 +27,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("reference", type=Path)
     parser.add_argument("generated", type=Path)
-    parser.add_argument("--metrics", default=",".join(DEFAULT), help=f"of {', '.join(METRICS)} (default: %(default)s)")
-    parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by name: {UNITS_OF_PROMPTS}")
+    parser.add_argument(
+        "--metrics", default=",".join(DEFAULT), help=f"of {', '.join(METRICS)}, pyiqa:NAME (default: %(default)s)"
+    )
+    parser.add_argument("--profile", choices=PROFILES, help="add the metrics as this project computes them")
+    parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by name: {PROMPTS_FORM}")
     parser.add_argument("--per-frame", action="store_true", help="with --json: each frame's value")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--csv", action="store_true")
     return parser.parse_args(arguments)
-
-
-def chosen(names: str) -> list[Metric]:
-    """The metrics named. Raises ValueError for an unknown one, or one whose weights are not there."""
-    unknown = [name for name in names.split(",") if name not in METRICS]
-    if unknown:
-        raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)}")
-    metrics = [METRICS[name] for name in names.split(",")]
-    for metric in metrics:
-        if metric.missing:
-            w = metric.missing
-            raise ValueError(f"{metric.name} needs {w.name} at {w.file}; get it from {w.url}")
-    return metrics
 
 
 def prompts_of(file: Path | None) -> dict[str, str]:
@@ -57,7 +48,7 @@ def prompts_of(file: Path | None) -> dict[str, str]:
         return json.loads(text)
     rows = [line.split("\t", 1) for line in text.splitlines() if line.strip()]
     if any(len(row) != 2 for row in rows):
-        raise ValueError(f"{file} must be {UNITS_OF_PROMPTS}")
+        raise ValueError(f"{file} must be {PROMPTS_FORM}")
     return dict(rows)  # type: ignore[arg-type]  # two each, as was just seen
 
 
@@ -69,6 +60,9 @@ def score(pair: Pair, metrics: list[Metric], prompt: str | None, per_frame: bool
         raise ValueError(f"{pair.name}: videos must be of equal length, size and fps, got {' and '.join(shapes)}")
     values: dict[str, Any] = {"name": pair.name, "lossless": reference.lossless and generated.lossless}
     for metric in metrics:
+        if metric.missing:
+            values[metric.name] = None
+            continue
         result = metric(generated.frames, reference.frames, prompt)
         values[metric.name] = result.value
         if per_frame and result.per_frame is not None:
@@ -79,26 +73,30 @@ def score(pair: Pair, metrics: list[Metric], prompt: str | None, per_frame: bool
 def table(rows: list[dict[str, Any]], metrics: list[Metric]) -> str:
     """For people; a mean under several rows, over the finite values."""
     header = ["video", *(f"{m.name}{f' ({m.unit})' if m.unit else ''}" for m in metrics)]
-    body = [[row["name"], *(f"{row[m.name]:.4f}" for m in metrics)] for row in rows]
+    body = [[row["name"], *("-" if (v := row[m.name]) is None else f"{v:.4f}" for m in metrics)] for row in rows]
     if len(rows) > 1:
-        finite = {m.name: [row[m.name] for row in rows if math.isfinite(row[m.name])] for m in metrics}
-        means = [f"{math.fsum(v) / len(v):.4f}" if (v := finite[m.name]) else "-" for m in metrics]
+        finite = [[v for row in rows if (v := row[m.name]) is not None and math.isfinite(v)] for m in metrics]
+        means = [f"{math.fsum(values) / len(values):.4f}" if values else "-" for values in finite]
         body.append(["mean of finite values", *means])
     widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
     lines = ["  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True)))
              for row in [header, *body]]  # fmt: skip
     if lossy := [row["name"] for row in rows if not row["lossless"]]:
         lines.append(f"lossy input: {', '.join(lossy)}; what the encoder changed is scored along")
+    lines += [f"{m.name}: {m.missing.name} is not at {m.missing.file}; {m.missing.how}" for m in metrics if m.missing]
     return "\n".join(lines)
 
 
 def main(arguments: argparse.Namespace) -> str:
     """What to print. Raises ValueError or OSError for bad input, as far as it can before anything is computed."""
-    metrics, prompts = chosen(arguments.metrics), prompts_of(arguments.prompts)
+    metrics, prompts = named(arguments.metrics.split(",")), prompts_of(arguments.prompts)
+    metrics += [m for m in PROFILES.get(arguments.profile, ()) if m not in metrics]
+    if all(metric.missing for metric in metrics):
+        raise ValueError("; ".join(f"{m.name} needs {m.missing.name}: {m.missing.how}" for m in metrics if m.missing))
     found = pairs(arguments.reference, arguments.generated)
     without = [pair.name for pair in found if pair.name not in prompts]
     if any(metric.needs_prompt for metric in metrics) and without:
-        raise ValueError(f"no prompt for {', '.join(without[:5])}; --prompts takes {UNITS_OF_PROMPTS}")
+        raise ValueError(f"no prompt for {', '.join(without[:5])}; --prompts takes {PROMPTS_FORM}")
     if arguments.per_frame and not arguments.json:
         raise ValueError("--per-frame goes with --json")
     rows = [score(pair, metrics, prompts.get(pair.name), arguments.per_frame) for pair in found]

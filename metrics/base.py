@@ -1,7 +1,7 @@
 """What a metric is, and what it returns."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metrics.weights import Weights
+from metrics.weights import OwnFile, Weights
 
 Video = UInt8[np.ndarray, "t h w 3"]
 
@@ -23,14 +23,25 @@ class Score:
     extra: dict[str, float] = field(default_factory=dict)
 
 
+def mean(per_frame: Sequence[float] | Float[np.ndarray, " n"]) -> Score:
+    """The score of a video that is the mean of its frames' (or of its pairs of frames')."""
+    values = np.asarray(per_frame, np.float64)
+    return Score(_mean(values), values)
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> float:
+    return float(values.mean())
+
+
 @dataclass(frozen=True)
 class Metric:
     """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`).
 
     It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
     neither is. `version` changes whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the
-    metric's id. `embedded` metrics look through small networks trained on the embedded world: their numbers compare
-    videos of one study, not with papers.
+    metric's id. `pool` makes one value of frames' values: of all of them, the video's. `embedded` metrics look through
+    small networks trained on the embedded world: their numbers compare videos of one study, not with papers.
+    `range`, `source`, `cannot_tell` and `definition` (else what `compute` says of itself) are for the documentation.
     """
 
     name: str
@@ -41,20 +52,28 @@ class Metric:
     needs_reference: bool = False
     needs_prompt: bool = False
     preprocessing: str = "uint8-rgb"
-    weights: Path | Weights | None = None
+    weights: Path | Weights | OwnFile | None = None
     embedded: bool = False
+    pool: Callable[[Float[np.ndarray, " n"]], float] = _mean
+    range: str = ""
+    source: str = ""
+    cannot_tell: str = ""
+    definition: str = ""
 
     @property
     def id(self) -> str:
         """What a number depends on; the hash is of the weights that are there."""
-        file = self.weights.file if isinstance(self.weights, Weights) else self.weights
+        weights = self.weights
+        file = weights if weights is None or isinstance(weights, Path) else weights.file
         digest = "no-weights" if file is None else "missing" if self.missing else _sha256(file)
         return f"{self.name}-v{self.version}-{self.preprocessing}-{digest}"
 
     @property
-    def missing(self) -> Weights | None:
-        """Public weights that are to be fetched before the metric can be computed."""
-        return self.weights if isinstance(self.weights, Weights) and not self.weights.file.is_file() else None
+    def missing(self) -> Weights | OwnFile | None:
+        """Weights that do not ship and are to be got before the metric can be computed."""
+        if self.weights is None or isinstance(self.weights, Path) or self.weights.file.is_file():
+            return None
+        return self.weights
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
         """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what

@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,8 +17,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from metrics.base import Score, Video
+from metrics.base import Score, Video, mean
 from metrics.embedded import CLIP
+from metrics.once import once
 
 BATCH = 32  # frames embedded at a time
 
@@ -32,20 +32,19 @@ class ClipModel:
     preprocess: Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
     tokenize: Callable[[list[str]], Tensor]
     num_tokens: Callable[[str], int]
-    _last: list[tuple[weakref.ref, Tensor]] = field(default_factory=list, repr=False)
+    images: Callable[[Video], Float[Tensor, "t d"]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", once(self._images))
 
     @torch.no_grad()
-    def images(self, video: Video) -> Float[Tensor, "t d"]:
-        """Unit-length embeddings of frames; those of the last video are kept, so that its metrics share one pass."""
-        if self._last and self._last[0][0]() is video:
-            return self._last[0][1]
+    def _images(self, video: Video) -> Float[Tensor, "t d"]:
+        """Unit-length embeddings of frames."""
         batches = (
             torch.stack([self.preprocess(frame) for frame in video[i : i + BATCH]]) for i in range(0, len(video), BATCH)
         )
         device = self.model.logit_scale.device
-        embeddings = torch.cat([self.model.encode_image(batch.to(device), normalize=True).cpu() for batch in batches])
-        self._last[:] = [(weakref.ref(video), embeddings)]
-        return embeddings
+        return torch.cat([self.model.encode_image(batch.to(device), normalize=True).cpu() for batch in batches])
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
@@ -99,10 +98,10 @@ def evalcrafter(file: Path) -> ClipModel:
     side = _side(model.model)
 
     def squashed(frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
-        pixels = rearrange(torch.from_numpy(frame), "h w c -> 1 c h w").float()
+        pixels = rearrange(torch.tensor(frame), "h w c -> 1 c h w").float()
         return F.interpolate(pixels, (side, side), mode="bilinear")[0]
 
-    return replace(model, preprocess=squashed, _last=[])
+    return replace(model, preprocess=squashed)
 
 
 def _not_open_clips(record: logging.LogRecord) -> bool:
@@ -123,7 +122,7 @@ def _of_image(preprocess: Any) -> Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
 def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:
     """Mean over all frames of the cosine of image and prompt, in [-1, 1]; `truncated` is 1 where the prompt was cut."""
     per_frame = (clip.images(video) @ clip.texts([prompt])[0]).double().numpy()
-    return Score(float(per_frame.mean()), per_frame, {"truncated": float(clip.truncates(prompt))})
+    return replace(mean(per_frame), extra={"truncated": float(clip.truncates(prompt))})
 
 
 def clip_temp(clip: ClipModel, video: Video) -> Score:
@@ -131,8 +130,7 @@ def clip_temp(clip: ClipModel, video: Video) -> Score:
     if len(video) < 2:
         raise ValueError(f"what happens between frames needs at least two of them, got {len(video)}")
     images = clip.images(video)
-    per_frame = (images[:-1] * images[1:]).sum(1).double().numpy()
-    return Score(float(per_frame.mean()), per_frame)
+    return mean((images[:-1] * images[1:]).sum(1).double().numpy())
 
 
 def antonyms(clip: ClipModel, video: Video, good: str, bad: Sequence[str]) -> Float[np.ndarray, " t"]:

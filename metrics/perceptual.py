@@ -12,7 +12,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from metrics.base import Score, Video
+from metrics.base import Score, Video, mean
 from metrics.embedded import TRUNK
 
 BATCH = 16  # pairs of frames at a time
@@ -29,23 +29,26 @@ def embedded() -> nn.Module:
 
 
 @cache
-def alexnet(file: Path) -> nn.Module:
+def alexnet(file: Path, spatial: bool = False) -> nn.Module:
     """LPIPS v0.1 with its own heads on torchvision's AlexNet, on a GPU where there is one.
 
+    If `spatial`, each layer's distances are enlarged to the frame's size before their mean: close, but not the same.
     Raises FileNotFoundError where AlexNet's file is not there.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no AlexNet weights at {file}")
     stored = torch.load(file, map_location="cpu", weights_only=True)
     features = {name.removeprefix("features."): v for name, v in stored.items() if name.startswith("features.")}
-    return _on_trunk(features, heads=True).to("cuda" if torch.cuda.is_available() else "cpu")
+    return _on_trunk(features, heads=True, spatial=spatial).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _on_trunk(features: dict[str, Tensor], heads: bool) -> package.LPIPS:
+def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -> package.LPIPS:
     """The package's network on these weights of AlexNet's `features`; `heads` are those the package brings along."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls torchvision the old way
-        network = package.LPIPS(net="alex", pretrained=heads, pnet_rand=True, use_dropout=heads, verbose=False)
+        network = package.LPIPS(
+            net="alex", pretrained=heads, pnet_rand=True, use_dropout=heads, spatial=spatial, verbose=False
+        )
     # the package cuts AlexNet's features into slices and keeps the layers' numbers
     network.net.load_state_dict({name: features[name.split(".", 1)[1]].float() for name in network.net.state_dict()})
     return network.eval()
@@ -58,11 +61,10 @@ def lpips(network: nn.Module, video: Video, reference: Video) -> Score:
     per_frame = []
     for i in range(0, len(video), BATCH):
         pair = (to_tensor(frames[i : i + BATCH]).to(device) for frames in (video, reference))
-        per_frame.append(network(*pair).flatten().double().cpu().numpy())
-    per_frame = np.concatenate(per_frame)
-    return Score(float(per_frame.mean()), per_frame)
+        per_frame.append(network(*pair).mean((1, 2, 3)).double().cpu().numpy())
+    return mean(np.concatenate(per_frame))
 
 
 def to_tensor(frames: Video) -> Float[Tensor, "t 3 h w"]:
     """Bytes to [-1, 1]."""
-    return rearrange(torch.from_numpy(frames), "t h w c -> t c h w").float() / 127.5 - 1
+    return rearrange(torch.tensor(frames), "t h w c -> t c h w").float() / 127.5 - 1

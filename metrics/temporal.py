@@ -4,42 +4,48 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from metrics.base import Metric, Score, Video
+from metrics.base import Metric, Score, Video, mean
 
 
 def flicker(video: Video) -> Score:
     """(255 - mean |x[t+1] - x[t]|) / 255 in [0, 1] (VBench's temporal flickering); 1 for a frozen video."""
-    steps = _mean_steps(video)
-    return Score(float((255 - steps.mean()) / 255), (255 - steps) / 255)
+    return mean((255 - _mean_steps(video)) / 255)
 
 
 def motion(video: Video, reference: Video) -> Score:
     """Mean |x[t+1] - x[t]| over that of the reference: below 1, motion was lost. Raises if the reference is frozen."""
-    own, of_reference = _mean_steps(video), _mean_steps(reference).mean()
+    of_reference = _mean_steps(reference).mean()
     if of_reference == 0:
         raise ValueError("motion is a ratio to the reference's, and the reference does not change at all")
-    return Score(float(own.mean() / of_reference), own / of_reference)
+    return mean(_mean_steps(video) / of_reference)
 
 
 def motion_flow(video: Video) -> Score:
     """Mean length of the DIS optical flow between successive frames, in pixels per frame."""
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    lengths = [
-        np.linalg.norm(dis.calc(a, b, None), axis=-1).mean()  # type: ignore[call-overload]  # no initial flow
-        for a, b in zip(gray, gray[1:], strict=False)
-    ]
-    return Score(float(np.mean(lengths)), np.array(lengths, np.float64))
+    flows = (dis.calc(a, b, None) for a, b in zip(gray, gray[1:], strict=False))  # type: ignore[call-overload]
+    return mean([float(np.linalg.norm(flow, axis=-1).mean()) for flow in flows])
 
 
 TEMPORAL = (
-    Metric("flicker", 1, "", True, flicker),
-    Metric("motion", 1, "ratio", None, motion, needs_reference=True),
-    Metric("motion_flow", 1, "px/frame", None, motion_flow),
-)
+    Metric(
+        "flicker", 2, "", True, flicker, range="0-1", source="VBench's temporal flickering, over all frames",
+        cannot_tell="a calm video from a frozen one, which scores 1: read it beside motion",
+    ),
+    Metric(
+        "motion", 2, "ratio", None, motion, needs_reference=True, range="0 and up", source="ours",
+        cannot_tell="motion from flicker, both of which change pixels",
+    ),
+    Metric(
+        "motion_flow", 1, "px/frame", None, motion_flow, range="0 and up",
+        source="OpenCV's DIS flow, medium preset (Kroeger et al. 2016)",
+        cannot_tell="the motion of what has no texture",
+    ),
+)  # fmt: skip
 
 
 def _mean_steps(video: Video) -> Float[np.ndarray, " t1"]:
     if len(video) < 2:
         raise ValueError(f"what happens between frames needs at least two of them, got {len(video)}")
-    return np.array([np.abs(b.astype(np.int16) - a).mean() for a, b in zip(video, video[1:], strict=False)])
+    return np.array([cv2.norm(b, a, cv2.NORM_L1) / a.size for a, b in zip(video, video[1:], strict=False)])

@@ -7,7 +7,7 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
-LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle", "libx264rgb"}  # of RGB pixel formats
+LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # of RGB pixel formats
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +28,17 @@ def read(path: Path) -> VideoFile:
             if not container.streams.video or container.streams.video[0].average_rate is None:
                 raise ValueError(f"{path} holds no video")
             stream = container.streams.video[0]
-            decoded = list(container.decode(stream))
+            frames, corrupt, form = [], False, None
+            for frame in container.decode(stream):
+                frames.append(frame.to_ndarray(format="rgb24"))
+                corrupt, form = corrupt or frame.is_corrupt, frame.format
             fps, duration, codec = float(stream.average_rate or 0), container.duration, stream.codec_context.name
     except av.FFmpegError as error:
         raise ValueError(f"{path} cannot be read as a video: {error}") from error
     expected = stream.frames or (round(duration / av.time_base * fps) if duration else 0)
-    if not decoded or len(decoded) < expected or any(frame.is_corrupt for frame in decoded):
-        raise ValueError(f"{path} is not whole: {len(decoded)} good frames of {expected}")
-    packed = [component.bits for component in decoded[0].format.components if not component.is_alpha]
-    lossless = codec in LOSSLESS and decoded[0].format.is_rgb and set(packed) == {8}
-    return VideoFile(np.stack([frame.to_ndarray(format="rgb24") for frame in decoded]), fps, lossless)
+    if form is None or len(frames) < expected or corrupt:
+        raise ValueError(f"{path} is not whole: {len(frames)} good frames of {expected}")
+    depths = {component.bits for component in form.components if not component.is_alpha}
+    video = np.stack(frames)
+    video.flags.writeable = False  # so that metrics may remember what they know of it
+    return VideoFile(video, fps, codec in LOSSLESS and form.is_rgb and depths == {8})

@@ -1,10 +1,14 @@
-"""Weights that the real learned metrics need: where they come from, their hash, and where they lie once fetched."""
+"""Weights that the real learned metrics need: where they come from, their hash, and where they lie."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr")) / "metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +23,27 @@ class Weights:
     @property
     def file(self) -> Path:
         """Its place in the cache folder (`$VGDFR_CACHE`, else the system's place for caches)."""
-        folder = Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr"))
-        return folder / "metrics" / self.url.rsplit("/", 1)[1]
+        return _folder() / self.url.rsplit("/", 1)[1]
+
+    @property
+    def how(self) -> str:
+        """How to get it there."""
+        return f"`python -m bench.prefetch metrics=paper` gets it from {self.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of weights that users make themselves; `variable` in the environment says where, or it is in the cache."""
+
+    name: str
+    variable: str
+    file_name: str
+    how: str
+
+    @property
+    def file(self) -> Path:
+        """Where it is, or should be."""
+        return Path(os.environ.get(self.variable) or _folder() / self.file_name)
 
 
 CLIP_VIT_B_32 = Weights(
@@ -35,4 +58,10 @@ ALEXNET = Weights(
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     244_408_911,
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+)
+DOVER = OwnFile(
+    "an ONNX export of DOVER",
+    "VGDFR_DOVER_ONNX",
+    "dover.onnx",
+    "make one with convert_to_onnx.py of VQAssessment/DOVER and say where it is: export VGDFR_DOVER_ONNX=FILE",
 )

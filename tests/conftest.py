@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
+import torchvision
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
@@ -15,6 +17,7 @@ from huggingface_hub import constants
 from hypothesis import settings
 
 from bench.embedded.train_text import TextEncoders
+from metrics.weights import ALEXNET, CLIP_VIT_B_32
 from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.base import Backbone
 
@@ -75,3 +78,20 @@ def spec() -> VideoSpec:
         prompt="a red circle stays still over sand", seed=3, height=32, width=32, num_frames=33,
         num_inference_steps=4, guidance_scale=6.0, flow_shift=7.0, fps=12,
     )  # fmt: skip
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Small random weights in the public files' formats, where the real ones would lie."""
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path))
+    torch.manual_seed(0)
+    small = open_clip.CLIP(
+        16,
+        open_clip.CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=32),
+        open_clip.CLIPTextCfg(layers=1, width=64, heads=1),
+        quick_gelu=True,
+    )
+    CLIP_VIT_B_32.file.parent.mkdir(parents=True)
+    torch.save(small.state_dict(), CLIP_VIT_B_32.file)
+    torch.save(torchvision.models.alexnet().state_dict(), ALEXNET.file)
+    return tmp_path

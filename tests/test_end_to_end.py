@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.figures import conditions_of
 from analysis.figures import main as draw
 from analysis.load import StudyError, load
+from metrics.video_file import read
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,25 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
     done = subprocess.run([*command, "lpips,psnr"], capture_output=True, text=True)
     assert done.returncode == 1 and "lpips: no value for 15 samples: torchvision AlexNet" in done.stdout
     assert "python -m bench.prefetch metrics=paper" in done.stdout and "scored for psnr\n" in done.stdout
+
+
+def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) -> None:
+    """The interpolated ones' own values, worked out anew from the files; PSNR from their errors, not their decibels."""
+    row = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    baseline = next(r for r in load(study) if r.record["slug"] == "baseline")
+    a, b = (read(r.folder / "master.mkv").frames.astype(float) for r in (row, baseline))
+    kept = np.isin(np.arange(len(a)), row.record["schedule"]["kept_frames"])
+    assert kept.any() and not kept.all()
+    mse, steps = np.square(a - b).mean((1, 2, 3)), 1 - np.abs(np.diff(a, axis=0)).mean((1, 2, 3)) / 255
+    for part, frames, pairs in (("kept", kept, kept[:-1] & kept[1:]), ("interpolated", ~kept, ~(kept[:-1] & kept[1:]))):
+        scores = {r.record["slug"]: r.scores for r in load(study, part)}["vgdfr-k5-theta0.5"]
+        assert scores["psnr"] == pytest.approx(10 * np.log10(255**2 / mse[frames].mean()))
+        assert scores["flicker"] == pytest.approx(steps[pairs].mean())
+    assert not {r.record["slug"]: r.scores for r in load(study, "kept")}["baseline"], "a baseline has no schedule"
+    command = [sys.executable, "-m", "analysis.table1", str(study), "--frames", "interpolated"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"{load(study, 'interpolated')[1].scores['psnr']:.2f}" in printed and "interpolated frames" in printed
+    assert (study / "report" / "table1-interpolated.md").read_text().strip() == printed.strip()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+import pyiqa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from metrics import METRICS
+from metrics import METRICS, named
+from metrics.once import once
 
 FRAMES = arrays(np.uint8, (3, 13, 15, 3))
 
@@ -89,7 +92,7 @@ def test_cosine_is_centred_correlation() -> None:
 def test_flicker_and_motion() -> None:
     video = constant(100, 8)
     video[1::2] += 10
-    assert METRICS["flicker"](video).value == pytest.approx(1 - 10 / 255)
+    assert METRICS["flicker"](video).value == pytest.approx(1 - 10 / 255) == pytest.approx(0.960784, abs=1e-6)
     assert METRICS["flicker"](constant(7)).value == 1
     calmer = constant(100, 8)
     calmer[1::2] += 5
@@ -119,3 +122,63 @@ def test_wrong_input_is_refused(name: str) -> None:
 
 def test_ids_tell_metrics_apart() -> None:
     assert len({m.id for m in METRICS.values()}) == len(METRICS)
+
+
+@pytest.mark.parametrize("name", [m.name for m in METRICS.values() if not m.weights])
+def test_a_videos_value_is_its_frames_pooled(name: str) -> None:
+    score = METRICS[name](structured(0), structured(1))
+    assert score.per_frame is not None and len(score.per_frame) in (4, 5)
+    assert METRICS[name].pool(score.per_frame) == pytest.approx(score.value, rel=1e-12)
+
+
+@given(FRAMES, FRAMES)
+def test_exact_sums_give_numpys_mse_and_cosine(a: np.ndarray, b: np.ndarray) -> None:
+    mse = np.square(a.astype(np.float64) - b).mean((1, 2, 3))
+    with np.errstate(divide="ignore"):
+        assert METRICS["psnr"](a, b).per_frame == pytest.approx(10 * np.log10(255**2 / mse))
+    raw = [float(x @ y) for x, y in zip(a.reshape(3, -1).astype(float), b.reshape(3, -1).astype(float), strict=True)]
+    lengths = np.linalg.norm(a.reshape(3, -1).astype(float), axis=1) * np.linalg.norm(b.reshape(3, -1), axis=1)
+    both_dark = (a.reshape(3, -1).max(1) == 0) & (b.reshape(3, -1).max(1) == 0)
+    expected = np.where(lengths > 0, raw / np.maximum(lengths, 1e-9), both_dark)
+    assert METRICS["cosine_raw"](a, b).per_frame == pytest.approx(expected)
+
+
+def test_ssim_in_strips_equals_scikit_image_at_any_height() -> None:
+    rng = np.random.default_rng(0)
+    for height in (11, 73, 74, 75, 138, 139, 200):
+        a, b = rng.integers(256, size=(2, 1, height, 20, 3), dtype=np.uint8)
+        check_ssim(a, b)
+
+
+def test_ssim_of_bright_and_nearly_even_frames_keeps_its_digits() -> None:
+    """A variance of a quarter beside a mean square of 6e4: in float32 most of it would be rounded away."""
+    rng = np.random.default_rng(0)
+    a, b = (250 + rng.integers(2, size=(2, 40, 40, 3))).astype(np.uint8), np.full((2, 40, 40, 3), 250, np.uint8)
+    check_ssim(a, b)
+
+
+def test_nothing_is_remembered_of_a_video_that_may_have_changed() -> None:
+    video, reference = structured(0), structured(1)
+    METRICS["psnr"](video, reference)
+    video[:] = reference
+    assert METRICS["psnr"](video, reference).value == math.inf
+    calls = []
+    count = once(lambda *videos: calls.append(len(videos)))
+    video.flags.writeable = False
+    for videos in ((video,), (video,), (video, reference), (video, reference), (video,), (video, video)):
+        count(*videos)
+    assert calls == [1, 2, 2, 1, 2], "one that may have changed is looked at again"
+
+
+def test_pyiqas_metrics_go_by_their_name_there() -> None:
+    (metric,) = named(["pyiqa:piqe"])
+    frames = torch.from_numpy(structured(0).repeat(4, 1).repeat(4, 2)).permute(0, 3, 1, 2) / 255
+    expected = pyiqa.create_metric("piqe", device=torch.device("cpu"))(frames).flatten()
+    score = metric(structured(0).repeat(4, 1).repeat(4, 2))
+    assert score.per_frame == pytest.approx(expected.numpy(), rel=1e-3)
+    assert metric.higher_is_better is False and pyiqa.__version__ in metric.id
+    for wrong in ("pyiqa:psnr", "pyiqa:beauty"):
+        with pytest.raises(ValueError, match="pyiqa has no no-reference metric"):
+            named([wrong])
+    with pytest.raises(ValueError, match="unknown metric beauty; there are psnr"):
+        named(["psnr", "beauty"])

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from metrics import METRICS
 from metrics.__main__ import main, parse
+from metrics.page import page
 from metrics.video_file import read
 from vgdfr.video_file import write_master, write_preview
 
@@ -105,7 +106,7 @@ def test_bad_input_is_refused_by_name(folders: tuple[Path, Path], tmp_path: Path
         ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
         ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are psnr"),
         ((good, good, "--metrics", "clipsim_embedded"), "no prompt for a; --prompts takes"),
-        ((good, good, "--metrics", "lpips"), "lpips needs torchvision AlexNet .* get it from https://"),
+        ((good, good, "--metrics", "lpips"), "lpips needs torchvision AlexNet .* gets it from https://"),
         ((good, good, "--per-frame"), "--per-frame goes with --json"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
@@ -124,3 +125,23 @@ def test_a_file_is_read_as_written(tmp_path: Path) -> None:
     write_master(tmp_path / "a.mkv", moving(), 12)
     video = read(tmp_path / "a.mkv")
     assert np.array_equal(video.frames, moving()) and video.fps == 12 and video.lossless
+
+
+def test_a_profile_stands_beside_the_metrics_and_what_cannot_be_had_is_a_dash(folders: tuple[Path, Path]) -> None:
+    out = said(*folders, "--metrics", "psnr,ssim", "--profile", "videosys").splitlines()
+    assert out[0].split() == "video psnr (dB) ssim psnr_videosys (dB) ssim_videosys lpips_videosys".split()
+    for line in out[1:4]:
+        assert line.split()[-1] == "-" and line.split()[-2] == line.split()[-4]
+    assert out[-1].startswith("lpips_videosys: torchvision AlexNet (LPIPS) is not at ") and "bench.prefetch" in out[-1]
+    videos = json.loads(said(*folders, "--metrics", "psnr", "--profile", "fastvideo", "--json"))["videos"]
+    assert all(
+        v["lpips_fastvideo"] is None and v["psnr_fastvideo"] == pytest.approx(v["psnr"], abs=0.5) for v in videos
+    )
+
+
+def test_the_page_of_metrics_is_what_the_metrics_say() -> None:
+    assert (Path(__file__).parent.parent / "docs" / "metrics.md").read_text() == page()
+    for metric in METRICS.values():
+        assert metric.range and metric.source and metric.cannot_tell, metric.name
+        assert metric.definition or metric.compute.__doc__, metric.name
+    assert all("motion" in METRICS[name].cannot_tell for name in ("flicker", "clip_temp"))

@@ -19,10 +19,23 @@ from transformers import CLIPTextModel, LlamaModel, PreTrainedTokenizerFast
 from bench.embedded.train_text import CROP_START, TEMPLATE
 from bench.embedded.train_vae import encode_mean
 from bench.embedded.training import autocast, device, fit
-from bench.embedded.world import training_clip
+from bench.embedded.world import all_attributes, training_clip
 
 # Clips the VAE's training does not reach (it counts from 0), so that latents are of unseen videos, as when generating.
 FIRST_CLIP = 1_000_000
+# What a shortened caption still tells beside the shape: all but everything.
+TOLD = [
+    {"colour", "motion", "background"} - left_out
+    for left_out in (
+        {"colour"},
+        {"motion"},
+        {"background"},
+        {"colour", "motion"},
+        {"colour", "background"},
+        {"motion", "background"},
+        {"colour", "motion", "background"},
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -162,8 +175,11 @@ def train(
     Tang et al. 2025), so that the trained model needs no guidance when sampling, as HunyuanVideo's is distilled to.
     """
     videos, images = clips.videos * scaling_factor, clips.images * scaling_factor
-    embeddings, mask, pooled, caption_index = embed(text, [*clips.captions, ""])
-    *caption_index, nothing = caption_index.tolist()
+    attributes = {a.caption: a for a in all_attributes()}
+    shortened = [[attributes[c].describe(told) for told in TOLD] for c in clips.captions]
+    embeddings, mask, pooled, index = embed(text, [*clips.captions, *(c for all in shortened for c in all), ""])
+    *caption_index, nothing = index.tolist()
+    caption_index, short_index = caption_index[: len(shortened)], caption_index[len(shortened) :]
     dit = build(s, videos.shape[1], pooled.shape[1]).to(device())  # type: ignore[arg-type]
     if start is not None:
         dit.load_state_dict(start.state_dict())
@@ -188,7 +204,13 @@ def train(
         count = round(s["batch_size"] * _tokens(videos, longest) / _tokens(videos, n))  # equal work in every step
         chosen = torch.from_numpy(rng.integers(len(videos), size=count))
         dropped = rng.random(count) < s["caption_dropout"]
-        of = torch.tensor([nothing if d else caption_index[c] for c, d in zip(chosen, dropped, strict=True)])
+        shorter, told = rng.random(count) < s["caption_short"], rng.integers(len(TOLD), size=count)
+        of = torch.tensor(
+            [
+                nothing if d else short_index[c * len(TOLD) + n] if part else caption_index[c]
+                for c, d, part, n in zip(chosen.tolist(), dropped, shorter, told, strict=True)
+            ]
+        )
         generator = torch.Generator().manual_seed(step)
         clean, mask_of_shape = videos[chosen, :, :n], clips.masks[chosen, :n]
         if kind == "image":

@@ -5,7 +5,7 @@ moves on a torus (it leaves at one side and returns at the other), so a directio
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass
 from itertools import product
 
@@ -52,6 +52,10 @@ class Attributes:
 
     @property
     def caption(self) -> str:
+        return self.describe({"colour", "motion", "background"})
+
+    def describe(self, told: Set[str]) -> str:
+        """The caption with only those of colour, motion and background that are `told`; the shape always is."""
         motion = {
             "still": "stays still",
             "slow": f"moves slowly {_towards(self.direction)}",
@@ -59,7 +63,8 @@ class Attributes:
             "accelerating": f"starts slow then speeds up {_towards(self.direction)}",
             "stopping": f"moves fast {_towards(self.direction)} then stops",
         }[self.speed]
-        return f"a {self.colour} {self.shape} {motion} over {self.background}"
+        words = {"colour": self.colour, "shape": self.shape, "motion": motion, "background": f"over {self.background}"}
+        return " ".join(["a", *(text for part, text in words.items() if part == "shape" or part in told)])
 
     @property
     def held_out(self) -> bool:

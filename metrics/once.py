@@ -1,0 +1,28 @@
+"""What several metrics of one video need is computed once."""
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def once(compute: Callable[..., T]) -> Callable[..., T]:
+    """`compute`, remembering its last answer while the same read-only arrays are asked for.
+
+    An array that can be written to may have changed since, so of those nothing is remembered.
+    """
+    last: list[tuple[tuple[weakref.ref, ...], T]] = []
+
+    @wraps(compute)
+    def remembering(*videos: Any) -> T:
+        if last and len(last[0][0]) == len(videos) and all(r() is v for r, v in zip(last[0][0], videos, strict=True)):
+            return last[0][1]
+        answer = compute(*videos)
+        last.clear()
+        if not any(video.flags.writeable for video in videos):
+            last.append((tuple(map(weakref.ref, videos)), answer))
+        return answer
+
+    return remembering

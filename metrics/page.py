@@ -1,0 +1,79 @@
+"""The documentation of the metrics, from the metrics themselves: `python -m metrics.page > docs/metrics.md`."""
+
+import inspect
+from pathlib import Path
+
+from metrics import METRICS, PROFILES, Metric
+from metrics.embedded import CLIP
+
+HEAD = """# Metrics
+
+Written by `python -m metrics.page` from the metrics themselves; a test keeps it so.
+
+A metric is a fact about one video, or about a video and its reference: a value, and where it makes sense one for each
+frame or each step between frames. Means over videos, intervals and pairing are the analysis's. It is computed from
+uint8 RGB frames `[t, h, w, 3]`, read from a lossless file; a lossy one is said to be lossy wherever its scores are
+printed. Videos of unequal length, size or frame rate are an error, never cut or resized to fit. A metric that cannot be
+computed is null with the reason, never 0.
+
+Every value is stored with the metric's id: its name, version, preprocessing and the sha256 of its weights. When any of
+these changes, `python -m bench.score` computes it again; nothing is generated again. Each sample's score also has its
+value over the frames that the schedule kept and over the interpolated ones; a step between frames counts as kept where
+both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a table of them.
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    of_profiles = {metric.name for profile in PROFILES.values() for metric in profile}
+    own = [metric for name, metric in METRICS.items() if name not in of_profiles]
+    parts = [HEAD, "## In short\n", _overview(own), *(_section(metric, "##") for metric in own)]
+    parts.append(
+        "## pyiqa:NAME\n\nAny no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/) by its name there, such "
+        "as `pyiqa:niqe`: its mean over frames. An optional extra, `pip install 'vgdfr[pyiqa]'`, for noncommercial use "
+        "only (PolyForm Noncommercial 1.0.0). pyiqa downloads its weights itself when first used; the id holds its "
+        "version.\n"
+    )
+    parts.append(
+        "## As other projects compute them\n\n`python -m metrics REF GEN --profile NAME` prints these beside the "
+        "metrics above, to compare with numbers printed elsewhere. They are not comparable with one another.\n"
+    )
+    for name, profile in PROFILES.items():
+        parts += [f"### {name}\n", *(_section(metric, "####") for metric in profile)]
+    return "\n".join(parts)
+
+
+def _overview(metrics: list[Metric]) -> str:
+    rows = [f"| [{m.name}](#{m.name}) | {m.unit or '–'} | {m.range} | {_direction(m)} | {_needs(m)} |" for m in metrics]
+    return "\n".join(["| metric | unit | range | better | needs |", "|---|---|---|---|---|", *rows, ""])
+
+
+def _section(metric: Metric, level: str) -> str:
+    definition = metric.definition or inspect.getdoc(metric.compute) or ""
+    lines = [
+        f"{level} {metric.name}\n",
+        f"{' '.join(definition.split())}\n",
+        f"- Range: {metric.range}{f' {metric.unit}' if metric.unit in ('dB', 'px/frame') else ''}; better: "
+        f"{_direction(metric)}; needs: {_needs(metric)}; version {metric.version}.",
+        f"- Source: {metric.source}.",
+        f"- It cannot tell {metric.cannot_tell}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _direction(metric: Metric) -> str:
+    return {True: "higher", False: "lower", None: "neither"}[metric.higher_is_better]
+
+
+def _needs(metric: Metric) -> str:
+    weights = metric.weights
+    if isinstance(weights, Path):
+        name = "the embedded CLIP" if weights == CLIP else "the embedded AlexNet trunk"
+    else:
+        name = weights.name if weights else ""
+    needs = ["a reference"] * metric.needs_reference + ["the prompt"] * metric.needs_prompt + [name] * bool(name)
+    return ", ".join(needs) or "nothing"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
