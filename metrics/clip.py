@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +57,28 @@ class ClipModel:
         return self.num_tokens(text) > self.model.context_length
 
 
-@cache
 def embedded() -> ClipModel:
     """The judge that ships with the package. Raises RuntimeError where its weights are not there."""
-    name = f"local-dir:{CLIP}"
+    return own(str(CLIP))
+
+
+@cache
+def own(source: str) -> ClipModel:
+    """A CLIP model by open_clip: a folder in its local-dir format, or MODEL@FILE of weights for one it knows by name.
+
+    With the model's own preprocessing, on a GPU where there is one. Raises RuntimeError where the weights are not
+    there: never random ones.
+    """
+    model_name, _, file = source.rpartition("@")
+    name = model_name or f"local-dir:{source}"
     logging.getLogger().addFilter(_not_open_clips)
-    model, preprocess = open_clip.create_model_from_pretrained(name)  # type: ignore[misc]  # both, as asked for
-    assert isinstance(model, open_clip.CLIP)
-    tokenizer = open_clip.get_tokenizer(name)
-    assert isinstance(tokenizer, open_clip.tokenizer.HFTokenizer)
-    return ClipModel(
-        model.eval(), _of_image(preprocess), tokenizer, lambda text: len(tokenizer.tokenizer(text).input_ids)
+    model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # both, as asked for
+        name, pretrained=file if model_name else None, device=_device()
     )
+    if not isinstance(model, open_clip.CLIP):
+        raise RuntimeError(f"{source} must be a CLIP model, got {type(model).__name__}")
+    tokenizer = open_clip.get_tokenizer(name)
+    return ClipModel(model.eval(), _of_image(preprocess), tokenizer, partial(_num_tokens, tokenizer))
 
 
 @cache
@@ -79,16 +89,15 @@ def openai(file: Path) -> ClipModel:
     """
     if not file.is_file():
         raise FileNotFoundError(f"no CLIP weights at {file}")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the published file is TorchScript
-        model = open_clip.load_openai_model(str(file), precision="fp32", device=device)
+        model = open_clip.load_openai_model(str(file), precision="fp32", device=_device())
     assert isinstance(model, open_clip.CLIP)
     preprocess = open_clip.image_transform(
         _side(model), is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD
     )
     tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
-    return ClipModel(model.eval(), _of_image(preprocess), tokenizer, lambda text: len(tokenizer.encode(text)) + 2)
+    return ClipModel(model.eval(), _of_image(preprocess), tokenizer, partial(_num_tokens, tokenizer))
 
 
 @cache
@@ -107,6 +116,17 @@ def evalcrafter(file: Path) -> ClipModel:
 def _not_open_clips(record: logging.LogRecord) -> bool:
     """What open_clip tells of each step of loading goes to the root logger, in the middle of a program's output."""
     return "open_clip" not in record.pathname or record.levelno > logging.INFO
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _num_tokens(tokenizer: open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer, text: str) -> int:
+    """With both marks."""
+    if isinstance(tokenizer, open_clip.SimpleTokenizer):
+        return len(tokenizer.encode(text)) + 2
+    return len(tokenizer.tokenizer(text).input_ids)
 
 
 def _side(model: open_clip.CLIP) -> int:

@@ -3,7 +3,9 @@
 Each imports its module, and so PyTorch, when it is computed: those who ask for pixel metrics do without.
 """
 
+from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Literal
 
 from metrics.base import Metric, Score, Video
@@ -24,6 +26,13 @@ def _clip(eyes: Eyes, name: Literal["clipsim", "clip_temp", "embedded_vqa"], vid
     return {"clipsim": clip.clipsim, "clip_temp": clip.clip_temp, "embedded_vqa": vqa.embedded_vqa}[name](
         model, video, *prompt
     )
+
+
+def _own_clip(name: str, source: str, video: Video, *prompt: str) -> Score:
+    from metrics import clip
+
+    compute = {"clipsim": clip.clipsim, "clip_temp": clip.clip_temp}[name]
+    return compute(clip.own(source), video, *prompt)
 
 
 def _lpips(eyes: Literal["embedded", "alexnet"], video: Video, reference: Video) -> Score:
@@ -58,6 +67,24 @@ def pyiqa_metric(name: str) -> Metric:
         "(PolyForm Noncommercial 1.0.0)",
         cannot_tell="motion: it sees one frame at a time",
         definition=f"Mean over frames of pyiqa's `{name}`.",
+    )  # fmt: skip
+
+
+@cache
+def own_clip_metric(name: Literal["clipsim", "clip_temp"], source: str) -> Metric:
+    """`clipsim:SOURCE` or `clip_temp:SOURCE` through a user's own weights: a folder, or MODEL@FILE.
+
+    Raises ValueError where they are not there.
+    """
+    weights = Path(source.rpartition("@")[2])
+    if not weights.exists():
+        raise ValueError(f"{name}:{source} needs a folder in open_clip's local-dir format, or MODEL@FILE of weights; "
+                         f"there is nothing at {weights}")  # fmt: skip
+    like = next(m for m in LEARNED if m.name == name)
+    return replace(
+        like, name=f"{name}:{source}", compute=partial(_own_clip, name, source), weights=weights,
+        preprocessing=f"uint8-rgb-open_clip-{source.rpartition('@')[0] or 'local-dir'}",
+        source=f"{source}, by open_clip",
     )  # fmt: skip
 
 

@@ -35,6 +35,11 @@ def page() -> str:
         "version.\n"
     )
     parts.append(
+        "## clipsim:SOURCE and clip_temp:SOURCE\n\nThe same through a CLIP model of your own, loaded by open_clip: "
+        "SOURCE is a folder in its local-dir format, or MODEL@FILE, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt`. The id "
+        "holds the hash of the weights.\n"
+    )
+    parts.append(
         "## As other projects compute them\n\n`python -m metrics REF GEN --profile NAME` prints these beside the "
         "metrics above, to compare with numbers printed elsewhere. They are not comparable with one another.\n"
     )

@@ -1,5 +1,6 @@
 """Metrics that look through a network: against the packages' own ways, and the known mistakes."""
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
 
 from bench.embedded.world import Attributes, render
-from metrics import METRICS, Metric, clip, embedded, perceptual
+from metrics import METRICS, Metric, clip, embedded, named, perceptual
 from metrics.clip import ClipModel
 from metrics.weights import ALEXNET, CLIP_VIT_B_32
 
@@ -140,3 +141,22 @@ def test_weights_that_are_not_there_are_named_and_change_the_id(
 def test_a_metric_that_needs_a_prompt_says_so() -> None:
     with pytest.raises(ValueError, match="clipsim_embedded compares with the prompt, got none"):
         METRICS["clipsim_embedded"](VIDEO)
+
+
+def test_a_users_own_clip_model_goes_by_its_path(tmp_path: Path, public: Path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(embedded.CLIP, folder)
+    clipsim, clip_temp = named([f"clipsim:{folder}", f"clip_temp:{folder}"])
+    assert clipsim(VIDEO, prompt=SCENE.caption).value == METRICS["clipsim_embedded"](VIDEO, prompt=SCENE.caption).value
+    assert clip_temp(VIDEO).value == METRICS["clip_temp_embedded"](VIDEO).value
+    assert clipsim.name == f"clipsim:{folder}" and len(clipsim.id.rsplit("-", 1)[1]) == 64 and not clipsim.embedded
+    weights = tmp_path / "weights.pt"
+    torch.save(open_clip.create_model("RN50-quickgelu", pretrained=None).state_dict(), weights)
+    (by_name,) = named([f"clip_temp:RN50-quickgelu@{weights}"])
+    assert -1 <= by_name(VIDEO[:2]).value <= 1 and "RN50-quickgelu" in by_name.id
+    (folder / "open_clip_model.safetensors").unlink()
+    clip.own.cache_clear()
+    with pytest.raises(RuntimeError, match="[Pp]retrained weights"):  # never random ones
+        clipsim(VIDEO, prompt=SCENE.caption)
+    with pytest.raises(ValueError, match="clipsim:nowhere needs a folder in open_clip's local-dir format"):
+        named(["clipsim:nowhere"])
