@@ -122,11 +122,11 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _num_tokens(tokenizer: open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer, text: str) -> int:
+def _num_tokens(tokenizer: Any, text: str) -> int:
     """With both marks."""
-    if isinstance(tokenizer, open_clip.SimpleTokenizer):
-        return len(tokenizer.encode(text)) + 2
-    return len(tokenizer.tokenizer(text).input_ids)
+    if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
+        return len(tokenizer.tokenizer(text).input_ids)
+    return len(tokenizer.encode(text)) + 2
 
 
 def _side(model: open_clip.CLIP) -> int:

@@ -22,27 +22,30 @@ value over the frames that the schedule kept and over the interpolated ones; a s
 both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a table of them.
 """
 
+BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
+
+The same through a CLIP model of your own, loaded by open_clip: SOURCE is a folder in its local-dir format, or
+MODEL@FILE, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt`. The id holds the hash of the weights.
+
+## pyiqa:NAME
+
+Any no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/) by its name there, such as `pyiqa:niqe`: its mean
+over frames. An optional extra, `pip install 'vgdfr[pyiqa]'`, for noncommercial use only (PolyForm Noncommercial 1.0.0).
+pyiqa downloads its weights itself when first used; the id holds its version.
+
+## As other projects compute them
+
+`python -m metrics REF GEN --profile NAME` prints these beside the metrics above, to compare with numbers printed
+elsewhere. They are not comparable with one another.
+"""
+
 
 def page() -> str:
     """The page as Markdown."""
     of_profiles = {metric.name for profile in PROFILES.values() for metric in profile}
     own = [metric for name, metric in METRICS.items() if name not in of_profiles]
     parts = [HEAD, "## In short\n", _overview(own), *(_section(metric, "##") for metric in own)]
-    parts.append(
-        "## pyiqa:NAME\n\nAny no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/) by its name there, such "
-        "as `pyiqa:niqe`: its mean over frames. An optional extra, `pip install 'vgdfr[pyiqa]'`, for noncommercial use "
-        "only (PolyForm Noncommercial 1.0.0). pyiqa downloads its weights itself when first used; the id holds its "
-        "version.\n"
-    )
-    parts.append(
-        "## clipsim:SOURCE and clip_temp:SOURCE\n\nThe same through a CLIP model of your own, loaded by open_clip: "
-        "SOURCE is a folder in its local-dir format, or MODEL@FILE, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt`. The id "
-        "holds the hash of the weights.\n"
-    )
-    parts.append(
-        "## As other projects compute them\n\n`python -m metrics REF GEN --profile NAME` prints these beside the "
-        "metrics above, to compare with numbers printed elsewhere. They are not comparable with one another.\n"
-    )
+    parts.append(BY_NAME)
     for name, profile in PROFILES.items():
         parts += [f"### {name}\n", *(_section(metric, "####") for metric in profile)]
     return "\n".join(parts)
