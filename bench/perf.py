@@ -113,13 +113,14 @@ def peak_bytes(frames: int, height: int, width: int) -> int:
         files = [Path(folder) / f"{name}.mkv" for name in ("reference", "generated")]
         for file, video in zip(files, moving(0, frames, height, width), strict=True):
             write_master(file, video, 24)
-        code = ("import resource, sys; from metrics.__main__ import main, parse; main(parse(sys.argv[1:])); "
-                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")  # fmt: skip
+        # not getrusage's maximum, which a process inherits from the one that started it
+        code = ("import re, sys; from metrics.__main__ import main, parse; main(parse(sys.argv[1:])); "
+                r"print(re.search(r'VmHWM:\s+(\d+) kB', open('/proc/self/status').read())[1])")  # fmt: skip
         names = ["--metrics", "psnr,ssim,flicker,cosine"]
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, files), *names], capture_output=True, text=True, check=True
         )
-    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    return 1024 * int(done.stdout)
 
 
 def compare(videos: int, frames: int, height: int, width: int) -> dict[str, Any]:

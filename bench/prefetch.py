@@ -8,8 +8,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bench.config import CONF
@@ -22,8 +24,8 @@ from vgdfr.files import cache_folder
 def configs_of(overrides: list[str]) -> list[DictConfig]:
     """The configuration of each job that `bench.sweep` would run with these arguments."""
     with initialize_config_dir(CONF, version_base="1.3"):
-        config = compose("config", overrides, return_hydra_config=True)
-        return composed(config)
+        loader = GlobalHydra.instance().config_loader()
+        return composed(loader.load_configuration("config", overrides, RunMode.MULTIRUN))
 
 
 def download(assets: Sequence[Asset]) -> int:

@@ -20,7 +20,9 @@ class Sweep:
         self.total = total
         self.to_make = to_make
         self.made = self.found = 0
+        self.passes = self.passes_done = 0.0
         self.failed: list[str] = []
+        self.stopped = ""  # why, if it could not go on
         self._began = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -48,12 +50,21 @@ class Sweep:
         if outcome.startswith("failed") or (outcome != "found" and not console.is_terminal):
             say(f"[{self.seen}/{self.total}] {name} {outcome} {self._remaining()}".rstrip())
 
+    def count(self, passes: float, passes_done: float) -> None:
+        """DiT passes of a sample made alone, and those made for it beside what others had left."""
+        self.passes += passes
+        self.passes_done += passes_done
+
     def close(self) -> str:
         """Stop the display; the sweep in one line."""
         self._bar.stop()
         seconds = time.monotonic() - self._began
         counts = f"{self.made} made, {self.found} found, {len(self.failed)} failed"
-        return f"{counts} of {self.total} samples in {seconds:.0f} s"
+        line = f"{counts} of {self.total} samples in {seconds:.0f} s"
+        if self.passes_done and self.passes > self.passes_done:
+            times = self.passes / self.passes_done
+            line += f"; {self.passes_done:.0f} DiT passes instead of {self.passes:.0f}, {times:.2f} times fewer"
+        return line
 
     def _remaining(self) -> str:
         tried = self.made + len(self.failed)

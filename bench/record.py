@@ -18,6 +18,10 @@ class Record:
         sample has its traceback in `error` and no files, and is tried again.
     schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
     similarity: the preview's SSIM at lags 1-3; None for a baseline.
+    shared_stages: those whose seconds were measured, in part at least, while another sample of the same prompt and seed
+        was made; empty where all were measured on this one.
+    passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
+        its share of the tokens.
     token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """
 
@@ -42,6 +46,9 @@ class Record:
     latency_s: float | None = None
     peak_bytes: int | None = None
     notes: list[str] = field(default_factory=list)
+    shared_stages: list[str] = field(default_factory=list)
+    passes: float | None = None
+    passes_done: float | None = None
     files: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     schema: int = SCHEMA
@@ -98,4 +105,7 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "latency_s": video.latency_s,
         "peak_bytes": video.peak_bytes,
         "notes": list(video.notes),
+        "shared_stages": list(video.shared_stages),
+        "passes": video.passes,
+        "passes_done": video.passes_done,
     }

@@ -1,26 +1,33 @@
-"""Run a job: every sample is found, or generated and stored, or fails and says why; then it is scored."""
+"""Run jobs: every sample is found, or generated and stored, or fails and says why; then it is scored."""
 
 import gc
+import hashlib
+import json
+import os
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
 import torch
 
 from bench import record, score
+from bench.claims import DIED, at_work, claimed
 from bench.condition import Condition, Sample
 from bench.config import Job
-from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
 from metrics import named
-from vgdfr import Baseline, BrokenVideo, HunyuanVideo, generate
+from vgdfr import Baseline, BrokenVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
+from vgdfr.shared import Shared
 
+LAUNCH_BEGAN = "VGDFR_LAUNCH_BEGAN"  # in the environment of bench.launch's workers: when it began
 _loaded: dict[HunyuanVideo, Backbone] = {}
 
 
@@ -61,23 +68,73 @@ def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
             reference = sample
 
 
-def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
-    """Make what is missing of `job`. `seen` holds the keys this sweep has dealt with: a shared baseline counts once.
+@dataclass(frozen=True)
+class Unit:
+    """What one worker makes in one go: all samples of a prompt and seed, on one model with one video setting.
 
-    One sample's failure does not cost the others: it is recorded and counted. A model that cannot be loaded ends the
-    sweep.
+    They share noise, first steps and preview. Each sample comes with its baseline's and the job that asked for it.
     """
-    store = Store(job.study)
-    for sample, reference in samples_of(job):
-        if sample.key in seen:
-            continue
-        seen.add(sample.key)
+
+    spec: VideoSpec
+    samples: tuple[tuple[Sample, Sample | None, Job], ...]
+
+    @property
+    def name(self) -> str:
+        """The same in every process, whichever conditions it asks for."""
+        sample = self.samples[0][0]
+        decides = json.dumps([sample.identity["model"], sample.identity["spec"]], sort_keys=True)
+        return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+
+    @property
+    def stops(self) -> set[int]:
+        """The steps after which its samples branch off the baseline."""
+        return {m.k for sample, _, _ in self.samples if isinstance(m := sample.condition.method, Vgdfr)}
+
+
+def units_of(jobs: Sequence[Job]) -> list[Unit]:
+    """The samples of all jobs, each once, model by model and prompt by prompt; a baseline before what refers to it."""
+    units: dict[tuple[HunyuanVideo, VideoSpec], dict[str, tuple[Sample, Sample | None, Job]]] = {}
+    for job in jobs:
+        for sample, reference in samples_of(job):
+            unit = units.setdefault((sample.condition.model, sample.spec), {})
+            unit.setdefault(sample.key, (sample, reference, job))
+    models = list(dict.fromkeys(model for model, _ in units))
+    ordered = sorted(units.items(), key=lambda item: models.index(item[0][0]))
+    return [Unit(spec, tuple(samples.values())) for (_, spec), samples in ordered]
+
+
+def run(jobs: Sequence[Job], sweep: Sweep) -> None:
+    """Make what is missing of `jobs`, unit by unit; units that another worker has claimed come last.
+
+    One sample's failure does not cost the others: it is recorded and counted. A model that cannot be loaded, or a full
+    disk, ends the sweep.
+    """
+    study, waiting = jobs[0].study, units_of(jobs)
+    while waiting:
+        claimed_elsewhere = []
+        for unit in waiting:
+            with claimed(study, unit.name) as mine:
+                if mine:
+                    _run_unit(unit, Store(study), sweep, jobs)
+                else:
+                    claimed_elsewhere.append(unit)
+        if len(claimed_elsewhere) == len(waiting):
+            time.sleep(1)
+        waiting = claimed_elsewhere
+
+
+def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    shared = Shared.of(unit.spec, unit.stops)
+    for sample, reference, job in unit.samples:
         name = f"{sample.condition.slug} {sample.prompt.id}"
         sweep.begin(name)
         outcome = "found"
         if store.get(sample.folder, sample.key) is None:
-            embed_prompts(planned() or (job,))
-            outcome = _make(store, sample, reference, backbone_of(job.condition.model))
+            outcome = _failed_in_this_launch(store, sample)
+            if outcome is None:
+                store.require_space(sample.spec)
+                embed_prompts(tuple(jobs))
+                outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
         if not outcome.startswith("failed"):
             try:
                 _score(store, sample, reference, job.metrics)
@@ -86,19 +143,36 @@ def run(job: Job, sweep: Sweep, seen: set[str]) -> None:
         sweep.end(name, outcome)
 
 
-def _make(store: Store, sample: Sample, reference: Sample | None, backbone: Backbone) -> str:
+def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
+    """What came of the sample if a worker of the same launch has tried it already: it is not tried by each of them."""
+    began = os.environ.get(LAUNCH_BEGAN)
+    record = store.recorded(sample.folder) if began else None
+    if began is None or record is None or record.status == "done" or record.created < began:
+        return None
+    return f"failed: {(record.error or record.status).strip().splitlines()[-1]}"
+
+
+def _make(
+    store: Store, sample: Sample, reference: Sample | None, backbone: Backbone, shared: Shared, sweep: Sweep
+) -> str:
     """Generate and store one sample; in words, what came of it."""
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
+    died = Record(status="failed", **identified, error=DIED)
     try:
-        video = generate(backbone, sample.spec, sample.condition.method)
+        with at_work(store.folder, sample.folder, died):
+            video = generate(backbone, sample.spec, sample.condition.method, shared)
+        sweep.count(video.passes, video.passes_done)
         stored = Record(status="done", **identified, **record.results(video))
-        store.put(sample.folder, stored, video.frames, sample.spec.fps)
-        return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        shared.parts.clear()  # what memory they hold is free for the next sample
+        gc.collect()
+        torch.cuda.empty_cache()
         status = error.kind if isinstance(error, BrokenVideo) else "failed"
         store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
         return f"failed: {type(error).__name__}: {error}"
+    store.put(sample.folder, stored, video.frames, sample.spec.fps)
+    return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:

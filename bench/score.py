@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from filelock import FileLock
 from jaxtyping import Bool, Float
 
+from bench.claims import claimed
 from bench.record import Record
 from bench.store import MASTER, SCORES, Store, write_text
 from metrics import Metric, named
@@ -45,9 +45,7 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
     changed. `kept` and `interpolated` are its value over those frames alone, or over the steps between two kept frames
     and the others; null where there are none. An infinite value is the string "inf".
     """
-    locks = folder.parent.parent / ".locks"  # not among the samples, which others list
-    locks.mkdir(exist_ok=True)
-    with FileLock(locks / f"{folder.parent.name}--{folder.name}"):
+    with claimed(folder.parent.parent, f"{folder.parent.name}--{folder.name}", timeout_s=-1):
         return _score(folder, prompt, reference, names)
 
 

@@ -1,7 +1,13 @@
-"""The tree of results on disk: a folder per sample, complete or not there."""
+"""The tree of results on disk: a folder per sample, complete or not there.
 
+`python -m bench.store ls|verify|gc runs/STUDY` tells what a study holds, checks every file against its hash and puts
+what is damaged into quarantine (the sweep's command makes it anew), and removes what interrupted workers left.
+"""
+
+import argparse
 import os
 import shutil
+import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +17,11 @@ from jaxtyping import UInt8
 
 from bench.record import Record
 from vgdfr.files import sha256
+from vgdfr.video import VideoSpec
 from vgdfr.video_file import write_master, write_preview
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"
+PARTIAL, QUARANTINE = ".partial-", ".quarantine"
 
 
 class Store:
@@ -24,10 +32,7 @@ class Store:
 
     def get(self, place: str, key: str) -> Record | None:
         """The finished, intact sample at `place`; None if it is missing, failed, of another key, or damaged."""
-        try:
-            record = self.read(self.folder / place)
-        except (ValueError, TypeError):  # of another schema, or damaged
-            return None
+        record = self.recorded(place)
         if record is None or record.status != "done" or record.key != key:
             return None
         intact = all(
@@ -35,6 +40,21 @@ class Store:
             for name, digest in record.files.items()
         )
         return record if intact and record.files else None
+
+    def recorded(self, place: str) -> Record | None:
+        """The record at `place`, finished or failed; None if there is none, or one of another schema, or damaged."""
+        try:
+            return self.read(self.folder / place)
+        except (ValueError, TypeError):
+            return None
+
+    def require_space(self, spec: VideoSpec) -> None:
+        """Raise OSError where the disk has no room for a sample's master, at its largest, and as much again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        needed, free = 2 * spec.num_frames * spec.height * spec.width * 3, shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(f"{self.folder} has {free / 1e6:.0f} MB left, and a sample may need {needed / 1e6:.0f} MB; "
+                          "make room, then the same command continues")  # fmt: skip
 
     @staticmethod
     def read(folder: Path) -> Record | None:
@@ -45,10 +65,10 @@ class Store:
     def put(
         self, place: str, record: Record, frames: UInt8[np.ndarray, "t h w 3"] | None = None, fps: int = 1
     ) -> Record:
-        """Store a sample, replacing a failed or damaged one; returns the record with its files' hashes."""
+        """Store a sample, replacing a failed one, a damaged one going into quarantine; the record with its hashes."""
         target = self.folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.parent / f".partial-{uuid.uuid4().hex}"
+        partial = target.parent / f"{PARTIAL}{uuid.uuid4().hex}"
         partial.mkdir()
         try:
             if frames is not None:
@@ -59,13 +79,24 @@ class Store:
             for file in partial.iterdir():
                 _sync(file)
             _sync(partial)
-            if target.exists():
-                shutil.rmtree(target)
+            if target.exists():  # a failed sample goes; a finished one is damaged, and kept to be looked at
+                before = self.recorded(place)
+                if before is None or before.status == "done":
+                    self.quarantine(place)
+                else:
+                    shutil.rmtree(target)
             partial.rename(target)
             _sync(target.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return record
+
+    def quarantine(self, place: str) -> Path:
+        """Move the sample at `place` out of the way; where it is now."""
+        out_of_the_way = self.folder / QUARANTINE / f"{place}-{uuid.uuid4().hex[:8]}"
+        out_of_the_way.parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / place).rename(out_of_the_way)
+        return out_of_the_way
 
 
 def write_text(file: Path, text: str) -> None:
@@ -82,3 +113,33 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print what was asked for; the exit status: 1 if something was damaged. Raises ValueError for no study."""
+    from bench import upkeep  # which builds on this module
+
+    if arguments.what == "ls":
+        print(upkeep.ls(arguments.study))
+        return 0
+    if arguments.what == "verify":
+        count, damaged = upkeep.verify(arguments.study)
+        print("\n".join([*damaged, f"{count} samples checked, {len(damaged)} damaged"]))
+        return int(bool(damaged))
+    if not arguments.study.is_dir():
+        raise ValueError(f"there is no study at {arguments.study}")
+    gone = upkeep.gc(arguments.study, arguments.quarantined, not arguments.dry_run)
+    print("\n".join([*gone, f"{len(gone)} {'would be ' if arguments.dry_run else ''}removed"]))
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["ls", "verify", "gc"])
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument("--dry-run", action="store_true", help="gc: only say what would go")
+    parser.add_argument("--quarantined", action="store_true", help="gc: damaged samples, too")
+    try:
+        sys.exit(main(parser.parse_args()))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -10,25 +10,28 @@ from omegaconf import DictConfig
 from bench.config import CONF
 from bench.plan import checked, planned
 from bench.progress import Sweep, say
-from bench.run import run, samples_of
+from bench.run import run, units_of
 from bench.store import RECORD
 
-_seen: set[str] = set()
 _sweep: Sweep | None = None
 
 
 @hydra.main(config_path=CONF, config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    """One job: a condition over its prompts."""
+    """Hydra calls it for each job; the first makes the samples of all, prompt by prompt, so that conditions share."""
     global _sweep
-    (job,) = checked(config)
-    if _sweep is None:  # the first job of this process; it shows the progress of all of them
-        jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else ()
-        samples = {sample.key: each.study / sample.folder for each in jobs or (job,) for sample, _ in samples_of(each)}
-        recorded = sum((folder / RECORD).is_file() for folder in samples.values())  # failed ones too
-        say(f"{len(samples)} samples in {job.study}, {recorded} of them recorded before")
-        _sweep = Sweep(len(samples), len(samples) - recorded)
-    run(job, _sweep, _seen)
+    if _sweep is not None:
+        return
+    jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else checked(config)
+    study = jobs[0].study
+    samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
+    recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
+    say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
+    _sweep = Sweep(len(samples), len(samples) - recorded)
+    try:
+        run(jobs, _sweep)
+    except OSError as error:  # a full or broken disk: what is stored is whole
+        _sweep.stopped = f"{type(error).__name__}: {error}"
 
 
 def finish() -> int:
@@ -36,11 +39,13 @@ def finish() -> int:
     if _sweep is None:
         return 0
     say(_sweep.close())
+    if _sweep.stopped:
+        say(f"stopped: {_sweep.stopped}")
     for name in _sweep.failed:
         say(f"failed: {name}")
     if _sweep.failed:
         say(f"{len(_sweep.failed)} failed; the same command tries only these again")
-    return int(bool(_sweep.failed))
+    return int(bool(_sweep.failed or _sweep.stopped))
 
 
 if __name__ == "__main__":

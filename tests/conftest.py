@@ -72,7 +72,7 @@ def backbone(tiny_checkpoint: Path) -> Backbone:
     return HunyuanVideo(str(tiny_checkpoint), dtype="float32", device="cpu").load()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def spec() -> VideoSpec:
     return VideoSpec(
         prompt="a red circle stays still over sand", seed=3, height=32, width=32, num_frames=33,

@@ -116,7 +116,7 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
 
     hook = backbone.transformer.register_forward_pre_hook(fault)
     first = Sweep(4, 4)
-    run(job, first, set())
+    run([job], first)
     hook.remove()
     assert (first.made, first.failed) == (3, ["baseline 00-still"])
     rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
@@ -125,7 +125,7 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     assert "psnr" not in orphan.scores and "no finished baseline" in orphan.reasons["psnr"]
 
     second = Sweep(4, 1)
-    run(job, second, set())
+    run([job], second)
     assert (second.made, second.found, second.failed) == (1, 3, [])
     rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
     assert rows["vgdfr-k1-theta0.01", "00-still"].scores["psnr"] > 0

@@ -1,6 +1,7 @@
 """The compression module: preview, compare, schedule, merge, encode (paper, section 3.2, steps 2 to 4)."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from einops import reduce
@@ -21,6 +22,8 @@ from vgdfr.schedule import (
 from vgdfr.similarity import frame_similarity
 from vgdfr.video import BrokenVideo
 
+Once = Callable[[tuple[Hashable, ...], Callable[[], Any]], Any]
+
 
 class Compressed(NamedTuple):
     """What the compression module hands on; `latent` is None when the schedule keeps everything.
@@ -34,33 +37,52 @@ class Compressed(NamedTuple):
 
 
 def compress(
-    backbone: Backbone, clean: Float[Tensor, "1 c n h w"], noisy: Float[Tensor, "1 c n h w"], method: Vgdfr
+    backbone: Backbone,
+    clean: Float[Tensor, "1 c n h w"],
+    noisy: Float[Tensor, "1 c n h w"],
+    method: Vgdfr,
+    once: Once = lambda key, compute: compute(),
 ) -> Compressed:
     """Merge similar frames of a `clean` denoised latent: D_comp, SSIM, schedule, means, E_comp.
 
     The ablations work on the `noisy` latent it was denoised from: `denoise_renoise=False` puts that through D_comp and
     E_comp, `merge_space="latent"` averages its frames directly; `schedule_from` says which of the two is compared.
-    A schedule that keeps everything is not encoded: there is nothing to gain from the round trip.
+    A schedule that keeps everything is not encoded: there is nothing to gain from the round trip. `once` gives what was
+    computed for its key before, from the same latents, and otherwise computes it.
     """
-    latents = {"clean": clean, "noisy": noisy}
-    merged_from = "clean" if method.denoise_renoise else "noisy"
-    with backbone.reduced(method.spatial_levels):
-        preview = similarity = None
-        if method.schedule == "uniform":
-            schedule = uniform(GROUP * (clean.shape[2] - 1) + 1, method.max_merge)
-        else:
-            preview = backbone.decode(latents[method.schedule_from])
-            refuse_not_finite(preview)
-            similarity = frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, method.similarity_dtype))
-            schedule = schedule_of(similarity, method)
-        if schedule.keeps_everything:
-            return Compressed(None, schedule, similarity)
-        if method.merge_space == "latent":
-            return Compressed(merge_latents(noisy, schedule), schedule, similarity)
-        if preview is None or merged_from != method.schedule_from:
-            preview = backbone.decode(latents[merged_from])
-            refuse_not_finite(preview)
-        return Compressed(backbone.encode(merge(preview, schedule)), schedule, similarity)
+    levels = method.spatial_levels
+
+    def preview_of(source: Literal["clean", "noisy"]) -> Float[Tensor, "t 3 h2 w2"]:
+        def decoded() -> Float[Tensor, "t 3 h2 w2"]:
+            with backbone.reduced(levels):
+                frames = backbone.decode(clean if source == "clean" else noisy)
+            refuse_not_finite(frames)
+            return frames
+
+        return once(("preview", source, levels), decoded)
+
+    similarity = None
+    if method.schedule == "uniform":
+        schedule = uniform(GROUP * (clean.shape[2] - 1) + 1, method.max_merge)
+    else:
+        preview, dtype = preview_of(method.schedule_from), method.similarity_dtype
+        similarity = once(
+            ("similarity", method.schedule_from, levels, dtype),
+            lambda: frame_similarity((preview / 2 + 0.5).clamp(0, 1), getattr(torch, dtype)),
+        )
+        schedule = schedule_of(similarity, method)
+    if schedule.keeps_everything:
+        return Compressed(None, schedule, similarity)
+    if method.merge_space == "latent":
+        return Compressed(merge_latents(noisy, schedule), schedule, similarity)
+    source = "clean" if method.denoise_renoise else "noisy"
+    merged = preview_of(source)
+
+    def encoded() -> Float[Tensor, "1 c kept h w"]:
+        with backbone.reduced(levels):
+            return backbone.encode(merge(merged, schedule))
+
+    return Compressed(once(("merged", source, levels, schedule.segments), encoded), schedule, similarity)
 
 
 def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:

@@ -1,6 +1,8 @@
 """The whole story of a sample on one screen."""
 
 import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,58 +16,83 @@ from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import fill, interpolator_of
 from vgdfr.method import FewerSteps, Method, Vgdfr
-from vgdfr.stopwatch import Stopwatch
+from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.shared import Account, Shared
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
 
 @torch.inference_mode()
-def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVideo:
+def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared | None = None) -> GeneratedVideo:
     """Generate the video `spec` describes on `backbone`, as the model does it (`Baseline`) or with another method.
 
-    Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes.
+    Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes,
+    also with what other samples of the spec have left in `shared`; seconds are then those measured when it was made.
     Where nothing can merge, a VGDFR sample continues the baseline's trajectory bit for bit, and its notes say so.
     Raises ValueError when `method` does not fit `spec` or the model, BrokenVideo for a video that is not finite or
     all of one colour. Whatever is raised, the backbone is as before.
     """
     method.check(spec, backbone.num_layers, backbone.num_spatial_levels)
-    watch = Stopwatch(backbone.device)
-    with watch.stage("encode_prompt"):
-        velocity = backbone.velocity(spec)
+    shared = Shared(spec) if shared is None else shared
+    if shared.spec != spec:
+        raise ValueError(f"what is shared is of another video: {shared.spec}, got {spec}")
+    account = Account(shared, backbone.device)
+    velocity = account.part("encode_prompt", ("velocity",), lambda: backbone.velocity(spec))
     noise = backbone.noise(spec)
+    steps = method.steps if isinstance(method, FewerSteps) else spec.num_inference_steps
+    sigmas = backbone.sigmas(dataclasses.replace(spec, num_inference_steps=steps))
+
+    def state(step: int) -> tuple[Tensor, Tensor]:
+        """The baseline's latent after `step` steps and the last step's velocity, by way of the stops before."""
+        stops = shared.stops if steps == spec.num_inference_steps else ()
+        before = max((stop for stop in stops if 0 < stop < step), default=0)
+        x = state(before)[0] if before else noise
+        key, passes = ("state", steps, before, step), float(step - before)
+        return account.part("denoise_full", key, lambda: euler(velocity, x, sigmas[before : step + 1]), passes)
+
+    def finished() -> UInt8[np.ndarray, "t h w 3"]:
+        """The baseline's frames."""
+        x = state(steps)[0]
+        return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.decode(x)))
 
     if not isinstance(method, Vgdfr):
-        if isinstance(method, FewerSteps):
-            spec = dataclasses.replace(spec, num_inference_steps=method.steps)
-        with watch.stage("denoise_full"):
-            x, _ = euler(velocity, noise, backbone.sigmas(spec))
-        with watch.stage("decode"):
-            frames = to_uint8(backbone.decode(x))
-        return GeneratedVideo(frames, None, None, watch.seconds, watch.peak_bytes)
+        return _video(account, finished())
 
-    k, sigmas = method.k, backbone.sigmas(spec)
-    with watch.stage("denoise_full"):
-        x, v = euler(velocity, noise, sigmas[: k + 1])
-    with watch.stage("borrow_schedule" if method.borrows_schedule else "compress"):
+    k = method.k
+    shared.stops.add(k)
+    x, v = state(k)
+    stage = "borrow_schedule" if method.borrows_schedule else "compress"
+    clean_key = ("clean", k, method.preview_steps, method.preview_latent)
+
+    def cleaned() -> Tensor:
         if method.preview_steps == 1:
-            clean = one_step_denoise(x, v, sigmas[k])
-        else:
-            stale = method.preview_latent == "as_released"
-            clean = multi_step_denoise(velocity, x, v, sigmas[k:], method.preview_steps, stale)
-        merged, schedule, similarity = compress(backbone, clean, x, method)
+            return one_step_denoise(x, v, sigmas[k])
+        stale = method.preview_latent == "as_released"
+        return multi_step_denoise(velocity, x, v, sigmas[k:], method.preview_steps, stale)
+
+    def once(key: tuple[Hashable, ...], compute: Callable[[], Any]) -> Any:
+        return account.part(stage, (key[0], clean_key, *key[1:]), compute, latest=key[0] == "preview")
+
+    clean = account.part(stage, clean_key, cleaned, method.preview_steps - 1.0)
+    merged, schedule, similarity = compress(backbone, clean, x, method, once)
+    layers = global_layers_of(method.global_layers, backbone.num_layers)
     if merged is None:
-        with watch.stage("denoise_full"):
-            x, _ = euler(velocity, x, sigmas[k:])
+        kept = finished()
     else:
-        layers = global_layers_of(method.global_layers, backbone.num_layers)
-        with watch.stage("denoise_compressed"), backbone.dyrope(schedule, layers):
+        merging = (clean_key, method.merge_space, method.denoise_renoise, method.spatial_levels, layers)
+        key = (*merging, schedule.segments)
+
+        def denoised() -> Tensor:
+            y = merged
             if method.renoises:
-                merged = renoise(merged, noise[:, :, list(schedule.kept_latents)], sigmas[k])
-            x, _ = euler(velocity, merged, sigmas[k:])
-    with watch.stage("decode"):
-        frames = to_uint8(backbone.decode(x))
+                y = renoise(merged, noise[:, :, list(schedule.kept_latents)], sigmas[k])
+            with backbone.dyrope(schedule, layers):
+                return euler(velocity, y, sigmas[k:])[0]
+
+        y = account.part("denoise_compressed", ("denoised", *key), denoised, (steps - k) * schedule.token_ratio)
+        kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.decode(y)))
     interpolator = interpolator_of(method, backbone.device)
-    with watch.stage("interpolate"):
-        frames = fill(frames, schedule, interpolator)
+    with account.watch.stage("interpolate"):
+        frames = fill(kept, schedule, interpolator)
     notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
     if (
         method.search == "exact"
@@ -77,7 +104,20 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method) -> GeneratedVi
         )
     if method.borrows_schedule:
         notes.append("the schedule is the full method's, and the time to find it is not in the latency")
-    return GeneratedVideo(frames, schedule, similarity, watch.seconds, watch.peak_bytes, tuple(notes))
+    return _video(account, frames, schedule, similarity, tuple(notes))
+
+
+def _video(
+    account: Account,
+    frames: UInt8[np.ndarray, "t h w 3"],
+    schedule: FrameSchedule | None = None,
+    similarity: Similarity | None = None,
+    notes: tuple[str, ...] = (),
+) -> GeneratedVideo:
+    return GeneratedVideo(
+        frames, schedule, similarity, account.watch.seconds, account.watch.peak_bytes, notes,
+        tuple(sorted(account.found)), account.passes, account.passes_done,
+    )  # fmt: skip
 
 
 def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:

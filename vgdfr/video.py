@@ -1,6 +1,6 @@
 """What is asked for (`VideoSpec`) and what comes back (`GeneratedVideo`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -68,7 +68,9 @@ class GeneratedVideo:
     `frames` are uint8 RGB. `schedule` and the preview's `similarity` are None for a baseline. `seconds` maps stage to
     wall time (`LATENCY_STAGES` are those the paper counts); `peak_bytes` is the device's peak memory, None where it is
     not measured.
-    `notes` say in words what a reader of the record should know.
+    `notes` say in words what a reader of the record should know. `shared_stages` are those whose seconds were measured,
+    in part at least, while another sample was made. `passes` are the DiT passes that the sample takes alone,
+    `passes_done` those that were made for it; one on a shortened latent counts as its share of the tokens.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -76,7 +78,10 @@ class GeneratedVideo:
     similarity: Similarity | None
     seconds: dict[str, float]
     peak_bytes: int | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    shared_stages: tuple[str, ...] = ()
+    passes: float = 0.0
+    passes_done: float = 0.0
 
     @property
     def latency_s(self) -> float:

@@ -1,0 +1,100 @@
+"""Look after a study: what it holds, whether it is intact, and what can go (`python -m bench.store`)."""
+
+import os
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.claims import LOCKS
+from bench.record import Record
+from bench.store import MASTER, PARTIAL, QUARANTINE, Store
+from metrics.video_file import read
+from vgdfr.files import sha256
+
+OLD_S = 3600.0  # a partial folder this old is no one's any more
+
+
+def samples(study: Path) -> Iterator[tuple[Path, Record | None]]:
+    """Every sample's folder and record, None where that is damaged or of another schema. Raises ValueError for none."""
+    store = Store(study)
+    folders = [file.parent for file in sorted(study.glob("[!.]*/[!.]*/record.json"))]
+    if not folders:
+        raise ValueError(f"{study} holds no sample; a study is made by: python -m bench.sweep +exp=table1")
+    for folder in folders:
+        yield folder, store.recorded(str(folder.relative_to(study)))
+
+
+def ls(study: Path) -> str:
+    """Per condition, how many samples there are of each status, and the bytes they take."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    sizes: Counter[str] = Counter()
+    for folder, record in samples(study):
+        condition = folder.parent.name
+        counts[condition][record.status if record else "unreadable"] += 1
+        sizes[condition] += sum(file.stat().st_size for file in folder.iterdir())
+    width = max(map(len, counts))
+    lines = []
+    for condition, statuses in counts.items():
+        said = ", ".join(f"{n} {status}" for status, n in statuses.most_common())
+        lines.append(f"{condition.ljust(width)}  {said}, {sizes[condition] / 1e6:.1f} MB")
+    total = sum(counts.values(), Counter())
+    lines.append(f"{total.total()} samples, {total['done']} done, {sum(sizes.values()) / 1e6:.1f} MB")
+    return "\n".join(lines)
+
+
+def faults(folder: Path, record: Record | None) -> list[str]:
+    """What is wrong with a finished sample: a record that cannot be read, a file that is not what was written."""
+    if record is None:
+        return ["record.json cannot be read"]
+    found = []
+    for name, digest in record.files.items():
+        if not (folder / name).is_file():
+            found.append(f"{name} is not there")
+        elif sha256(folder / name) != digest:
+            found.append(f"{name} is not what was written")
+    # a file may decode in part without an error, so frames are counted even where the hash holds
+    if record.status == "done" and not found:
+        expected, frames = record.identity["spec"]["num_frames"], len(read(folder / MASTER).frames)
+        if frames != expected:
+            found.append(f"{MASTER} has {frames} of {expected} frames")
+    return found
+
+
+def verify(study: Path) -> tuple[int, list[str]]:
+    """Check every sample; how many, and what was wrong with those that were put into quarantine."""
+    said, count = [], 0
+    for folder, record in list(samples(study)):
+        count += 1
+        if wrong := faults(folder, record):
+            place = Store(study).quarantine(str(folder.relative_to(study)))
+            said.append(f"{folder.relative_to(study)}: {'; '.join(wrong)}; moved to {place}")
+    return count, said
+
+
+def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
+    """Remove (or only name) what interrupted workers left: partial folders, notes of processes that are gone.
+
+    With `quarantined`, also what was put into quarantine. Samples are never touched.
+    """
+    old = time.time() - OLD_S
+    going = [path for path in study.glob(f"*/{PARTIAL}*") if path.stat().st_mtime < old]
+    for note in (study / LOCKS).glob("at-work-*.json"):
+        if not _runs(int(note.stem.rpartition("-")[2])) and note.stat().st_mtime < old:
+            going.append(note)
+    if quarantined and (study / QUARANTINE).is_dir():
+        going.append(study / QUARANTINE)
+    for path in going if really else ():
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return [str(path.relative_to(study)) for path in going]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,69 @@
+"""Samples that share what they have in common are bit for bit those made alone, and say what was shared."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vgdfr import Baseline, Vgdfr, VideoSpec, generate
+from vgdfr.backbones.base import Backbone
+from vgdfr.method import FewerSteps, Method
+from vgdfr.shared import Shared
+
+METHODS: tuple[Method, ...] = (
+    Baseline(),
+    Vgdfr(k=1, theta=0.01),
+    Vgdfr(k=1, theta=0.02),  # the same schedule
+    Vgdfr(k=1, theta=1.0),  # keeps everything
+    Vgdfr(k=1, theta=0.01, global_layers="none"),
+    Vgdfr(k=1, theta=0.01, interpolator="linear"),
+    Vgdfr(k=1, theta=0.01, merge_space="latent"),
+    Vgdfr(k=1, theta=0.01, denoise_renoise=False),
+    Vgdfr(k=1, theta=0.01, denoise_renoise=False, schedule_from="noisy"),
+    Vgdfr(k=1, theta=0.01, preview_steps=2),
+    Vgdfr(k=1, theta=0.01, preview_steps=2, preview_latent="as_released"),
+    Vgdfr(k=1, theta=0.01, similarity_dtype="float16"),
+    Vgdfr(k=1, schedule="uniform"),
+    Vgdfr(k=2, theta=0.01),
+    Vgdfr(k=2, theta=0.01, max_merge=2),
+    FewerSteps(2),
+)
+
+
+@pytest.fixture(scope="module")
+def alone(backbone: Backbone, spec: VideoSpec) -> dict[Method, np.ndarray]:
+    return {method: generate(backbone, spec, method).frames for method in METHODS}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("stops", [(), (1, 2)])
+def test_sharing_changes_no_pixel(
+    backbone: Backbone, spec: VideoSpec, alone: dict[Method, np.ndarray], order: int, stops: tuple[int, ...]
+) -> None:
+    shared = Shared.of(spec, stops)
+    for method in METHODS[::order]:
+        video = generate(backbone, spec, method, shared)
+        assert np.array_equal(video.frames, alone[method]), method
+
+
+def test_seconds_and_passes_are_those_of_the_sample_made_alone(backbone: Backbone, spec: VideoSpec) -> None:
+    shared = Shared.of(spec, (1, 2))
+    baseline, first, twin, later = (
+        generate(backbone, spec, method, shared) for method in (METHODS[0], METHODS[1], METHODS[2], METHODS[13])
+    )
+    assert (baseline.passes, baseline.passes_done, baseline.shared_stages) == (4, 4, ())
+    ratio = first.schedule.token_ratio if first.schedule else 0
+    assert first.passes == pytest.approx(1 + 3 * ratio) and first.passes_done == pytest.approx(3 * ratio)
+    assert first.shared_stages == ("denoise_full", "encode_prompt")
+    assert twin.passes == first.passes and twin.passes_done == 0
+    assert twin.latency_s == first.latency_s and "denoise_compressed" in twin.shared_stages
+    assert later.passes == pytest.approx(2 + 2 * ratio) and later.passes_done == pytest.approx(2 * ratio)
+    assert 0 < first.seconds["denoise_full"] < later.seconds["denoise_full"] < baseline.seconds["denoise_full"]
+    by_itself = generate(backbone, spec, METHODS[1])
+    assert by_itself.passes == by_itself.passes_done == first.passes and by_itself.shared_stages == ()
+    assert set(by_itself.seconds) == set(first.seconds)
+
+
+def test_what_is_shared_belongs_to_one_video(backbone: Backbone, spec: VideoSpec) -> None:
+    with pytest.raises(ValueError, match="what is shared is of another video"):
+        generate(backbone, dataclasses.replace(spec, seed=spec.seed + 1), Baseline(), Shared(spec))
