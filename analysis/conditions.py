@@ -37,6 +37,7 @@ COLUMNS = (
     Column("clipsim", "CLIPSIM", 4, 1, "Video Quality", "a CLIP model"),
     Column("vqa", "VQA", 2, 1, "Video Quality", "a video quality model"),
     Column("flicker", "FLICKER", 4, 1, "Video Quality"),
+    Column("motion", "Motion", 3, 0, "Video Quality"),  # a frozen video does not flicker
     Column("psnr", "PSNR", 2, 1, "Difference"),
     Column("ssim", "SSIM", 3, 1, "Difference"),
     Column("lpips", "LPIPS", 3, -1, "Difference", "a perceptual network", judge_digits=4),
@@ -86,14 +87,22 @@ class Line:
         return {"baseline": "Original", "fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
 
 
-def lines(rows: list[Row]) -> list[Line]:
+def lines(rows: list[Row], timed: bool = True) -> list[Line]:
     """A line per condition: the baseline first, then by k and theta, as in the paper; so for each video setting.
 
-    A sample is compared with the baseline of its own video settings. Raises StudyError without a baseline, and where
-    the table would mix models or devices.
+    A sample is compared with the baseline of its own video settings. Unless `timed`, the lines say nothing of whole
+    samples: latency, speed-up, tokens. Raises StudyError without a baseline, and where the table would mix models,
+    devices or ways to score.
     """
     _refuse_mixture("models, precisions or kinds of device", [r.record["identity"]["model"] for r in rows])
     _refuse_mixture("versions of the generator", [r.record["identity"]["generator_version"] for r in rows])
+    for name in {name for row in rows for name in row.ids}:
+        ids = sorted({row.ids[name] for row in rows if name in row.ids})
+        if len(ids) > 1:
+            raise StudyError(
+                f"{name} was scored in {len(ids)} ways, which one table must not mix: {'; '.join(ids)}. "
+                f"Score the study again in one way: python -m bench.score STUDY --metrics {name}"
+            )
     videos = _videos(rows)
     conditions: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row, video in zip(rows, videos, strict=True):
@@ -106,7 +115,7 @@ def lines(rows: list[Row]) -> list[Line]:
     }
     if not baseline_s:
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
-    made = [_line(group, video, baseline_s) for (video, _), group in conditions.items()]
+    made = [_line(group, video, baseline_s if timed else {}) for (video, _), group in conditions.items()]
     order = list(dict.fromkeys(sorted(videos, key=lambda video: [_natural(part) for part in video.split(", ")])))
     return sorted(
         made,
@@ -142,8 +151,9 @@ def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, in
     method = rows[0].record["method"]
     names = [c.name for c in (*COLUMNS, *(c.embedded for c in COLUMNS if c.missing))]
     means = {name: mean(r.scores.get(name) for r in done) for name in names}
-    means["latency_s"] = mean(r.record["latency_s"] for r in done)
-    means["token_ratio"] = mean(r.record["token_ratio"] for r in done)
+    timed = bool(baseline_s)
+    means["latency_s"] = mean(r.record["latency_s"] for r in done if timed)
+    means["token_ratio"] = mean(r.record["token_ratio"] for r in done if timed)
     means["speedup"] = Mean(None, 0, 0)
     common = [r for r in done if (video, r.sample_id) in baseline_s]
     if method["name"] != "baseline" and common:  # as in the paper: a ratio of mean latencies, over common samples
@@ -169,7 +179,9 @@ def columns(table: list[Line]) -> list[Column]:
     def filled(column: Column) -> bool:
         return any(line.means[column.name].value is not None for line in table)
 
-    return [c.embedded if c.missing and not filled(c) and filled(c.embedded) else c for c in COLUMNS]
+    chosen = [c.embedded if c.missing and not filled(c) and filled(c.embedded) else c for c in COLUMNS]
+    untimed = not any(filled(c) for c in chosen if c.group == "Efficiency")
+    return [c for c in chosen if filled(c)] if untimed else chosen
 
 
 def best(table: list[Line], column: Column, video: str) -> float | None:

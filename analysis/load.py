@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 1
+SCHEMA, SCORES = 1, 2  # of record.json and scores.json
 FRAMES = {"all": "value", "kept": "kept", "interpolated": "interpolated"}  # the name of their score in scores.json
 
 
@@ -16,12 +16,13 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One sample: its record, and its scores by name (null scores left out; an infinite one is `math.inf`)."""
+    """One sample: its record, its scores by name (null ones left out; an infinite one is `math.inf`) and their ids."""
 
     folder: Path
     record: dict[str, Any]
     scores: dict[str, float]
     reasons: dict[str, str]
+    ids: dict[str, str]
 
     @property
     def sample_id(self) -> tuple[str, int]:
@@ -53,7 +54,15 @@ def _row(file: Path, part: str) -> Row:
     if record.get("schema") != SCHEMA:
         raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
     scores_file = file.with_name("scores.json")
-    stored = json.loads(scores_file.read_text())["scores"] if scores_file.is_file() else {}
+    document = json.loads(scores_file.read_text()) if scores_file.is_file() else {"schema": SCORES, "scores": {}}
+    if document.get("schema") != SCORES:
+        raise StudyError(
+            f"{scores_file}: expected scores of schema {SCORES}, got {document.get('schema')}; score the study again: "
+            f"python -m bench.score {file.parents[2]} --metrics embedded (or paper, pixel)"
+        )
+    stored = document["scores"]
     values = {name: float(s[part]) for name, s in stored.items() if s.get(part) is not None}
-    assert not any(math.isnan(v) for v in values.values()), file
-    return Row(file.parent, record, values, {name: s["reason"] for name, s in stored.items() if s["value"] is None})
+    if wrong := [name for name, value in values.items() if math.isnan(value)]:
+        raise StudyError(f"{scores_file}: {', '.join(wrong)} is no number; remove the file and score the study again")
+    without = {name: s["reason"] for name, s in stored.items() if s["value"] is None}
+    return Row(file.parent, record, values, without, {name: stored[name]["id"] for name in values})

@@ -9,7 +9,7 @@ import io
 import sys
 from pathlib import Path
 
-from analysis.conditions import COLUMNS, EMBEDDED, Line, best, columns, lines
+from analysis.conditions import EMBEDDED, Line, best, columns, lines
 from analysis.load import FRAMES, StudyError, load
 
 
@@ -39,6 +39,10 @@ def notes(table: list[Line], study: str) -> list[str]:
         "compression. Best of the VGDFR rows, ablations apart, in bold: also where times "
         "differ by less than they do from run to run."
     ]
+    ids = {name: i for line in table for row in line.rows for name, i in row.ids.items()}
+    shown = [_short(ids[c.name]) for c in columns(table) if c.name in ids]
+    if shown:
+        out.append(f"Scored by {', '.join(shown)}.")
     judged = [c.title for c in columns(table) if c.title.endswith(EMBEDDED)]
     if judged:
         out.append(
@@ -64,6 +68,12 @@ def notes(table: list[Line], study: str) -> list[str]:
     return out
 
 
+def _short(metric_id: str) -> str:
+    """Name, version and the first digits of the weights' hash."""
+    name, version, *_, weights = metric_id.split("-")
+    return f"{name} {version}" + ("" if weights == "weights" else f" ({weights[:8]})")
+
+
 def markdown(table: list[Line], study: str) -> str:
     header = ["Method", "n", *(c.title for c in columns(table))]
     body = cells(table, ("**", "**"), "–")
@@ -79,7 +89,7 @@ def markdown(table: list[Line], study: str) -> str:
         )
 
     rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") for i, w in enumerate(widths)) + "|"
-    groups = "Quality: CLIPT to FLICKER. Difference to the baseline: PSNR to Cosine. Efficiency: Latency to Tokens."
+    groups = "Quality: CLIPT to Motion. Difference to the baseline: PSNR to Cosine. Efficiency: Latency to Tokens."
     return "\n".join([row(header), rule, *map(row, body), "", groups, "", *(n + "\n" for n in notes(table, study))])
 
 
@@ -100,7 +110,7 @@ def csv_text(table: list[Line]) -> str:
 def latex(table: list[Line]) -> str:
     """A booktabs tabular with the paper's groups over their columns."""
     groups: dict[str, int] = {}
-    for c in COLUMNS:
+    for c in columns(table):
         groups[c.group] = groups.get(c.group, 0) + 1
     over = " & ".join(["", "", *(rf"\multicolumn{{{n}}}{{c}}{{{g}}}" for g, n in groups.items())])
     header = " & ".join(["Method", "n", *(c.title.replace(EMBEDDED, r"$^\dagger$") for c in columns(table))])
@@ -112,14 +122,14 @@ def latex(table: list[Line]) -> str:
         previous = line.k
         body.append(" & ".join(row).replace("_", r"\_").replace("θ", r"$\theta$") + r" \\")
     return "\n".join(
-        [rf"\begin{{tabular}}{{lr{'r' * len(COLUMNS)}}}", r"\toprule", over + r" \\", header + r" \\", *body]
+        [rf"\begin{{tabular}}{{lr{'r' * len(columns(table))}}}", r"\toprule", over + r" \\", header + r" \\", *body]
         + [r"\bottomrule", r"\end{tabular}", ""]
     )
 
 
 def main(study: Path, frames: str = "all") -> None:
     """Print the table and write the three files; `frames` are those that its scores are of."""
-    table = lines(load(study, frames))
+    table = lines(load(study, frames), timed=frames == "all")
     report = study / "report"
     report.mkdir(exist_ok=True)
     of_part = "" if frames == "all" else f"-{frames}"

@@ -21,7 +21,6 @@ from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
-from metrics import named
 from vgdfr import Baseline, BrokenVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
@@ -176,11 +175,6 @@ def _make(
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:
-    """Score a stored sample; a baseline is its own measure of motion, and has nothing to differ from."""
-    place = store.folder / sample.folder
-    if reference is None:
-        score.score(place, sample.spec.prompt, None, [m.name for m in named(names) if not m.needs_reference])
-        return
-    finished = store.get(reference.folder, reference.key)
-    beside = (store.folder / reference.folder, finished) if finished else None
-    score.score(place, sample.spec.prompt, beside, names)
+    finished = store.get(reference.folder, reference.key) if reference else None
+    beside = (store.folder / reference.folder, finished) if reference and finished else None
+    score.score(store.folder / sample.folder, sample.spec.prompt, beside, names)

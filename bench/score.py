@@ -6,12 +6,11 @@ nothing. --metrics takes a group of conf/metrics, or names. It may run several t
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from bench.claims import claimed
 from bench.record import Record
 from bench.store import MASTER, SCORES, Store, write_text
 from metrics import Metric, named
+from metrics.base import jsonable
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
 from vgdfr.assets import Asset, download
@@ -33,6 +33,7 @@ _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
 Reference = tuple[Path, Record]
+Master = tuple[Path, str]  # a file and its sha256
 Parts = dict[str, float | str | None]  # "kept" and "interpolated"
 
 
@@ -53,24 +54,34 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
     file = folder / SCORES
     document = json.loads(file.read_text()) if file.is_file() else {}
     stored: dict[str, Any] = document["scores"] if document.get("schema") == SCHEMA else {}
+    record = Store(folder.parent).recorded(folder.name)
+    compared = record is None or record.reference_key is not None
+    # a baseline has nothing to differ from
+    metrics = {metric.name: metric for metric in named(names) if compared or not metric.needs_reference}
     digest = reference[1].files[MASTER] if reference else None
-    metrics = {metric.name: metric for metric in named(names)}
     current = {
         name: {"id": metric.id, "reference_sha256": digest if metric.needs_reference else None}
         for name, metric in metrics.items()
     }
-    missing = [n for n in names if n not in stored or any(stored[n].get(k) != v for k, v in current[n].items())]
+    # what could not be computed is tried again: the reason may be gone
+    missing = {n: {"value": None} | stored.get(n, {}) for n in metrics}
+    missing = [n for n, s in missing.items() if s["value"] is None or any(s.get(k) != v for k, v in current[n].items())]
     if missing:
-        videos = [read(path / MASTER) if path else None for path in (folder, reference and reference[0])]
-        kept = _kept(folder)
-        stored |= {name: current[name] | _one(metrics[name], prompt, kept, *videos) for name in missing}
+        kept, own = _kept(record), (folder / MASTER, record.files[MASTER] if record else "")
+        beside = (reference[0] / MASTER, digest or "") if reference else None
+        stored |= {name: current[name] | _one(metrics[name], prompt, kept, own, beside) for name in missing}
         write_text(file, json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
-    return stored
+    return {name: stored[name] for name in metrics}
 
 
-def _kept(folder: Path) -> Bool[np.ndarray, " t"] | None:
+@lru_cache(maxsize=2)
+def _read(file: Path, digest: str) -> VideoFile:
+    """A master, decoded once while samples that are compared with it are scored one after another."""
+    return read(file)
+
+
+def _kept(record: Record | None) -> Bool[np.ndarray, " t"] | None:
     """For each frame of the sample whether it was kept by its schedule; None where it had none."""
-    record = Store.read(folder)
     if record is None or record.schedule is None:
         return None
     kept = np.zeros(sum(length for _, length, _ in record.schedule["segments"]), bool)
@@ -83,37 +94,35 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
 
     Values of steps between frames (one less than frames) are of kept ones where both ends were kept.
     """
-    if per_frame is None or kept is None:
+    if per_frame is None or kept is None or metric.pool is None:
         return {"kept": None, "interpolated": None}
     of_kept = kept if len(per_frame) == len(kept) else kept[:-1] & kept[1:]
     sides = {"kept": per_frame[of_kept], "interpolated": per_frame[~of_kept]}
-    return {side: _json(metric.pool(values)) if len(values) else None for side, values in sides.items()}
+    return {side: jsonable(metric.pool(values)) if len(values) else None for side, values in sides.items()}
 
 
 def _one(
     metric: Metric,
     prompt: str,
     kept: Bool[np.ndarray, " t"] | None,
-    video: VideoFile | None,
-    reference: VideoFile | None,
+    own: Master,
+    beside: Master | None,
 ) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "value": None, "reason": None, "per_frame": None, "extra": {}, "kept": None, "interpolated": None
     }  # fmt: skip
-    if metric.missing:
-        return empty | {"reason": f"{metric.missing.name} is not there; {metric.missing.how}"}
-    assert video is not None
-    if metric.needs_reference and reference is None:
-        return empty | {"reason": _NO_REFERENCE}
-    try:
-        if reference is not None and video.fps != reference.fps:
-            raise ValueError(f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps")
-        result = metric(video.frames, reference.frames if reference else None, prompt)
-    except Exception as error:  # a metric's failure is its null and reason; the others go on
-        return empty | {"reason": f"{type(error).__name__}: {error}"}
-    per_frame = None if result.per_frame is None else [_json(v) for v in result.per_frame]
-    both = parts(metric, result.per_frame, kept)
-    return empty | {"value": _json(result.value), "per_frame": per_frame, "extra": result.extra} | both
+    if metric.missing or (metric.needs_reference and beside is None):  # known without reading a file
+        why = f"{metric.missing.name} is not there; {metric.missing.how}" if metric.missing else _NO_REFERENCE
+        return empty | {"reason": why}
+    video, reference = _read(*own), _read(*beside) if beside and metric.needs_reference else None
+    if reference is not None and video.fps != reference.fps:
+        return empty | {"reason": f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"}
+    result = metric.attempt(video.frames, reference.frames if reference else None, prompt)
+    if isinstance(result, str):
+        return empty | {"reason": result}
+    per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
+    values = {"value": jsonable(result.value), "per_frame": per_frame, "extra": result.extra}
+    return empty | values | parts(metric, result.per_frame, kept)
 
 
 def missing(names: Sequence[str]) -> list[Asset]:
@@ -130,15 +139,14 @@ def _fetch(url: str, file: Path, num_bytes: int, digest: str) -> Path:
     return file
 
 
-def _json(value: float) -> float | str:
-    value = float(value)
-    return value if math.isfinite(value) else str(value)
-
-
 def finished(study: Path) -> dict[str, tuple[Path, Record]]:
     """Folder and record of every finished sample of a study, by key. Raises ValueError where there is none."""
-    records = ((file.parent, Record.from_json(file.read_text())) for file in sorted(study.glob("*/[!.]*/record.json")))
-    found = {record.key: (folder, record) for folder, record in records if record.status == "done"}
+    store, found = Store(study), {}
+    for file in sorted(study.glob("[!.]*/[!.]*/record.json"), key=lambda file: (file.parent.name, file)):
+        # by prompt, so that a baseline is decoded once; one that is being replaced just now has no record
+        record = store.recorded(str(file.parent.relative_to(study)))
+        if record is not None and record.status == "done":
+            found[record.key] = file.parent, record
     if not found:
         raise ValueError(f"{study} holds no finished sample; a study is made by: python -m bench.sweep +exp=table1")
     return found
@@ -155,19 +163,25 @@ def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
     without: dict[str, Counter[str]] = {name: Counter() for name in names}
     for key in order[first:] + order[:first]:
         folder, record = samples[key]
-        # a baseline has nothing to differ from
-        asked = [m.name for m in named(names) if record.reference_key or not m.needs_reference]
-        scores = score(folder, record.identity["spec"]["prompt"], samples.get(record.reference_key or ""), asked)
-        for name in asked:
-            if scores[name]["value"] is None:
-                without[name][scores[name]["reason"]] += 1
+        try:
+            scores = score(folder, record.identity["spec"]["prompt"], samples.get(record.reference_key or ""), names)
+        except (OSError, ValueError) as error:  # a damaged file: the other samples go on
+            scores = dict.fromkeys(names, {"value": None, "reason": f"{type(error).__name__}: {error}"})
+        for name, value in scores.items():
+            if value["value"] is None:
+                without[name][value["reason"]] += 1
     return without
 
 
 def names_of(text: str) -> list[str]:
     """The metrics of a group in conf/metrics, or those named, comma between. Raises ValueError for an unknown one."""
     group = CONF / "metrics" / f"{text}.yaml"
-    names = yaml.safe_load(group.read_text())["names"] if group.is_file() else text.split(",")
+    if not group.is_file():
+        names = text.split(",")
+    elif "names" not in (settings := yaml.safe_load(group.read_text())):
+        return names_of(settings["defaults"][0])  # another group under a model's name
+    else:
+        names = settings["names"]
     named(names)
     return names
 

@@ -45,7 +45,7 @@ class Store:
         """The record at `place`, finished or failed; None if there is none, or one of another schema, or damaged."""
         try:
             return self.read(self.folder / place)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, FileNotFoundError):  # gone between two looks: it is being replaced
             return None
 
     def require_space(self, spec: VideoSpec) -> None:

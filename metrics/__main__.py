@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metrics import METRICS, PROFILES, Metric, named
+from metrics.base import jsonable
 from metrics.pairs import Pair, pairs
 from metrics.video_file import read
 
@@ -45,7 +46,10 @@ def prompts_of(file: Path | None) -> dict[str, str]:
         return {}
     text = file.read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
-        return json.loads(text)
+        prompts = json.loads(text)
+        if not all(isinstance(prompt, str) for prompt in prompts.values()):
+            raise ValueError(f"{file} must hold a text for each name")
+        return prompts
     rows = [line.split("\t", 1) for line in text.splitlines() if line.strip()]
     if any(len(row) != 2 for row in rows):
         raise ValueError(f"{file} must be {PROMPTS_FORM}")
@@ -55,19 +59,21 @@ def prompts_of(file: Path | None) -> dict[str, str]:
 def score(pair: Pair, metrics: list[Metric], prompt: str | None, per_frame: bool) -> dict[str, Any]:
     """Every metric of one pair, each file decoded once. Raises ValueError naming the pair where it does not fit."""
     reference, generated = read(pair.reference), read(pair.generated)
-    if reference.frames.shape != generated.frames.shape or reference.fps != generated.fps:
-        shapes = [f"{list(v.frames.shape[:3])} at {v.fps:g} fps" for v in (reference, generated)]
+    same_rate = math.isclose(reference.fps, generated.fps, rel_tol=1e-5)  # containers round rates such as 60000/1001
+    if reference.frames.shape != generated.frames.shape or not same_rate:
+        shapes = [f"{list(v.frames.shape[:3])} at {v.fps:.7g} fps" for v in (reference, generated)]
         raise ValueError(f"{pair.name}: videos must be of equal length, size and fps, got {' and '.join(shapes)}")
     values: dict[str, Any] = {"name": pair.name, "lossless": reference.lossless and generated.lossless}
+    extra, reasons, frames = {}, {}, {}
     for metric in metrics:
-        if metric.missing:
-            values[metric.name] = None
+        result = metric.attempt(generated.frames, reference.frames, prompt)
+        if isinstance(result, str):
+            values[metric.name], reasons[metric.name] = None, result
             continue
-        result = metric(generated.frames, reference.frames, prompt)
-        values[metric.name] = result.value
+        values[metric.name], extra[metric.name] = result.value, result.extra
         if per_frame and result.per_frame is not None:
-            values[f"{metric.name}_per_frame"] = [float(v) for v in result.per_frame]
-    return values
+            frames[metric.name] = [jsonable(float(v)) for v in result.per_frame]
+    return values | {"extra": extra, "reasons": reasons} | ({"per_frame": frames} if per_frame else {})
 
 
 def table(rows: list[dict[str, Any]], metrics: list[Metric]) -> str:
@@ -83,7 +89,14 @@ def table(rows: list[dict[str, Any]], metrics: list[Metric]) -> str:
              for row in [header, *body]]  # fmt: skip
     if lossy := [row["name"] for row in rows if not row["lossless"]]:
         lines.append(f"lossy input: {', '.join(lossy)}; what the encoder changed is scored along")
-    lines += [f"{m.name}: {m.missing.name} is not at {m.missing.file}; {m.missing.how}" for m in metrics if m.missing]
+    for metric in metrics:
+        of_videos: dict[str, list[str]] = {}
+        for row in rows:
+            if reason := row["reasons"].get(metric.name):
+                of_videos.setdefault(reason, []).append(row["name"])
+        for reason, names in of_videos.items():
+            where = "" if len(names) == len(rows) else f" of {', '.join(names)}"
+            lines.append(f"no {metric.name}{where}: {reason}")
     return "\n".join(lines)
 
 
@@ -101,10 +114,11 @@ def main(arguments: argparse.Namespace) -> str:
         raise ValueError("--per-frame goes with --json")
     rows = [score(pair, metrics, prompts.get(pair.name), arguments.per_frame) for pair in found]
     if arguments.json:
-        safe = [{k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()} for r in rows]
-        return json.dumps({"metrics": {m.name: m.id for m in metrics}, "videos": safe}, indent=1)
+        safe = [row | {m.name: jsonable(row[m.name]) for m in metrics} for row in rows]
+        return json.dumps({"metrics": {m.name: m.id for m in metrics}, "videos": safe}, indent=1, allow_nan=False)
     if arguments.csv:
-        writer = csv.DictWriter(lines := _Lines(), ["name", "lossless", *(m.name for m in metrics)], lineterminator="")
+        columns = ["name", "lossless", *(m.name for m in metrics)]
+        writer = csv.DictWriter(lines := _Lines(), columns, lineterminator="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         return "\n".join(lines)

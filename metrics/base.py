@@ -1,6 +1,7 @@
 """What a metric is, and what it returns."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,11 @@ def mean(per_frame: Sequence[float] | Float[np.ndarray, " n"]) -> Score:
     return Score(_mean(values), values)
 
 
+def jsonable(value: float | None) -> float | str | None:
+    """The value as JSON takes it: an infinite one is the text "inf" (or "-inf")."""
+    return value if value is None or math.isfinite(value) else str(float(value))
+
+
 def _mean(values: Float[np.ndarray, " n"]) -> float:
     return float(values.mean())
 
@@ -39,8 +45,9 @@ class Metric:
 
     It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
     neither is. `version` changes whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the
-    metric's id. `pool` makes one value of frames' values: of all of them, the video's. `embedded` metrics look through
-    small networks trained on the embedded world: their numbers compare videos of one study, not with papers.
+    metric's id. `pool` makes one value of frames' values, of all of them the video's; None where it takes more.
+    `embedded` metrics look through small networks trained on the embedded world: their numbers compare videos of one
+    study, not with papers.
     `range`, `source`, `cannot_tell` and `definition` (else what `compute` says of itself) are for the documentation.
     """
 
@@ -54,7 +61,7 @@ class Metric:
     preprocessing: str = "uint8-rgb"
     weights: Path | Weights | OwnFile | None = None
     embedded: bool = False
-    pool: Callable[[Float[np.ndarray, " n"]], float] = _mean
+    pool: Callable[[Float[np.ndarray, " n"]], float] | None = _mean
     range: str = ""
     source: str = ""
     cannot_tell: str = ""
@@ -71,9 +78,10 @@ class Metric:
     @property
     def missing(self) -> Weights | OwnFile | None:
         """Weights that do not ship and are to be got before the metric can be computed."""
-        if self.weights is None or isinstance(self.weights, Path) or self.weights.file.is_file():
+        if self.weights is None or isinstance(self.weights, Path):
             return None
-        return self.weights
+        file, pinned = self.weights.file, getattr(self.weights, "sha256", None)
+        return None if file.is_file() and pinned in (None, _sha256(file)) else self.weights
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
         """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what
@@ -81,27 +89,44 @@ class Metric:
         for what, frames in (("video", video), ("reference", reference)):
             if frames is not None and (frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3):
                 raise ValueError(f"{what} must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}")
-        if self.needs_prompt:
-            if not prompt:
-                raise ValueError(f"{self.name} compares with the prompt, got none")
-            return self.compute(video, prompt)
-        if not self.needs_reference:
-            return self.compute(video)
-        if reference is None:
+            if frames is not None and not frames.size:
+                raise ValueError(f"{what} is empty: {list(frames.shape)}")
+        if self.needs_prompt and not prompt:
+            raise ValueError(f"{self.name} compares with the prompt, got none")
+        if self.needs_reference and reference is None:
             raise ValueError(f"{self.name} compares with a reference video, got none")
-        if video.shape != reference.shape:
+        if self.needs_reference and reference is not None and video.shape != reference.shape:
             raise ValueError(
                 f"{self.name} needs videos of equal frame count and size, got {list(video.shape)} and "
                 f"{list(reference.shape)}"
             )
-        return self.compute(video, reference)
+        beside = (reference,) * self.needs_reference + (prompt,) * self.needs_prompt
+        score = self.compute(video, *beside)
+        values = [score.value, *score.extra.values(), *(() if score.per_frame is None else score.per_frame)]
+        if np.isnan(values).any():
+            raise ValueError(f"{self.name} came to no number (NaN) for a video of {list(video.shape)}")
+        return score
+
+    def attempt(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score | str:
+        """The score, or in words why there is none: weights that are not there, or the error that was raised."""
+        if self.missing:
+            return f"{self.missing.name} is not at {self.missing.file}; {self.missing.how}"
+        try:
+            return self(video, reference, prompt)
+        except Exception as error:  # of whatever library the metric looks through; the other metrics go on
+            return f"{type(error).__name__}: {error}"
 
 
-@cache
 def _sha256(weights: Path) -> str:
     """Of a file's bytes; of a folder's files, names and bytes."""
     if weights.is_dir():
         files = sorted(file for file in weights.iterdir() if file.is_file())
         return hashlib.sha256("".join(f"{file.name} {_sha256(file)}\n" for file in files).encode()).hexdigest()
-    with weights.open("rb") as f:
+    state = weights.stat()
+    return _sha256_of(weights, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _sha256_of(file: Path, mtime_ns: int, num_bytes: int) -> str:
+    with file.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

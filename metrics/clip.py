@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -66,12 +67,14 @@ def embedded() -> ClipModel:
 def own(source: str) -> ClipModel:
     """A CLIP model by open_clip: a folder in its local-dir format, or MODEL@FILE of weights for one it knows by name.
 
-    With the model's own preprocessing, on a GPU where there is one. Raises RuntimeError where the weights are not
-    there: never random ones.
+    With the model's own preprocessing, on a GPU where there is one. A file as OpenAI published it says itself what
+    model it is of. Raises RuntimeError where the weights are not there: never random ones.
     """
     model_name, _, file = source.rpartition("@")
     name = model_name or f"local-dir:{source}"
     logging.getLogger().addFilter(_not_open_clips)
+    if model_name and _is_torchscript(Path(file)):
+        return openai(Path(file))
     model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # both, as asked for
         name, pretrained=file if model_name else None, device=_device()
     )
@@ -118,6 +121,11 @@ def _not_open_clips(record: logging.LogRecord) -> bool:
     return "open_clip" not in record.pathname or record.levelno > logging.INFO
 
 
+def _is_torchscript(file: Path) -> bool:
+    """As OpenAI's files are: a zip with code in it."""
+    return zipfile.is_zipfile(file) and any("/code/" in name for name in zipfile.ZipFile(file).namelist())
+
+
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -125,7 +133,7 @@ def _device() -> str:
 def _num_tokens(tokenizer: Any, text: str) -> int:
     """With both marks."""
     if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
-        return len(tokenizer.tokenizer(text).input_ids)
+        return len(tokenizer.tokenizer(tokenizer.clean_fn(text), verbose=False).input_ids)
     return len(tokenizer.encode(text)) + 2
 
 

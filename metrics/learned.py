@@ -10,7 +10,7 @@ from typing import Literal
 
 from metrics.base import Metric, Score, Video
 from metrics.embedded import CLIP, TRUNK
-from metrics.weights import ALEXNET, CLIP_VIT_B_32, DOVER
+from metrics.weights import ALEXNET, CLIP_VIT_B_32, DOVER, LPIPS_INPUT
 
 Eyes = Literal["embedded", "openai", "evalcrafter"]
 
@@ -93,18 +93,20 @@ _JUDGE = "what the embedded world does not show: for videos of one study, not fo
 
 def _clip_pair(suffix: str, eyes: Eyes, source: str, beyond: str) -> tuple[Metric, Metric]:
     judge = eyes == "embedded"
+    ways = {"embedded": "rgb-its-own", "openai": "rgb-bicubic-crop", "evalcrafter": "rgb-0to255-squashed"}
     weights = CLIP if judge else CLIP_VIT_B_32
     return (
         Metric(
             f"clipsim{suffix}", 1, "", True, partial(_clip, eyes, "clipsim"),
-            needs_prompt=True, weights=weights, embedded=judge, range="-1 to 1", source=source,
+            needs_prompt=True, weights=weights, embedded=judge, preprocessing=ways[eyes],
+            range="-1 to 1", source=source,
             cannot_tell=f"motion, and {beyond}",
             definition="Mean over all frames of the cosine of the image's and the prompt's embedding; says whether the "
             "prompt was cut to the model's context.",
         ),
         Metric(
             f"clip_temp{suffix}", 1, "", True, partial(_clip, eyes, "clip_temp"),
-            weights=weights, embedded=judge, range="-1 to 1", source=source,
+            weights=weights, embedded=judge, preprocessing=ways[eyes], range="-1 to 1", source=source,
             cannot_tell=f"a calm video from a frozen one, which scores 1: read it beside motion; and {beyond}",
             definition="Mean over successive frames of the cosine of their embeddings.",
         ),
@@ -122,20 +124,23 @@ LEARNED = (
         "much: the network never saw such input; for comparison with the paper's numbers",
     ),
     Metric(
-        "lpips", 1, "", False, partial(_lpips, "alexnet"), needs_reference=True, weights=ALEXNET, range="0 and up",
+        "lpips", 1, "", False, partial(_lpips, "alexnet"), needs_reference=True, weights=ALEXNET,
+        preprocessing=LPIPS_INPUT, range="0 and up",
         source="the lpips package, v0.1, AlexNet (Zhang et al. 2018); inputs in [-1, 1]",
         cannot_tell="motion, and whether the video is good: it says how like its reference it looks",
         definition="Mean over frames of the distance in a network's features.",
     ),
     Metric(
-        "vqa", 1, "0-100", True, partial(_dover, "aesthetic"), weights=DOVER, range="0-100",
+        "vqa", 1, "0-100", True, partial(_dover, "aesthetic"), weights=DOVER,
+        preprocessing="rgb-imagenet-views-v1", range="0-100",
         source="DOVER's aesthetic branch (Wu et al. 2023) from a user's ONNX export, calibrated as EvalCrafter's VQA_A",
-        cannot_tell="whether the video shows what the prompt says",
+        cannot_tell="whether the video shows what the prompt says; of fewer than 32 frames it sees the first alone",
         definition="100 / (1 + exp(-(raw - 0.1253) / 0.0318)) of the network's output, averaged over three seeded "
         "draws of views; raw value and its spread beside it.",
     ),
     Metric(
-        "vqa_technical", 1, "0-100", True, partial(_dover, "technical"), weights=DOVER, range="0-100",
+        "vqa_technical", 1, "0-100", True, partial(_dover, "technical"), weights=DOVER,
+        preprocessing="rgb-imagenet-fragments-v1", range="0-100",
         source="DOVER's technical branch, calibrated as EvalCrafter's VQA_T",
         cannot_tell="whether the video shows what the prompt says",
         definition="100 / (1 + exp(-(raw + 0.0758) / 0.0129)) of the network's output, as for vqa.",

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
@@ -21,8 +23,17 @@ def once(compute: Callable[..., T]) -> Callable[..., T]:
             return last[0][1]
         answer = compute(*videos)
         last.clear()
-        if not any(video.flags.writeable for video in videos):
+        if not any(_may_change(video) for video in videos):
             last.append((tuple(map(weakref.ref, videos)), answer))
         return answer
 
     return remembering
+
+
+def _may_change(video: Any) -> bool:
+    """Whether the array, or the one that it is a view of, can be written to."""
+    while isinstance(video, np.ndarray):
+        if video.flags.writeable:
+            return True
+        video = video.base
+    return False

@@ -25,7 +25,8 @@ both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a tabl
 BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
 
 The same through a CLIP model of your own, loaded by open_clip: SOURCE is a folder in its local-dir format, or
-MODEL@FILE, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt`. The id holds the hash of the weights.
+MODEL@FILE of weights, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt` (weights trained with quick GELU, OpenAI's among
+them, need a model whose name says so). The id holds the hash of the weights.
 
 ## pyiqa:NAME
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-SUFFIXES = {".mkv", ".mp4", ".avi", ".mov", ".webm"}
+SUFFIXES = {
+    ".mkv", ".mp4", ".avi", ".mov", ".webm", ".m4v", ".gif", ".y4m", ".nut", ".ts", ".mpg", ".mpeg", ".apng", ".flv",
+    ".wmv", ".ogv", ".3gp", ".webp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

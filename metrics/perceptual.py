@@ -49,6 +49,12 @@ def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -
         network = package.LPIPS(
             net="alex", pretrained=heads, pnet_rand=True, use_dropout=heads, spatial=spatial, verbose=False
         )
+    if heads:  # which the package loads leniently
+        file = Path(package.__file__).parent / "weights" / "v0.1" / "alex.pth"
+        state = network.state_dict()
+        for name, value in torch.load(file, map_location="cpu", weights_only=True).items():
+            if not torch.equal(state[name], value):
+                raise RuntimeError(f"the lpips package did not load its own {name} from {file}")
     # the package cuts AlexNet's features into slices and keeps the layers' numbers
     network.net.load_state_dict({name: features[name.split(".", 1)[1]].float() for name in network.net.state_dict()})
     return network.eval()

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from metrics.base import Metric, Score, Video, mean
 from metrics.pixel import GAUSSIAN, decibel, frame_ssim, psnr_frame_mean, ssim
-from metrics.weights import ALEXNET
+from metrics.weights import ALEXNET, LPIPS_INPUT
 
 _UNIFORM = np.full((7, 1), 1 / 7)
 
@@ -81,7 +81,8 @@ PROFILES: dict[str, tuple[Metric, ...]] = {
         _metric("ssim_videosys", ssim, _VIDEOSYS, "more than ssim, which it is"),
         _metric(
             "lpips_videosys", partial(_lpips, True), _VIDEOSYS, "the same as lpips: near it, but another number",
-            weights=ALEXNET, definition="LPIPS with spatial=True: mean over frames of the map's mean.",
+            weights=ALEXNET, preprocessing=LPIPS_INPUT,
+            definition="LPIPS with spatial=True: mean over frames of the map's mean.",
         ),
     ),
     "cache-dit": (
@@ -109,7 +110,7 @@ PROFILES: dict[str, tuple[Metric, ...]] = {
             "the same as ssim: its borders are partly made up",
         ),
         _metric(
-            "lpips_fastvideo", partial(_lpips, False), _FASTVIDEO, _AS_OURS, weights=ALEXNET,
+            "lpips_fastvideo", partial(_lpips, False), _FASTVIDEO, _AS_OURS, weights=ALEXNET, preprocessing=LPIPS_INPUT,
             definition="LPIPS as the package's default computes it: the same as lpips.",
         ),
     ),

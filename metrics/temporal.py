@@ -22,6 +22,7 @@ def motion(video: Video, reference: Video) -> Score:
 
 def motion_flow(video: Video) -> Score:
     """Mean length of the DIS optical flow between successive frames, in pixels per frame."""
+    _refuse_one_frame(video)
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flows = (dis.calc(a, b, None) for a, b in zip(gray, gray[1:], strict=False))  # type: ignore[call-overload]
@@ -34,7 +35,7 @@ TEMPORAL = (
         cannot_tell="a calm video from a frozen one, which scores 1: read it beside motion",
     ),
     Metric(
-        "motion", 2, "ratio", None, motion, needs_reference=True, range="0 and up", source="ours",
+        "motion", 2, "ratio", None, motion, needs_reference=True, pool=None, range="0 and up", source="ours",
         cannot_tell="motion from flicker, both of which change pixels",
     ),
     Metric(
@@ -45,7 +46,11 @@ TEMPORAL = (
 )  # fmt: skip
 
 
-def _mean_steps(video: Video) -> Float[np.ndarray, " t1"]:
+def _refuse_one_frame(video: Video) -> None:
     if len(video) < 2:
         raise ValueError(f"what happens between frames needs at least two of them, got {len(video)}")
+
+
+def _mean_steps(video: Video) -> Float[np.ndarray, " t1"]:
+    _refuse_one_frame(video)
     return np.array([cv2.norm(b, a, cv2.NORM_L1) / a.size for a, b in zip(video, video[1:], strict=False)])

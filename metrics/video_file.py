@@ -32,13 +32,28 @@ def read(path: Path) -> VideoFile:
             for frame in container.decode(stream):
                 frames.append(frame.to_ndarray(format="rgb24"))
                 corrupt, form = corrupt or frame.is_corrupt, frame.format
-            fps, duration, codec = float(stream.average_rate or 0), container.duration, stream.codec_context.name
+            fps, codec, expected = float(stream.average_rate or 0), stream.codec_context.name, _frames_said(stream)
     except av.FFmpegError as error:
         raise ValueError(f"{path} cannot be read as a video: {error}") from error
-    expected = stream.frames or (round(duration / av.time_base * fps) if duration else 0)
     if form is None or len(frames) < expected or corrupt:
         raise ValueError(f"{path} is not whole: {len(frames)} good frames of {expected}")
     depths = {component.bits for component in form.components if not component.is_alpha}
     video = np.stack(frames)
     video.flags.writeable = False  # so that metrics may remember what they know of it
     return VideoFile(video, fps, codec in LOSSLESS and form.is_rgb and depths == {8})
+
+
+def _frames_said(stream: av.VideoStream) -> int:
+    """How many frames the file says the stream has; 0 where it says nothing.
+
+    By count, or by the stream's own duration: the file's may be that of its sound.
+    """
+    if stream.frames:
+        return stream.frames
+    seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+    if tag := stream.metadata.get("DURATION"):  # Matroska's, as hours:minutes:seconds
+        hours, minutes, rest = tag.split(":")
+        seconds = 3600 * int(hours) + 60 * int(minutes) + float(rest)
+    elif not seconds and len(stream.container.streams) == 1 and stream.container.duration:
+        seconds = stream.container.duration / av.time_base
+    return round(seconds * float(stream.average_rate or 0))

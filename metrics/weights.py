@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pooch
@@ -65,3 +66,5 @@ DOVER = OwnFile(
     "dover.onnx",
     "make one with convert_to_onnx.py of VQAssessment/DOVER and say where it is: export VGDFR_DOVER_ONNX=FILE",
 )
+# What LPIPS is fed, and the package whose heads weigh its layers.
+LPIPS_INPUT = f"rgb-minus1to1-lpips-{version('lpips')}"

@@ -20,6 +20,7 @@ from bench.embedded.train_text import TextEncoders
 from metrics.weights import ALEXNET, CLIP_VIT_B_32
 from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.base import Backbone
+from vgdfr.files import sha256
 
 # a slow machine is no failure, and a run is repeatable
 settings.register_profile("project", deadline=None, derandomize=True)
@@ -81,7 +82,7 @@ def spec() -> VideoSpec:
 
 
 @pytest.fixture
-def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Small random weights in the public files' formats, where the real ones would lie."""
     monkeypatch.setenv("VGDFR_CACHE", str(tmp_path))
     torch.manual_seed(0)
@@ -94,4 +95,9 @@ def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     CLIP_VIT_B_32.file.parent.mkdir(parents=True)
     torch.save(small.state_dict(), CLIP_VIT_B_32.file)
     torch.save(torchvision.models.alexnet().state_dict(), ALEXNET.file)
-    return tmp_path
+    pins = [(weights, weights.sha256) for weights in (CLIP_VIT_B_32, ALEXNET)]
+    for weights, _ in pins:
+        object.__setattr__(weights, "sha256", sha256(weights.file))  # what is pinned is these, for the test
+    yield tmp_path
+    for weights, pin in pins:
+        object.__setattr__(weights, "sha256", pin)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.conditions import lines
 from analysis.figures import conditions_of
 from analysis.figures import main as draw
 from analysis.load import StudyError, load
@@ -57,6 +58,38 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
     done = subprocess.run([*command, "lpips,psnr"], capture_output=True, text=True)
     assert done.returncode == 1 and "lpips: no value for 15 samples: torchvision AlexNet" in done.stdout
     assert "python -m bench.prefetch metrics=paper" in done.stdout and "scored for psnr\n" in done.stdout
+
+
+def test_scores_of_another_version_or_without_a_value_are_computed_anew_and_mixed_ones_refused(study: Path) -> None:
+    row = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    file, before = row.folder / "scores.json", row.scores
+    document = json.loads(file.read_text())
+    document["scores"]["psnr"] |= {"id": "psnr-v0-uint8-rgb-no-weights", "value": 1.0}
+    document["scores"]["ssim"] |= {"value": None, "reason": "out of memory, say"}
+    file.write_text(json.dumps(document))
+    with pytest.raises(StudyError, match="psnr was scored in 2 ways.* python -m bench.score STUDY --metrics psnr"):
+        lines(load(study))
+    subprocess.run([sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr,ssim"], check=True)
+    again = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    assert (again.scores["psnr"], again.scores["ssim"]) == (before["psnr"], before["ssim"])
+    file.write_text(json.dumps(document | {"schema": 1}))
+    with pytest.raises(StudyError, match="expected scores of schema 2, got 1; score the study again"):
+        load(study)
+    subprocess.run([sys.executable, "-m", "bench.score", str(study)], check=True)
+    assert next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5").scores == before
+
+
+def test_one_damaged_master_costs_its_own_scores_only(study: Path) -> None:
+    folder = next(study.glob("vgdfr-k10-theta0.7/*"))
+    whole, scores = (folder / "master.mkv").read_bytes(), (folder / "scores.json").read_text()
+    (folder / "master.mkv").write_bytes(whole[:2000])
+    (folder / "scores.json").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "psnr: no value for 1 samples: " in done.stdout and "master.mkv" in done.stdout
+    (folder / "master.mkv").write_bytes(whole)
+    (folder / "scores.json").write_text(scores)
 
 
 def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) -> None:

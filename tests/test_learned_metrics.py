@@ -115,6 +115,34 @@ def test_openais_clip_with_its_own_and_with_evalcrafters_preprocessing(public: P
         assert score.per_frame == pytest.approx((images @ text).numpy(), abs=1e-5)
 
 
+@torch.no_grad()
+def test_evalcrafters_clip_temp_sees_what_its_clipsim_sees(public: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        loaded = open_clip.load_openai_model(str(CLIP_VIT_B_32.file), precision="fp32", device="cpu")
+    whole = torch.from_numpy(VIDEO[:3]).permute(0, 3, 1, 2).float()
+    images = loaded.encode_image(torch.nn.functional.interpolate(whole, (32, 32), mode="bilinear"))
+    steps = torch.nn.functional.cosine_similarity(images[:-1], images[1:])
+    assert METRICS["clip_temp_evalcrafter"](VIDEO[:3]).per_frame == pytest.approx(steps.numpy(), abs=1e-5)
+    assert METRICS["clip_temp_evalcrafter"].id != METRICS["clip_temp"].id
+
+
+@torch.no_grad()
+def test_the_embedded_vqa_is_clips_choice_among_opposites(model: ClipModel) -> None:
+    texts = ["a clear video", "a blurred video", "a noisy video", "a ghosted video"]
+    tokens = open_clip.get_tokenizer(f"local-dir:{embedded.CLIP}")(texts)
+    logits = model.model.get_logits(torch.stack([model.preprocess(f) for f in VIDEO[:4]]), tokens)[0]
+    expected = 100 * logits.softmax(-1)[:, 0]
+    assert METRICS["vqa_embedded"](VIDEO[:4]).per_frame == pytest.approx(expected.numpy(), abs=1e-2)
+
+
+def test_a_file_that_is_not_the_pinned_one_is_not_taken(public: Path) -> None:
+    assert METRICS["lpips"].missing is None
+    torch.save({"features.0.weight": torch.zeros(1)}, ALEXNET.file)
+    assert METRICS["lpips"].missing == ALEXNET
+    assert "python -m bench.prefetch" in str(METRICS["lpips"].attempt(VIDEO[:2], VIDEO[:2]))
+
+
 def test_lpips_has_its_own_heads_on_torchvisions_alexnet(public: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -128,7 +128,8 @@ def test_ids_tell_metrics_apart() -> None:
 def test_a_videos_value_is_its_frames_pooled(name: str) -> None:
     score = METRICS[name](structured(0), structured(1))
     assert score.per_frame is not None and len(score.per_frame) in (4, 5)
-    assert METRICS[name].pool(score.per_frame) == pytest.approx(score.value, rel=1e-12)
+    pool = METRICS[name].pool
+    assert pool is None or pool(score.per_frame) == pytest.approx(score.value, rel=1e-12)
 
 
 @given(FRAMES, FRAMES)
@@ -182,3 +183,30 @@ def test_pyiqas_metrics_go_by_their_name_there() -> None:
             named([wrong])
     with pytest.raises(ValueError, match="unknown metric beauty; there are psnr"):
         named(["psnr", "beauty"])
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 16, 3), (1, 16, 16, 3), (2, 5, 20, 3), (2, 20, 5, 3)])
+def test_what_a_metric_cannot_measure_is_an_error_never_nan(shape: tuple[int, ...]) -> None:
+    video = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    for metric in METRICS.values():
+        if metric.weights is None:
+            result = metric.attempt(video, video[::-1].copy())
+            assert isinstance(result, str) or not math.isnan(result.value), metric.name
+            assert shape[0] or isinstance(result, str), metric.name
+
+
+def test_flow_has_both_directions() -> None:
+    y, x = np.mgrid[0:64, 0:64]
+    frames = np.stack([127 + 60 * np.sin(x / 4) + 60 * np.sin((y - 1.5 * t) / 4) for t in range(6)])
+    video = np.repeat(frames.astype(np.uint8)[..., None], 3, -1)
+    assert METRICS["motion_flow"](video).value == pytest.approx(1.5, rel=0.1)
+
+
+def test_a_read_only_view_of_what_may_change_is_not_remembered() -> None:
+    base, reference = structured(0), structured(1)
+    view = base[:]
+    for frames in (view, reference):
+        frames.flags.writeable = False
+    METRICS["psnr"](view, reference)
+    base[:] = reference
+    assert METRICS["psnr"](view, reference).value == math.inf

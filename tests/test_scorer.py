@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from jaxtyping import UInt8
@@ -49,7 +50,7 @@ def test_two_files_give_what_the_metrics_say(folders: tuple[Path, Path]) -> None
     for name in ("psnr", "ssim", "flicker"):
         expected = METRICS[name](moving(shift=1), moving())
         assert video[name] == pytest.approx(expected.value)
-        assert video[f"{name}_per_frame"] == pytest.approx(expected.per_frame)
+        assert video["per_frame"][name] == pytest.approx(expected.per_frame)
         assert out["metrics"][name] == METRICS[name].id
     assert video["lossless"] is True
 
@@ -132,7 +133,9 @@ def test_a_profile_stands_beside_the_metrics_and_what_cannot_be_had_is_a_dash(fo
     assert out[0].split() == "video psnr (dB) ssim psnr_videosys (dB) ssim_videosys lpips_videosys".split()
     for line in out[1:4]:
         assert line.split()[-1] == "-" and line.split()[-2] == line.split()[-4]
-    assert out[-1].startswith("lpips_videosys: torchvision AlexNet (LPIPS) is not at ") and "bench.prefetch" in out[-1]
+    assert (
+        out[-1].startswith("no lpips_videosys: torchvision AlexNet (LPIPS) is not at ") and "bench.prefetch" in out[-1]
+    )
     videos = json.loads(said(*folders, "--metrics", "psnr", "--profile", "fastvideo", "--json"))["videos"]
     assert all(
         v["lpips_fastvideo"] is None and v["psnr_fastvideo"] == pytest.approx(v["psnr"], abs=0.5) for v in videos
@@ -145,3 +148,41 @@ def test_the_page_of_metrics_is_what_the_metrics_say() -> None:
         assert metric.range and metric.source and metric.cannot_tell, metric.name
         assert metric.definition or metric.compute.__doc__, metric.name
     assert all("motion" in METRICS[name].cannot_tell for name in ("flicker", "clip_temp"))
+
+
+def test_a_metric_that_fails_costs_its_own_value_and_says_of_which_video(tmp_path: Path) -> None:
+    for side, frozen in (("ref", True), ("gen", False)):
+        for name in ("a", "b"):
+            frames = np.repeat(moving()[:1], 6, 0) if frozen and name == "a" else moving(shift=side == "gen")
+            (tmp_path / side).mkdir(exist_ok=True)
+            write_master(tmp_path / side / f"{name}.mkv", frames, 12)
+    out = said(tmp_path / "ref", tmp_path / "gen", "--metrics", "psnr,motion")
+    assert "no motion of a: ValueError: motion is a ratio to the reference's" in out and out.count(" - ") + 1 >= 1
+    videos = json.loads(said(tmp_path / "ref", tmp_path / "gen", "--metrics", "psnr,motion", "--json"))["videos"]
+    assert videos[0]["motion"] is None and "does not change" in videos[0]["reasons"]["motion"]
+    assert videos[1]["motion"] > 0 and videos[0]["psnr"] > 0 and videos[0]["extra"]["psnr"] == {"identical_frames": 0}
+
+
+def test_values_of_frames_are_valid_json_where_one_is_infinite(tmp_path: Path) -> None:
+    half = np.concatenate([moving()[:3], moving(shift=1)[3:]])
+    write_master(tmp_path / "a.mkv", moving(), 12)
+    write_master(tmp_path / "b.mkv", half, 12)
+    text = said(tmp_path / "a.mkv", tmp_path / "b.mkv", "--metrics", "psnr", "--json", "--per-frame")
+    (video,) = json.loads(text, parse_constant=pytest.fail)["videos"]
+    assert video["per_frame"]["psnr"][:3] == ["inf"] * 3 and video["per_frame"]["psnr"][3] > 0
+
+
+def test_a_file_with_longer_sound_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "sound.mkv"
+    with av.open(str(file), "w") as container:
+        pictures, sound = container.add_stream("ffv1", rate=12), container.add_stream("pcm_s16le", rate=8000)
+        pictures.width = pictures.height = 32
+        pictures.pix_fmt = "bgr0"
+        for frame in moving():
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="bgr0")))
+        container.mux(pictures.encode())
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+        quiet.sample_rate = 8000
+        container.mux(sound.encode(quiet))
+        container.mux(sound.encode())
+    assert np.array_equal(read(file).frames, moving())

@@ -46,8 +46,11 @@ def write(
     folder = study / slug / prompt
     folder.mkdir(parents=True)
     (folder / "record.json").write_text(json.dumps(record))
-    values = {k: {"value": v, "reason": None if v is not None else "no baseline"} for k, v in scores.items()}
-    (folder / "scores.json").write_text(json.dumps({"schema": 1, "scores": values}))
+    values = {
+        k: {"id": f"{k}-v1-rgb-no-weights", "value": v, "reason": None if v is not None else "no baseline"}
+        for k, v in scores.items()
+    }
+    (folder / "scores.json").write_text(json.dumps({"schema": 2, "scores": values}))
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
     text = csv_text(lines(load(study)))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "method,k,theta,n,clip_temp,clipsim,vqa,flicker,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
+        "method,k,theta,n,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
     )
     assert (rows[0]["method"], rows[0]["k"], rows[0]["psnr"]) == ("Original", "", "")
     assert (rows[3]["k"], rows[3]["theta"], float(rows[3]["latency_s"])) == ("10", "0.5", 7.5)
@@ -98,7 +101,7 @@ def test_the_embedded_judges_columns_are_marked_and_give_way_to_real_ones(study:
     for folder in study.glob("*/*"):
         file = folder / "scores.json"
         scores = json.loads(file.read_text())
-        judged = {"value": 0.25, "reason": None}
+        judged = {"value": 0.25, "reason": None, "id": "judged-v1-rgb-0123456789abcdef"}
         scores["scores"] |= {"clipsim_embedded": judged, "lpips_embedded": judged, "lpips": judged}
         file.write_text(json.dumps(scores))
     text = markdown(lines(load(study)), "study")
