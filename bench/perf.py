@@ -1,8 +1,8 @@
 """How fast our own code is beside the straightforward way: `python -m bench.perf metrics`.
 
 Scores the same videos both ways, turn by turn in one process, and prints the ratio of the times. The straightforward
-way is a loop over frames that calls scikit-image and open_clip, each metric for itself, as public tools do it. CLIP has
-random weights of the public size: they do not change the time. Reading files is timed apart, once a video.
+way is a loop over frames that calls scikit-image, lpips and open_clip, each metric for itself, as public tools do it.
+CLIP and LPIPS have random weights of the public size: they do not change the time. Reading files is timed apart.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -21,10 +22,12 @@ import numpy as np
 import open_clip
 import torch
 from jaxtyping import UInt8
+from lpips import LPIPS
 from PIL import Image
 
 from bench.provenance import environment
 from metrics import clip
+from metrics.perceptual import lpips, to_tensor
 from metrics.pixel import cosine, psnr, ssim
 from metrics.temporal import flicker
 from metrics.video_file import read
@@ -96,6 +99,25 @@ def clip_plainly(eyes: clip.ClipModel, video: Video, _: Video) -> list[float]:
     return [float(np.mean(fits)), float(np.mean([float(a @ b) for a, b in zip(images, images[1:], strict=False)]))]
 
 
+def lpips_ours(network: torch.nn.Module, video: Video, reference: Video) -> list[float]:
+    return [lpips(network, video, reference).value]
+
+
+@torch.no_grad()
+def lpips_plainly(network: torch.nn.Module, video: Video, reference: Video) -> list[float]:
+    """A pair of frames at a time."""
+    pairs = zip(to_tensor(video), to_tensor(reference), strict=True)
+    return [float(np.mean([float(network(a[None], b[None])) for a, b in pairs]))]
+
+
+def public_size_alexnet() -> torch.nn.Module:
+    """LPIPS' network, its trunk random."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls torchvision the old way
+        return LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+
+
 def public_size_clip() -> clip.ClipModel:
     """ViT-B/32 with quick GELU as OpenAI's, its weights random."""
     torch.manual_seed(0)
@@ -125,10 +147,11 @@ def peak_bytes(frames: int, height: int, width: int) -> int:
 
 def compare(videos: int, frames: int, height: int, width: int) -> dict[str, Any]:
     """Seconds of both ways for all videos, their ratio and the largest difference of a value."""
-    eyes = public_size_clip()
+    eyes, network = public_size_clip(), public_size_alexnet()
     ways: dict[str, tuple[Callable[..., list[float]], Callable[..., list[float]]]] = {
         "psnr+ssim+flicker+cosine": (pixels_ours, pixels_plainly),
         "clipsim+clip_temp": (partial(clip_ours, eyes), partial(clip_plainly, eyes)),
+        "lpips": (partial(lpips_ours, network), partial(lpips_plainly, network)),
     }
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     difference: dict[str, float] = defaultdict(float)
