@@ -147,7 +147,7 @@ def test_damaged_samples_go_into_quarantine_and_are_made_anew(
 ) -> None:
     assert run("bench.sweep", *arguments).returncode == 0
     study = tmp_path / "tiny"
-    flipped, short, gone = (next(study.glob(f"{name}/*")) for name in ("baseline", "*theta0.01", "*theta1.0"))
+    flipped, short, gone = (next(study.glob(f"{name}/*")) for name in ("baseline", "*theta0.01*", "*theta1.0*"))
     data = bytearray((flipped / "master.mkv").read_bytes())
     data[len(data) // 2] ^= 1
     (flipped / "master.mkv").write_bytes(data)
