@@ -1,6 +1,5 @@
 """From Hydra's configuration to frozen values; the only place that knows OmegaConf and instantiate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bench.condition import Condition
-from bench.prompts import Prompt
+from bench.prompts import Prompt, Prompts, VBenchPrompts
 from metrics import named
 from vgdfr.embedded import CHECKPOINT
 
@@ -36,10 +35,15 @@ def job_of(config: DictConfig) -> Job:
     condition = condition_of(config)
     condition.check()
     named(config.metrics.names)
-    prompts: Sequence[Prompt] = instantiate(config.prompts, _convert_="all").load()
+    prompts = prompts_of(config).load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
     return Job(condition, tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
+
+
+def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
+    """Which prompts to run, not loaded yet."""
+    return instantiate(config.prompts, _convert_="all")
 
 
 def condition_of(config: DictConfig) -> Condition:

@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, MissingMandatoryValue
 
 from bench import score
-from bench.config import Job, condition_of, job_of
+from bench.config import Job, condition_of, job_of, prompts_of
 from vgdfr.assets import Asset, describe
 
 _planned: list[Job] = []
@@ -43,6 +43,7 @@ def composed(config: DictConfig) -> list[DictConfig]:
 def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:
     """What is to be downloaded before the jobs can run, each file once."""
     assets = [asset for config in configs for asset in condition_of(config).missing()]
+    assets += [asset for config in configs for asset in prompts_of(config).missing()]
     assets += [asset for config in configs for asset in score.missing(config.metrics.names)]
     return list({asset.source: asset for asset in assets}.values())
 

@@ -1,21 +1,38 @@
-"""Prompts of a study: the embedded world's own, or a text file with one prompt a line."""
+"""Prompts of a study: the embedded world's own, VBench's, or a text file with one prompt a line."""
 
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from vgdfr.assets import Asset, download
+from vgdfr.files import cache_folder
+
 EMBEDDED_FILE = Path(__file__).parent / "embedded" / "prompts.json"
+# VBench's list as version 0.1.5 has it, on GitHub and in its wheel.
+VBENCH_NAME = "VBench_full_info.json"
+VBENCH_URL = f"https://raw.githubusercontent.com/Vchitect/VBench/master/vbench/{VBENCH_NAME}"
+VBENCH_BYTES = 228_118
+VBENCH_SHA256 = "5dd2de80ee43cda750b2b72ea7023657c0b90d3702041c7e4608c65dbe50dccd"
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt for one seed: `seed` comes from `id` and `seed_index`, so every prompt has noise of its own."""
+    """A prompt for one seed: `seed` comes from `id` and `seed_index`, so every prompt has noise of its own.
+
+    `dimensions` are those of VBench that it is for.
+    """
 
     id: str
     text: str
     seed_index: int
+    dimensions: tuple[str, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -32,16 +49,70 @@ class Prompts:
 
     def load(self) -> list[Prompt]:
         """Raises ValueError when there is no prompt, FileNotFoundError when there is no such file."""
-        if isinstance(self.seeds, str) or not isinstance(self.seeds, Sequence) or not self.seeds:
-            raise ValueError(f"prompts.seeds must be a list of numbers such as [0], got {self.seeds!r}")
-        if not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
-            raise ValueError(f"prompts.seeds must hold whole numbers from 0, got {list(self.seeds)}")
         entries = embedded() if self.source == "embedded" else from_file(Path(self.source))
-        if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
-            raise ValueError(f"prompts.limit must be at least 1, or null for all, got {self.limit}")
-        if not entries:
-            raise ValueError(f"no prompt in {self.source}: expected one prompt a line")
-        return [Prompt(id, text, seed) for id, text in entries[: self.limit] for seed in self.seeds]
+        return _chosen([Prompt(id, text, 0) for id, text in entries], self.limit, self.seeds, self.source)
+
+    def missing(self) -> list[Asset]:
+        """Nothing is downloaded."""
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class VBenchPrompts:
+    """VBench's 944 prompts (Huang et al. 2024): those for any of `dimensions` (None: all).
+
+    `path` is its VBench_full_info.json or the vbench wheel, which is read as it is; None for the file that
+    `bench.prefetch` downloads. Of them, `subset` drawn evenly with `subset_seed`, in VBench's order, then the first
+    `limit` (None: all).
+    """
+
+    path: str | None = None
+    dimensions: Sequence[str] | None = None
+    subset: int | None = None
+    subset_seed: int = 0
+    limit: int | None = None
+    seeds: Sequence[int] = (0,)
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path) if self.path else cache_folder() / "prompts" / VBENCH_NAME
+
+    def missing(self) -> list[Asset]:
+        """The list, where no path is given and it was not downloaded yet."""
+        if self.path or self.file.is_file():
+            return []
+        return [Asset("VBench's prompts", VBENCH_URL, VBENCH_BYTES, partial(_fetch, self.file))]
+
+    def load(self) -> list[Prompt]:
+        """Raises ValueError for another list, an unknown dimension or no prompt, FileNotFoundError for no file."""
+        prompts = vbench(self.file)
+        if self.dimensions is not None:
+            there = sorted({d for prompt in prompts for d in prompt.dimensions})
+            asked = [self.dimensions] if isinstance(self.dimensions, str) else self.dimensions
+            unknown = sorted(set(asked) - set(there))
+            if unknown or isinstance(self.dimensions, str):
+                what = f"unknown {unknown}" if unknown else f"the text {self.dimensions!r}"
+                raise ValueError(f"prompts.dimensions must be a list of {', '.join(there)}; got {what}")
+            prompts = [p for p in prompts if set(p.dimensions) & set(self.dimensions)]
+        if self.subset is not None:
+            if not 1 <= self.subset <= len(prompts):
+                raise ValueError(f"prompts.subset must be between 1 and {len(prompts)}, got {self.subset}")
+            order = np.random.default_rng(self.subset_seed).permutation(len(prompts))[: self.subset]
+            prompts = [prompts[i] for i in sorted(order)]
+        return _chosen(prompts, self.limit, self.seeds, str(self.file))
+
+
+def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], source: str) -> list[Prompt]:
+    """The first `limit` prompts, each for each seed."""
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
+        raise ValueError(f"prompts.seeds must be a list of numbers such as [0], got {seeds!r}")
+    if not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        raise ValueError(f"prompts.seeds must hold whole numbers from 0, got {list(seeds)}")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"prompts.limit must be at least 1, or null for all, got {limit}")
+    if not prompts:
+        raise ValueError(f"no prompt in {source}: expected one prompt a line")
+    return [Prompt(p.id, p.text, seed, p.dimensions) for p in prompts[:limit] for seed in seeds]
 
 
 def embedded() -> list[tuple[str, str]]:
@@ -50,8 +121,42 @@ def embedded() -> list[tuple[str, str]]:
 
 
 def from_file(path: Path) -> list[tuple[str, str]]:
-    """(id, prompt) per line that is not blank; the id is a hash of the text, so it does not depend on the order."""
+    """(id, prompt) per line that is not blank, each once; the ids do not depend on the order."""
     if not path.is_file():
         raise FileNotFoundError(f'prompts.source must be "embedded" or a text file, got {path}, which is no file')
     lines = dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return [(hashlib.sha256(line.encode()).hexdigest()[:12], line) for line in lines]
+    return [(id_of(line), line) for line in lines]
+
+
+def vbench(file: Path) -> list[Prompt]:
+    """VBench's prompts in its order; the two that it lists twice are there once, for the dimensions of both entries.
+
+    Raises FileNotFoundError, or ValueError for another content than version 0.1.5's.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"prompts.path must be VBench's {VBENCH_NAME} or the vbench wheel, got {file}, which is no file"
+        )
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as wheel:
+            data = wheel.read(f"vbench/{VBENCH_NAME}") if f"vbench/{VBENCH_NAME}" in wheel.namelist() else b""
+    else:
+        data = file.read_bytes()
+    if (digest := hashlib.sha256(data).hexdigest()) != VBENCH_SHA256:
+        raise ValueError(f"{file} must hold the {VBENCH_NAME} of VBench 0.1.5 (sha256 {VBENCH_SHA256[:12]}...), "
+                         f"got {digest[:12]}...")  # fmt: skip
+    dimensions: dict[str, list[str]] = {}
+    for entry in json.loads(data):
+        dimensions.setdefault(entry["prompt_en"], []).extend(entry["dimension"])
+    return [Prompt(id_of(text), text, 0, tuple(sorted(set(of)))) for text, of in dimensions.items()]
+
+
+def id_of(text: str) -> str:
+    """A name for files: the prompt's first words, and of the whole of it a hash, so that no two prompts share one."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:32].strip("-")
+    return f"{words}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def _fetch(file: Path) -> Path:
+    download(VBENCH_URL, file, VBENCH_BYTES, VBENCH_SHA256)
+    return file

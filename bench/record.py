@@ -18,6 +18,7 @@ class Record:
         sample has its traceback in `error` and no files, and is tried again.
     schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
     similarity: the preview's SSIM at lags 1-3; None for a baseline.
+    prompt_dimensions: those of VBench that the prompt is for.
     shared_stages: those whose seconds were measured, in part at least, while another sample of the same prompt and seed
         was made; empty where all were measured on this one.
     passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
@@ -36,6 +37,7 @@ class Record:
     reference_key: str | None
     environment: dict[str, Any]
     created: str
+    prompt_dimensions: list[str] = field(default_factory=list)
     schedule: dict[str, Any] | None = None
     similarity: dict[str, list[float]] | None = None
     token_ratio_asked: float | None = None
@@ -80,6 +82,7 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
         "frame_ratio_asked": asked if of_frames else None,
         "prompt_id": sample.prompt.id,
         "seed_index": sample.prompt.seed_index,
+        "prompt_dimensions": list(sample.prompt.dimensions),
         "identity": sample.identity,
         "reference_key": reference_key,
         "environment": environment,

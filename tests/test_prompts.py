@@ -1,0 +1,82 @@
+"""Prompts: stable names without collisions, VBench's list as it was published."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import prompts as module
+from bench.prompts import Prompts, VBenchPrompts, id_of, vbench
+
+ENTRIES = [
+    {"prompt_en": "a dog runs", "dimension": ["scene", "color"]},
+    {"prompt_en": "A dog runs", "dimension": ["color"]},
+    {"prompt_en": "a cat", "dimension": ["scene"]},
+    {"prompt_en": "a dog runs", "dimension": ["object_class"], "auxiliary_info": {}},
+    *({"prompt_en": f"{'x' * 120} {i}", "dimension": ["human_action"]} for i in range(6)),
+]
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A list of VBench's form, pinned in the place of the real one."""
+    file = tmp_path / "VBench_full_info.json"
+    file.write_text(json.dumps(ENTRIES))
+    monkeypatch.setattr(module, "VBENCH_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    return file
+
+
+def test_vbenchs_list_has_each_prompt_once_with_all_its_dimensions(listed: Path) -> None:
+    found = vbench(listed)
+    assert [p.text for p in found[:3]] == ["a dog runs", "A dog runs", "a cat"] and len(found) == 9
+    assert found[0].dimensions == ("color", "object_class", "scene")
+    assert len({p.id for p in found}) == len({p.seed for p in found}) == 9
+    assert found[0].id.startswith("a-dog-runs-") and max(len(p.id) for p in found) <= 41
+
+
+def test_vbenchs_wheel_is_read_without_installing_it(listed: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "vbench-0.1.5-py3-none-any.whl", "w") as wheel:
+        wheel.write(listed, "vbench/VBench_full_info.json")
+    assert vbench(tmp_path / "vbench-0.1.5-py3-none-any.whl") == vbench(listed)
+
+
+def test_prompts_by_dimension_subset_and_seed(listed: Path) -> None:
+    def texts(**settings: object) -> list[str]:
+        return [p.text for p in VBenchPrompts(str(listed), **settings).load()]  # type: ignore[arg-type]
+
+    assert texts(dimensions=["scene"]) == ["a dog runs", "a cat"]
+    drawn = texts(subset=4)
+    assert len(drawn) == 4 and drawn == texts(subset=4) and drawn != texts(subset=4, subset_seed=1)
+    assert [t for t in texts() if t in drawn] == drawn, "in VBench's order"
+    assert [(p.text, p.seed_index) for p in VBenchPrompts(str(listed), limit=1, seeds=(0, 4)).load()] == [
+        ("a dog runs", 0), ("a dog runs", 4)
+    ]  # fmt: skip
+    for settings, message in (
+        ({"dimensions": ["beauty"]}, "prompts.dimensions must be a list of color, human_action.*unknown .'beauty'"),
+        ({"dimensions": "scene"}, "prompts.dimensions must be a list of"),
+        ({"subset": 10}, "prompts.subset must be between 1 and 9, got 10"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            texts(**settings)
+
+
+def test_another_list_is_refused_and_a_missing_one_is_to_be_downloaded(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"must hold the VBench_full_info.json of VBench 0.1.5 \(sha256 5dd2de80ee43"):
+        VBenchPrompts(str(tmp_path / "other.json")).load()
+    with pytest.raises(FileNotFoundError, match="which is no file"):
+        VBenchPrompts(str(tmp_path / "nothing.json")).load()
+    (asset,) = VBenchPrompts().missing()
+    assert asset.num_bytes == 228_118 and asset.source.endswith("VBench_full_info.json")
+    assert VBenchPrompts(path="x").missing() == [] == Prompts("embedded").missing()
+
+
+@given(st.lists(st.text(min_size=1), unique=True, max_size=20))
+def test_ids_are_names_for_files_and_never_shared(texts: list[str]) -> None:
+    ids = [id_of(text) for text in texts]
+    assert len(set(ids)) == len(texts)
+    assert all(set(i) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and 8 <= len(i) <= 41 for i in ids)
