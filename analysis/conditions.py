@@ -84,7 +84,9 @@ class Line:
     @property
     def name(self) -> str:
         """The method, for people."""
-        return {"baseline": "Original", "fewersteps": "Fewer steps"}.get(self.method, self.method.upper())
+        return {"baseline": "Original", "baselinererun": "Original again", "fewersteps": "Fewer steps"}.get(
+            self.method, self.method.upper()
+        )
 
 
 def lines(rows: list[Row], timed: bool = True) -> list[Line]:

@@ -51,6 +51,7 @@ class Record:
     shared_stages: list[str] = field(default_factory=list)
     passes: float | None = None
     passes_done: float | None = None
+    noise_sha256: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     schema: int = SCHEMA
@@ -111,4 +112,5 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "shared_stages": list(video.shared_stages),
         "passes": video.passes,
         "passes_done": video.passes_done,
+        "noise_sha256": video.noise_sha256,
     }

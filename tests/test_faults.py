@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -207,3 +208,12 @@ def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(arguments: list[st
     assert full.returncode == 1, full.stdout + full.stderr
     assert not list((tmp_path / "tiny").glob("[!.]*/*/record.json"))
     assert run("bench.sweep", *arguments).returncode == 0 and intact(tmp_path / "tiny") == 9
+
+
+def test_the_page_of_faults_names_tests_that_are_there() -> None:
+    tests = Path(__file__).parent
+    for line in (tests.parent / "docs" / "faults.md").read_text().splitlines()[8:]:
+        for name in re.findall(r"`((?:test_\w+\.py(?:::)?)?(?:test_\w+)?)`", line.rsplit("|", 2)[1]):
+            file, _, test = name.rpartition("::") if ".py" in name else ("test_faults.py", "", name)
+            file, test = (test, "") if test.endswith(".py") else (file, test)
+            assert f"def {test}" in (tests / file).read_text(), name

@@ -1,11 +1,12 @@
 """Samples that share what they have in common are bit for bit those made alone, and say what was shared."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
 
-from vgdfr import Baseline, Vgdfr, VideoSpec, generate
+from vgdfr import Baseline, BaselineRerun, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.method import FewerSteps, Method
 from vgdfr.shared import Shared
@@ -62,6 +63,16 @@ def test_seconds_and_passes_are_those_of_the_sample_made_alone(backbone: Backbon
     by_itself = generate(backbone, spec, METHODS[1])
     assert by_itself.passes == by_itself.passes_done == first.passes and by_itself.shared_stages == ()
     assert set(by_itself.seconds) == set(first.seconds)
+
+
+def test_a_rerun_of_the_baseline_shares_nothing_and_is_the_baseline(backbone: Backbone, spec: VideoSpec) -> None:
+    shared = Shared(spec)
+    first = generate(backbone, spec, Baseline(), shared)
+    again = generate(backbone, spec, BaselineRerun(), shared)
+    assert again.passes_done == again.passes == 4 and again.shared_stages == ()
+    assert np.array_equal(first.frames, again.frames)
+    expected = hashlib.sha256(backbone.noise(spec).numpy().tobytes()).hexdigest()
+    assert first.noise_sha256 == again.noise_sha256 == expected
 
 
 def test_what_is_shared_belongs_to_one_video(backbone: Backbone, spec: VideoSpec) -> None:

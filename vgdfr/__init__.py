@@ -2,7 +2,7 @@
 
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
 from vgdfr.generate import generate
-from vgdfr.method import Baseline, FewerSteps, Method, Vgdfr
+from vgdfr.method import Baseline, BaselineRerun, FewerSteps, Method, Vgdfr
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
 # Part of every sample's key: raise it when a change alters the pixels that any condition gives.
@@ -11,6 +11,7 @@ GENERATOR_VERSION = 1
 __all__ = [
     "GENERATOR_VERSION",
     "Baseline",
+    "BaselineRerun",
     "BrokenVideo",
     "FewerSteps",
     "GeneratedVideo",

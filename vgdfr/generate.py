@@ -1,6 +1,7 @@
 """The whole story of a sample on one screen."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -15,7 +16,7 @@ from vgdfr.compression import compress, refuse_not_finite
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import fill, interpolator_of
-from vgdfr.method import FewerSteps, Method, Vgdfr
+from vgdfr.method import BaselineRerun, FewerSteps, Method, Vgdfr
 from vgdfr.schedule import FrameSchedule, Similarity
 from vgdfr.shared import Account, Shared
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
@@ -35,6 +36,8 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     shared = Shared(spec) if shared is None else shared
     if shared.spec != spec:
         raise ValueError(f"what is shared is of another video: {shared.spec}, got {spec}")
+    if isinstance(method, BaselineRerun):
+        shared = Shared(spec)
     account = Account(shared, backbone.device)
     velocity = account.part("encode_prompt", ("velocity",), lambda: backbone.velocity(spec))
     noise = backbone.noise(spec)
@@ -55,7 +58,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.decode(x)))
 
     if not isinstance(method, Vgdfr):
-        return _video(account, finished())
+        return _video(account, noise, finished())
 
     k = method.k
     shared.stops.add(k)
@@ -104,11 +107,12 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         )
     if method.borrows_schedule:
         notes.append("the schedule is the full method's, and the time to find it is not in the latency")
-    return _video(account, frames, schedule, similarity, tuple(notes))
+    return _video(account, noise, frames, schedule, similarity, tuple(notes))
 
 
 def _video(
     account: Account,
+    noise: Tensor,
     frames: UInt8[np.ndarray, "t h w 3"],
     schedule: FrameSchedule | None = None,
     similarity: Similarity | None = None,
@@ -117,6 +121,7 @@ def _video(
     return GeneratedVideo(
         frames, schedule, similarity, account.watch.seconds, account.watch.peak_bytes, notes,
         tuple(sorted(account.found)), account.passes, account.passes_done,
+        hashlib.sha256(noise.cpu().numpy().tobytes()).hexdigest(),
     )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ class GeneratedVideo:
     `notes` say in words what a reader of the record should know. `shared_stages` are those whose seconds were measured,
     in part at least, while another sample was made. `passes` are the DiT passes that the sample takes alone,
     `passes_done` those that were made for it; one on a shortened latent counts as its share of the tokens.
+    `noise_sha256` is of the noise it began with, float32, which is the same on every device.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -82,6 +83,7 @@ class GeneratedVideo:
     shared_stages: tuple[str, ...] = ()
     passes: float = 0.0
     passes_done: float = 0.0
+    noise_sha256: str = ""
 
     @property
     def latency_s(self) -> float:
