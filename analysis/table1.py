@@ -39,6 +39,11 @@ def notes(table: list[Line], study: str) -> list[str]:
         "compression. Best of the VGDFR rows, ablations apart, in bold: also where times "
         "differ by less than they do from run to run."
     ]
+    if any(row.record.get("shared_stages") for line in table for row in line.rows):
+        out.append(
+            "What the conditions of a prompt share (first steps, preview, equal schedules) was computed and timed "
+            "once; a latency is the sum of the sample's parts."
+        )
     ids = {name: i for line in table for row in line.rows for name, i in row.ids.items()}
     shown = [_short(ids[c.name]) for c in columns(table) if c.name in ids]
     if shown:
