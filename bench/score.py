@@ -20,12 +20,13 @@ from jaxtyping import Bool, Float
 
 from bench.claims import claimed
 from bench.record import Record
-from bench.store import MASTER, SCORES, Store, write_text
+from bench.store import MASTER, SCORES, Store
 from metrics import Metric, named
 from metrics.base import jsonable
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
 from vgdfr.assets import Asset, download
+from vgdfr.files import whole
 
 SCHEMA = 2
 CONF = Path(__file__).parent.parent / "conf"
@@ -70,7 +71,8 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
         kept, own = _kept(record), (folder / MASTER, record.files[MASTER] if record else "")
         beside = (reference[0] / MASTER, digest or "") if reference else None
         stored |= {name: current[name] | _one(metrics[name], prompt, kept, own, beside) for name in missing}
-        write_text(file, json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
+        with whole(file) as partial_file:
+            partial_file.write_text(json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
     return {name: stored[name] for name in metrics}
 
 

@@ -99,14 +99,6 @@ class Store:
         return out_of_the_way
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text)
-    _sync(partial)
-    partial.rename(file)
-
-
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from bench import provenance
 from bench.config import CONF, Job, job_of
 from bench.embedded.degrade import blend, blur, noise
-from bench.embedded.frames import VISIBLE, to_tensor
+from bench.embedded.frames import VISIBLE
 from bench.embedded.pictures import grid
 from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
@@ -30,6 +30,7 @@ from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_cl
 from bench.provenance import environment
 from metrics import METRICS, embedded
 from metrics import clip as clip_metrics
+from metrics.perceptual import to_tensor
 from vgdfr import Vgdfr
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.compression import compress

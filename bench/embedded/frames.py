@@ -6,12 +6,12 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from bench.embedded.degrade import QUALITIES, blend, blur, noise
 from bench.embedded.world import BACKGROUNDS, COLOURS, SHAPES, Clip, training_clip
+from metrics.perceptual import to_tensor
 
 LABELS: dict[str, tuple[str, ...]] = {
     "colour": tuple(COLOURS),
@@ -48,11 +48,6 @@ def draw(rng: np.random.Generator, clips: tuple[Clip, ...], count: int) -> Frame
             value = quality if name == "quality" else getattr(clip.attributes, name)
             labels[name].append(values.index(value))
     return Frames(to_tensor(np.stack(images)), {name: torch.tensor(v) for name, v in labels.items()})
-
-
-def to_tensor(frames: np.ndarray) -> Float[Tensor, "b 3 h w"]:
-    """uint8 `[b, h, w, 3]` to [-1, 1]."""
-    return rearrange(torch.from_numpy(frames), "b h w c -> b c h w").float() / 127.5 - 1
 
 
 def _degraded(rng: np.random.Generator, clip: Clip) -> tuple[np.ndarray, str]:

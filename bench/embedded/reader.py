@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.embedded.degrade import Video
-from bench.embedded.frames import to_tensor
 from bench.embedded.world import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, SPEEDS
+from metrics.perceptual import to_tensor
 
 WEIGHTS = Path(__file__).parent / "reader.safetensors"
 APPEARANCE: dict[str, tuple[str, ...]] = {"colour": tuple(COLOURS), "shape": SHAPES, "background": BACKGROUNDS}

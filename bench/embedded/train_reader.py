@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.embedded.degrade import blur, noise
-from bench.embedded.frames import pool, to_tensor
+from bench.embedded.frames import pool
 from bench.embedded.reader import APPEARANCE, MOTION, Reader, halved
 from bench.embedded.training import autocast, device, fit
+from metrics.perceptual import to_tensor
 
 FRAMES = 3  # a clip
 
