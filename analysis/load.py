@@ -50,11 +50,13 @@ def load(study: Path, frames: str = "all") -> list[Row]:
 
 
 def _row(file: Path, part: str) -> Row:
-    record = json.loads(file.read_text())
+    record = _json_of(file, "moves the sample away: python -m bench.store verify")
     if record.get("schema") != SCHEMA:
         raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
     scores_file = file.with_name("scores.json")
-    document = json.loads(scores_file.read_text()) if scores_file.is_file() else {"schema": SCORES, "scores": {}}
+    document: dict[str, Any] = {"schema": SCORES, "scores": {}}
+    if scores_file.is_file():
+        document = _json_of(scores_file, "writes it anew: python -m bench.score")
     if document.get("schema") != SCORES:
         raise StudyError(
             f"{scores_file}: expected scores of schema {SCORES}, got {document.get('schema')}; score the study again: "
@@ -66,3 +68,10 @@ def _row(file: Path, part: str) -> Row:
         raise StudyError(f"{scores_file}: {', '.join(wrong)} is no number; remove the file and score the study again")
     without = {name: s["reason"] for name, s in stored.items() if s["value"] is None}
     return Row(file.parent, record, values, without, {name: stored[name]["id"] for name in values})
+
+
+def _json_of(file: Path, remedy: str) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise StudyError(f"{file} is damaged ({error}); this {remedy} {file.parents[2]}") from None

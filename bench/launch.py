@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from hydra.errors import HydraException
 
 from bench.claims import DIED, left_by, note_of
 from bench.plan import checked
@@ -177,5 +178,5 @@ if __name__ == "__main__":
     known, rest = parser.parse_known_args()
     try:
         sys.exit(main(known.count, known.cores, rest))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, HydraException) as error:
         sys.exit(f"error: {error}")

@@ -26,7 +26,7 @@ from metrics.base import jsonable
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
 from vgdfr.assets import Asset, download
-from vgdfr.files import whole
+from vgdfr.files import sha256, whole
 
 SCHEMA = 2
 CONF = Path(__file__).parent.parent / "conf"
@@ -53,7 +53,10 @@ def score(folder: Path, prompt: str, reference: Reference | None, names: Sequenc
 
 def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
     file = folder / SCORES
-    document = json.loads(file.read_text()) if file.is_file() else {}
+    try:
+        document = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError:  # damaged: all of it can be computed again
+        document = {}
     stored: dict[str, Any] = document["scores"] if document.get("schema") == SCHEMA else {}
     record = Store(folder.parent).recorded(folder.name)
     compared = record is None or record.reference_key is not None
@@ -78,7 +81,13 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
 
 @lru_cache(maxsize=2)
 def _read(file: Path, digest: str) -> VideoFile:
-    """A master, decoded once while samples that are compared with it are scored one after another."""
+    """A master, decoded once while samples that are compared with it are scored one after another.
+
+    Raises ValueError where it is not the file of this sha256: a flipped bit may decode without an error.
+    """
+    if digest and sha256(file) != digest:
+        study = file.parents[2]
+        raise ValueError(f"{file} is not what was written; move it away: python -m bench.store verify {study}")
     return read(file)
 
 

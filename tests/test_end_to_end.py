@@ -88,8 +88,32 @@ def test_one_damaged_master_costs_its_own_scores_only(study: Path) -> None:
         [sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr"], capture_output=True, text=True
     )
     assert done.returncode == 1 and "psnr: no value for 1 samples: " in done.stdout and "master.mkv" in done.stdout
+    flipped = bytearray(whole)
+    flipped[len(flipped) // 2] ^= 1  # which decodes without an error
+    (folder / "master.mkv").write_bytes(flipped)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "master.mkv is not what was written; move it away: python -m bench" in done.stdout
     (folder / "master.mkv").write_bytes(whole)
     (folder / "scores.json").write_text(scores)
+
+
+def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None:
+    file = next(study.glob("vgdfr-k10-theta0.7/*")) / "scores.json"
+    before = file.read_text()
+    file.write_text(before[:100])
+    with pytest.raises(StudyError, match="scores.json is damaged .* writes it anew: python -m bench.score "):
+        load(study)
+    subprocess.run([sys.executable, "-m", "bench.score", str(study)], check=True)
+    again, whole_scores = json.loads(file.read_text())["scores"], json.loads(before)["scores"]
+    assert again and all(whole_scores[name] == score for name, score in again.items())
+    record = file.with_name("record.json")
+    whole = record.read_text()
+    record.write_text(whole[:100])
+    with pytest.raises(StudyError, match="record.json is damaged .* python -m bench.store verify "):
+        load(study)
+    record.write_text(whole)
 
 
 def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) -> None:

@@ -164,6 +164,11 @@ def test_damaged_samples_go_into_quarantine_and_are_made_anew(
     assert run("bench.store", "verify", str(tmp_path / "nowhere")).stderr.startswith("error: ")
 
 
+def test_a_mistake_is_one_line_before_any_worker_starts(tmp_path: Path) -> None:
+    done = run("bench.launch", "-n", "2", "metod=1", f"root={tmp_path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "Could not override 'metod'" in done.stderr
+
+
 def test_what_a_dead_process_held_is_free_and_what_it_was_at_is_known(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from bench.claims import claimed, note_of\n"
