@@ -51,21 +51,34 @@ def intact(study: Path) -> int:
 
 def dying(folder: Path, how: str, at: int) -> dict[str, str]:
     """An environment in which the DiT's call number `at` of the first process to come so far ends it by `how`."""
+    return at_each_call(
+        folder,
+        f"""
+        if next(calls) == {at}:
+            try:
+                os.close(os.open({str(folder / "died")!r}, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            {how}
+        """,
+    )
+
+
+def slow(folder: Path) -> dict[str, str]:
+    """An environment in which each call of the DiT takes a while, so that a signal finds a sample being made."""
+    return at_each_call(folder, "time.sleep(0.4)")
+
+
+def at_each_call(folder: Path, body: str) -> dict[str, str]:
+    """An environment in which `body` is run before each call of the real DiT."""
     folder.mkdir()
-    code = f"""
-        import os, signal, sys
-        import torch
-        calls = iter(range(10**9))
-        def fault(module, *_):
-            if type(module).__name__ == "HunyuanVideoTransformer3DModel" and next(calls) == {at}:
-                try:
-                    os.close(os.open({str(folder / "died")!r}, os.O_CREAT | os.O_EXCL))
-                except FileExistsError:
-                    return
-                {how}
-        torch.nn.modules.module.register_module_forward_pre_hook(fault)
-    """
-    (folder / "sitecustomize.py").write_text(textwrap.dedent(code))
+    code = [
+        "import os, signal, sys, time", "import torch", "calls = iter(range(10**9))", "def fault(module, *_):",
+        "    if type(module).__name__ != 'HunyuanVideoTransformer3DModel': return",
+        textwrap.indent(textwrap.dedent(body).strip(), "    "),
+        "torch.nn.modules.module.register_module_forward_pre_hook(fault)",
+    ]  # fmt: skip
+    (folder / "sitecustomize.py").write_text("\n".join(code))
     return {"PYTHONPATH": str(folder)}
 
 
@@ -104,7 +117,11 @@ def test_two_sweeps_in_one_folder_make_each_sample_once(arguments: list[str], tm
 
 def test_ctrl_c_ends_all_workers_and_the_same_command_continues(arguments: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("bench.launch", "-n", "2", *arguments), stdout=subprocess.PIPE, text=True, start_new_session=True
+        command("bench.launch", "-n", "2", *arguments),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | slow(tmp_path / "site"),
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -123,10 +140,15 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(arguments: list[
 def test_workers_killed_at_random_moments_leave_nothing_half_written(arguments: list[str], tmp_path: Path) -> None:
     """kill -9, again and again, among four workers; what is read is whole at any time, and in the end all is there."""
     rng, study = random.Random(0), tmp_path / "tiny"
-    launch = subprocess.Popen(command("bench.launch", "-n", "4", *arguments), stdout=subprocess.PIPE, text=True)
+    launch = subprocess.Popen(
+        command("bench.launch", "-n", "4", *arguments),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | slow(tmp_path / "site"),
+    )
     kills = 0
     while kills < 4 and launch.poll() is None:
-        time.sleep(rng.uniform(0.2, 1.5))
+        time.sleep(rng.uniform(0.1, 0.8))
         notes = sorted((study / ".locks").glob("at-work-*.json"))
         if notes:
             try:
