@@ -29,6 +29,7 @@ from bench.run import LAUNCH_BEGAN, units_of
 from bench.store import Store
 
 FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with failed samples
+DEATHS_OF_NOTHING = 3  # in a row, each while no sample was made: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
 
 
@@ -74,7 +75,7 @@ class Worker:
 
     def __init__(self, number: int, place: Place, arguments: Sequence[str], study: Path, began: str) -> None:
         self.number, self.place, self.arguments, self.study, self.began = number, place, arguments, study, began
-        self.gave_up = ""
+        self.gave_up, self.deaths_of_nothing = False, 0
         self.start()
 
     def start(self) -> None:
@@ -114,14 +115,19 @@ class Worker:
             return False
         left = left_by(self.study, self.process.pid)
         how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
-        if left is None:
-            self.gave_up = f"worker {self.number} ended by {how} while it made no sample; it is not started again"
-            say(self.gave_up)
+        self.deaths_of_nothing = self.deaths_of_nothing + 1 if left is None else 0
+        if self.deaths_of_nothing == DEATHS_OF_NOTHING:
+            say(f"worker {self.number} ended by {how} {DEATHS_OF_NOTHING} times while it made no sample; given up")
+            self.gave_up = True
             return False
-        place, record = left
-        Store(self.study).put(place, replace(record, error=f"{DIED}: {how}"))
-        note_of(self.study, self.process.pid).unlink(missing_ok=True)
-        say(f"worker {self.number} ended by {how} at {place}, which is recorded as failed; started again")
+        at = ""
+        if left is not None:
+            (place, record), store = left, Store(self.study)
+            if store.get(place, record.key) is None:  # else it had just been stored
+                store.put(place, replace(record, error=f"{DIED}: {how}"))
+                at = f" at {place}, which is recorded as failed"
+            note_of(self.study, self.process.pid).unlink(missing_ok=True)
+        say(f"worker {self.number} ended by {how}{at}; started again")
         self.start()
         return True
 

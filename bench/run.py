@@ -123,7 +123,7 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
 
 
 def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
-    shared = Shared.of(unit.spec, unit.stops)
+    shared = Shared(unit.spec, unit.stops)
     for sample, reference, job in unit.samples:
         name = f"{sample.condition.slug} {sample.prompt.id}"
         sweep.begin(name)
@@ -158,19 +158,19 @@ def _make(
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
     died = Record(status="failed", **identified, error=DIED)
-    try:
-        with at_work(store.folder, sample.folder, died):
+    with at_work(store.folder, sample.folder, died):
+        try:
             video = generate(backbone, sample.spec, sample.condition.method, shared)
-        sweep.count(video.passes, video.passes_done)
+        except (Exception, SystemExit) as error:
+            shared.parts.clear()  # what memory they hold is free for the next sample
+            gc.collect()
+            torch.cuda.empty_cache()
+            status = error.kind if isinstance(error, BrokenVideo) else "failed"
+            store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
+            return f"failed: {type(error).__name__}: {error}"
         stored = Record(status="done", **identified, **record.results(video))
-    except (Exception, SystemExit) as error:
-        shared.parts.clear()  # what memory they hold is free for the next sample
-        gc.collect()
-        torch.cuda.empty_cache()
-        status = error.kind if isinstance(error, BrokenVideo) else "failed"
-        store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
-        return f"failed: {type(error).__name__}: {error}"
-    store.put(sample.folder, stored, video.frames, sample.spec.fps)
+        store.put(sample.folder, stored, video.frames, sample.spec.fps)
+    sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
 

@@ -41,14 +41,14 @@ def alone(backbone: Backbone, spec: VideoSpec) -> dict[Method, np.ndarray]:
 def test_sharing_changes_no_pixel(
     backbone: Backbone, spec: VideoSpec, alone: dict[Method, np.ndarray], order: int, stops: tuple[int, ...]
 ) -> None:
-    shared = Shared.of(spec, stops)
+    shared = Shared(spec, set(stops))
     for method in METHODS[::order]:
         video = generate(backbone, spec, method, shared)
         assert np.array_equal(video.frames, alone[method]), method
 
 
 def test_seconds_and_passes_are_those_of_the_sample_made_alone(backbone: Backbone, spec: VideoSpec) -> None:
-    shared = Shared.of(spec, (1, 2))
+    shared = Shared(spec, {1, 2})
     baseline, first, twin, later = (
         generate(backbone, spec, method, shared) for method in (METHODS[0], METHODS[1], METHODS[2], METHODS[13])
     )

@@ -1,6 +1,6 @@
 """What samples of one prompt and seed have in common, computed once: noise, first steps, preview, equal schedules."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,11 +31,7 @@ class Shared:
 
     spec: VideoSpec
     stops: set[int] = field(default_factory=set)
-    parts: dict[Hashable, Part] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, spec: VideoSpec, ks: Iterable[int]) -> "Shared":
-        return cls(spec, set(ks))
+    parts: dict[tuple[Hashable, ...], Part] = field(default_factory=dict)
 
 
 class Account:
@@ -64,7 +60,7 @@ class Account:
             with self.watch.stage(stage):
                 value = compute()
             if latest:
-                for other in [k for k in self._parts if isinstance(k, tuple) and k[0] == key[0]]:
+                for other in [k for k in self._parts if k[0] == key[0]]:
                     del self._parts[other]
             self._parts[key] = Part(value, self.watch.seconds[stage] - before, passes)
             self.passes_done += passes
