@@ -4,9 +4,9 @@ Stages of the checkpoint, in order: vae, text, latents, dit, assemble; of the ju
 Each continues where it was stopped; its state and curve are in FOLDER (default `training`), its settings in
 settings.yaml. `assemble`, and each stage of the judge at its end, writes its weights into the package.
 
-With --shipped, everything starts from the shipped checkpoint: the stage vae trains the VAE's decoder further (settings
-under `tune_vae`; latents stay as they are) and writes it into the package; the stages latents, dit, assemble train the
-DiT further (settings under `tune`). Then the shipped checkpoint is the new one: move FOLDER/tune and FOLDER/tune_vae
+With --shipped, everything starts from the shipped checkpoint: the stage vae trains the VAE further (settings under
+`tune_vae`) and writes it into the package; the stages latents, dit, assemble train the DiT further (settings under
+`tune`), which it needs once the VAE's encoder is another one. Then the shipped checkpoint is the new one: move FOLDER/tune and FOLDER/tune_vae
 away before another round.
 """
 

@@ -5,6 +5,7 @@ single size does not, so each step also trains the reduced decoder (towards the 
 (towards the latents of the full-size video). The weights are the same: there is only one VAE.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bench.embedded.training import autocast, device, fit
-from bench.embedded.world import training_clip
+from bench.embedded.world import DIRECTIONS, render, training_clip
 from vgdfr.reduced_vae import reduced
 
 
@@ -94,19 +95,19 @@ def _pass_colour(conv: nn.Conv3d, name: str) -> None:
 
 
 def train(s: dict[str, Any], folder: Path, start: AutoencoderKLHunyuanVideo | None = None) -> AutoencoderKLHunyuanVideo:
-    """Train to the end of the settings' steps, continuing from `folder`; returns the VAE in fp32.
+    """Train to the end of the settings' steps, continuing from `folder`, else from `start`; returns the VAE in fp32.
 
-    With `start`, only its decoder is trained further, so that its latents, and a DiT trained on them, stay as they are.
+    With `decoder_only` its latents, and a DiT trained on them, stay as they are.
     """
     vae = build(s) if start is None else start
     vae = vae.to(device())  # type: ignore[arg-type]
     trained: nn.Module = vae
-    if start is not None:
+    if s["decoder_only"]:
         vae.requires_grad_(False)
         trained = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv}).requires_grad_(True)
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
-        video = batch(step, s["batch_size"], s["num_frames"]).to(device())
+        video = batch(step, s["batch_size"], s["num_frames"], s["fast_share"]).to(device())
         small = F.avg_pool3d(video, (1, 2, 2))
         generator = torch.Generator().manual_seed(step)
         with autocast():
@@ -131,12 +132,19 @@ def _psnr(mse: Tensor) -> Tensor:
     return -10 * (mse.detach() / 4).log10()
 
 
-def batch(step: int, size: int, num_frames: int) -> Float[Tensor, "b 3 t h w"]:
-    """Training clips number `step*size ...`, cut to `num_frames` at a random frame, in [-1, 1]."""
+def batch(step: int, size: int, num_frames: int, fast_share: float = 0.0) -> Float[Tensor, "b 3 t h w"]:
+    """Training clips number `step*size ...`, cut to `num_frames` at a random frame, in [-1, 1].
+
+    `fast_share` of them are made fast whatever they were: those are the hardest to reconstruct.
+    """
     cuts = []
     for seed in range(step * size, (step + 1) * size):
-        frames = training_clip(seed).frames
-        first = int(np.random.default_rng(seed).integers(len(frames) - num_frames + 1))
+        rng, clip = np.random.default_rng(seed), training_clip(seed)
+        first = int(rng.integers(len(clip.frames) - num_frames + 1))
+        if rng.random() < fast_share:
+            direction = clip.attributes.direction or str(rng.choice(list(DIRECTIONS)))
+            clip = render(replace(clip.attributes, speed="fast", direction=direction), seed)
+        frames = clip.frames
         cuts.append(torch.from_numpy(frames[first : first + num_frames]))
     return rearrange(torch.stack(cuts), "b t h w c -> b c t h w").float() / 127.5 - 1
 
