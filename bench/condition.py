@@ -72,13 +72,7 @@ class Condition:
         spec = self.video.spec(prompt.text, prompt.seed)
         identity: dict[str, Any] = {
             "generator_version": GENERATOR_VERSION,
-            "model": {
-                "weights_sha256": weights_sha256,
-                "dtype": self.model.dtype,
-                "device_type": device_type,
-                "tiling": asdict(self.model.tiling),
-                "execution": asdict(self.model.execution),
-            },
+            "model": model_identity(self.model, weights_sha256, device_type),
             "method": _pixels_of(self.method),
             "spec": asdict(spec),
         }
@@ -100,6 +94,17 @@ class Sample:
     def folder(self) -> str:
         """Where it lies within its study."""
         return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
+
+
+def model_identity(model: HunyuanVideo, weights_sha256: str, device_type: str) -> dict[str, Any]:
+    """What of the model decides the pixels."""
+    return {
+        "weights_sha256": weights_sha256,
+        "dtype": model.dtype,
+        "device_type": device_type,
+        "tiling": asdict(model.tiling),
+        "execution": asdict(model.execution),
+    }
 
 
 def _pixels_of(method: Method) -> dict[str, Any]:

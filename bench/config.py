@@ -8,7 +8,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bench.condition import Condition
+from bench.keep import Keep
+from bench.keep import check as checked_keep
 from bench.prompts import Prompt, Prompts, VBenchPrompts
+from bench.timing import Timing
 from metrics import named
 from vgdfr.embedded import CHECKPOINT
 
@@ -25,6 +28,8 @@ class Job:
     prompts: tuple[Prompt, ...]
     metrics: tuple[str, ...]
     study: Path
+    keep: Keep = "all"
+    timing: Timing = Timing()
 
 
 def job_of(config: DictConfig) -> Job:
@@ -38,7 +43,14 @@ def job_of(config: DictConfig) -> Job:
     prompts = prompts_of(config).load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
-    return Job(condition, tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
+    return Job(
+        condition,
+        tuple(prompts),
+        tuple(config.metrics.names),
+        Path(config.root) / config.study,
+        checked_keep(config.keep),
+        instantiate(config.timing),
+    )
 
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:

@@ -39,8 +39,8 @@ class Sweep:
         self._bar.update(self._task, description=name)
 
     def end(self, name: str, outcome: str) -> None:
-        """Count a sample as "made", "found" or "failed: why", and say so; stored ones are only counted."""
-        if outcome == "found":
+        """Count a sample as "made", "found" (also "timed") or "failed: why", and say so; of found ones nothing."""
+        if outcome.startswith(("found", "timed")):
             self.found += 1
         elif outcome.startswith("failed"):
             self.failed.append(name)

@@ -1,7 +1,9 @@
 """Where a number comes from: code, versions, machine, weights."""
 
 import platform
+import shlex
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,7 @@ def environment() -> dict[str, Any]:
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     return {
         "commit": _commit(),
+        "command": _command(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
@@ -36,6 +39,12 @@ def environment() -> dict[str, Any]:
 def weights_sha256(model: HunyuanVideo) -> str:
     """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""
     return sha256_of_folder(model.folder())
+
+
+def _command() -> str | None:
+    """The sweep's command; None in a process that was started otherwise."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return shlex.join(["python", "-m", module.name, *sys.argv[1:]]) if module and module.name == "bench.sweep" else None
 
 
 def _commit() -> str | None:

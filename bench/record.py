@@ -1,13 +1,19 @@
 """What a sample's record holds; written as record.json beside its video."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import UInt8
+
 from bench.condition import Sample, describe
-from vgdfr import GeneratedVideo
+from vgdfr import Baseline, BaselineRerun, FewerSteps, GeneratedVideo, Method, Vgdfr
+from vgdfr.schedule import FrameSchedule, Segment
 
 SCHEMA = 1
+METHODS = {method.__name__.lower(): method for method in (Baseline, BaselineRerun, FewerSteps, Vgdfr)}
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,12 @@ class Record:
         was made; empty where all were measured on this one.
     passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
         its share of the tokens.
+    checkpoint: where the model was loaded from (path, revision, device); what it is stands in `identity`.
+    frames_sha256: of the frames' bytes, from which the master can be told however it came about.
+    files, dropped: sha256 of each file beside the record, and of those that were written and not kept.
+    timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
+        they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.
+        Each run says its seconds, latency and what the machine did beside (`bench.machine`).
     token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """
 
@@ -53,6 +65,12 @@ class Record:
     passes_done: float | None = None
     noise_sha256: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    frames_sha256: str | None = None
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+    timing: Literal["shared", "isolated"] = "shared"
+    warmups: list[dict[str, Any]] = field(default_factory=list)
+    repeats: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
     schema: int = SCHEMA
 
@@ -68,6 +86,27 @@ class Record:
                 f"expected a record of schema {SCHEMA}, got {values.get('schema')}; use the code it is from"
             )
         return cls(**values)
+
+    def sha256_of(self, name: str) -> str | None:
+        """Of a file that is or was beside the record; None if there never was one."""
+        return self.files.get(name) or self.dropped.get(name)
+
+    def method_used(self) -> Method:
+        """The method, from its recorded settings."""
+        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.method.items()}
+        settings.pop("name")
+        return METHODS[self.method["name"]](**settings)
+
+    def schedule_used(self) -> FrameSchedule | None:
+        """The schedule; None for a baseline."""
+        if self.schedule is None:
+            return None
+        return FrameSchedule(tuple(Segment(*segment) for segment in self.schedule["segments"]))
+
+
+def sha256_of_frames(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
+    """Of the frames' bytes, one frame after another."""
+    return hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest()
 
 
 def identify(sample: Sample, reference_key: str | None, environment: dict[str, Any], created: str) -> dict[str, Any]:
@@ -85,6 +124,7 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
         "seed_index": sample.prompt.seed_index,
         "prompt_dimensions": list(sample.prompt.dimensions),
         "identity": sample.identity,
+        "checkpoint": {name: getattr(sample.condition.model, name) for name in ("path", "revision", "device")},
         "reference_key": reference_key,
         "environment": environment,
         "created": created,
@@ -113,4 +153,5 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "passes": video.passes,
         "passes_done": video.passes_done,
         "noise_sha256": video.noise_sha256,
+        "frames_sha256": sha256_of_frames(video.frames),
     }

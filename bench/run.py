@@ -7,39 +7,30 @@ import os
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import torch
 
-from bench import record, score
+from bench import keep, record, score
 from bench.claims import DIED, at_work, claimed
 from bench.condition import Condition, Sample
 from bench.config import Job
-from bench.progress import Sweep, say
+from bench.models import backbone_of
+from bench.progress import Sweep
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
-from bench.store import Store
-from vgdfr import Baseline, BrokenVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
+from bench.store import MASTER, Store
+from bench.timing import OtherPixels, timed_alone
+from metrics.video_file import read
+from vgdfr import Baseline, BrokenVideo, GeneratedVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
 
 LAUNCH_BEGAN = "VGDFR_LAUNCH_BEGAN"  # in the environment of bench.launch's workers: when it began
-_loaded: dict[HunyuanVideo, Backbone] = {}
-
-
-def backbone_of(model: HunyuanVideo) -> Backbone:
-    """The loaded model; jobs of one sweep share it. One at a time: before another is loaded, it is gone."""
-    if model not in _loaded:
-        _loaded.clear()
-        gc.collect()  # hooks of an offloaded model hold it in cycles
-        torch.cuda.empty_cache()
-        say(f"loading {model.path}")
-        hide_loading_bars()
-        _loaded[model] = model.load()
-    return _loaded[model]
 
 
 @cache
@@ -123,23 +114,82 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
 
 
 def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
-    shared = Shared(unit.spec, unit.stops)
+    shared, outcomes = Shared(unit.spec, unit.stops), {}
+    unscored: set[str] = set()  # keys of samples that a score is still to come of
     for sample, reference, job in unit.samples:
-        name = f"{sample.condition.slug} {sample.prompt.id}"
+        name = _name(sample)
         sweep.begin(name)
-        outcome = "found"
-        if store.get(sample.folder, sample.key) is None:
-            outcome = _failed_in_this_launch(store, sample)
-            if outcome is None:
-                store.require_space(sample.spec)
-                embed_prompts(tuple(jobs))
-                outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
+        outcome = "found" if _there(store, sample, job) else _failed_in_this_launch(store, sample)
+        if outcome is None:
+            store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
+            embed_prompts(tuple(jobs))
+            outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
         if not outcome.startswith("failed"):
             try:
-                _score(store, sample, reference, job.metrics)
+                scores = _score(store, sample, reference, job)
+                if any(value["value"] is None for value in scores.values()):
+                    unscored.add(sample.key)
             except Exception as error:
                 outcome = f"failed to be scored: {type(error).__name__}: {error}"
-        sweep.end(name, outcome)
+        if outcome.startswith("failed"):
+            unscored.add(sample.key)
+        if outcome.startswith("failed") or job.timing.mode == "shared":
+            sweep.end(name, outcome)
+        else:
+            outcomes[sample.key] = outcome
+    shared.parts.clear()  # what is timed alone has the memory alone
+    for sample, _, job in unit.samples:
+        if sample.key in outcomes:
+            sweep.begin(f"{_name(sample)} alone")
+            sweep.end(_name(sample), _time(store, sample, job, jobs, outcomes[sample.key]))
+    _drop(store, unit, unscored)
+
+
+def _name(sample: Sample) -> str:
+    return f"{sample.condition.slug} {sample.prompt.id}"
+
+
+def _there(store: Store, sample: Sample, job: Job) -> bool:
+    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents."""
+    found = store.get(sample.folder, sample.key)
+    lacking = keep.lacking(found, job.keep) if found else set()
+    if found and lacking == {MASTER}:
+        try:
+            keep.restored(store, sample.folder, found, sample.condition.model)
+        except ValueError:  # it cannot come back here, so the sample is made again
+            return False
+        return True
+    return found is not None and not lacking
+
+
+def _time(store: Store, sample: Sample, job: Job, jobs: Sequence[Job], outcome: str) -> str:
+    """Time a stored sample alone, unless that was done; in words, what came of it."""
+    found = store.recorded(sample.folder)
+    if found is None or found.status != "done" or job.timing.is_of(found):
+        return outcome
+    embed_prompts(tuple(jobs))
+    digest = found.frames_sha256 or record.sha256_of_frames(read(store.folder / sample.folder / MASTER).frames)
+    try:
+        timed = timed_alone(backbone_of(job.condition.model), sample, found, digest, job.timing)
+    except OtherPixels as error:
+        store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
+        return f"failed: {error}"
+    except Exception as error:
+        return f"failed to be timed alone: {type(error).__name__}: {error}"
+    store.update(sample.folder, timed)
+    return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"
+
+
+def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
+    """Remove what is not to be kept of those samples of the unit that have all their scores and are compared no more.
+
+    A score that could not be computed is tried again the next time, so what it needs stays.
+    """
+    wanted = unscored | {reference.key for sample, reference, _ in unit.samples if reference and sample.key in unscored}
+    for sample, _, job in unit.samples:
+        found = store.recorded(sample.folder)
+        if sample.key not in wanted and found is not None and found.status == "done":
+            keep.drop(store, sample.folder, found, job.keep)
 
 
 def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
@@ -168,13 +218,23 @@ def _make(
             status = error.kind if isinstance(error, BrokenVideo) else "failed"
             store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
             return f"failed: {type(error).__name__}: {error}"
-        stored = Record(status="done", **identified, **record.results(video))
-        store.put(sample.folder, stored, video.frames, sample.spec.fps)
+        stored = _put(store, sample, Record(status="done", **identified, **record.results(video)), video)
     sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
 
-def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:
+def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> Record:
+    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay."""
+    found = store.get(sample.folder, sample.key)
+    if found and found.dropped and found.frames_sha256 == made.frames_sha256:
+        try:
+            return store.restore(sample.folder, found, video.frames, sample.spec.fps, video.latents)
+        except ValueError:  # other latents, or written by another library: a sample of its own
+            pass
+    return store.put(sample.folder, made, video.frames, sample.spec.fps, video.latents)
+
+
+def _score(store: Store, sample: Sample, reference: Sample | None, job: Job) -> dict[str, Any]:
     finished = store.get(reference.folder, reference.key) if reference else None
     beside = (store.folder / reference.folder, finished) if reference and finished else None
-    score.score(store.folder / sample.folder, sample.spec.prompt, beside, names)
+    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition.model)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import yaml
 from jaxtyping import Bool, Float
 
+from bench import keep
 from bench.claims import claimed
 from bench.record import Record
 from bench.store import MASTER, SCORES, Store
@@ -25,6 +27,7 @@ from metrics import Metric, named
 from metrics.base import jsonable
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
+from vgdfr import HunyuanVideo
 from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
 
@@ -34,24 +37,44 @@ _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
 Reference = tuple[Path, Record]
-Master = tuple[Path, str]  # a file and its sha256
 Parts = dict[str, float | str | None]  # "kept" and "interpolated"
 
 
-def score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Master:
+    """The master of the sample in `folder`, its sha256, and where the model lies that makes it again of its latents.
+
+    `model` is None for where it lay when the sample was made.
+    """
+
+    folder: Path
+    digest: str
+    model: HunyuanVideo | None
+
+
+def score(
+    folder: Path,
+    prompt: str,
+    reference: Reference | None,
+    names: Sequence[str],
+    model: HunyuanVideo | None = None,
+) -> dict[str, Any]:
     """The scores of the sample in `folder`, computing those of `names` that are missing or out of date.
 
     `prompt` is what the sample was made for. `reference` is the baseline sample's folder and record; None where there
     is none, and then metrics that compare are left null with the reason. Each score is {id, reference_sha256, value,
     reason, per_frame, extra, kept, interpolated}; it is out of date when the metric's id or the reference's master has
     changed. `kept` and `interpolated` are its value over those frames alone, or over the steps between two kept frames
-    and the others; null where there are none. An infinite value is the string "inf".
+    and the others; null where there are none. An infinite value is the string "inf". Where the master was not kept, it
+    is made again from the latents, by `model` or what the record says; without latents, a score is null for that.
     """
     with claimed(folder.parent.parent, f"{folder.parent.name}--{folder.name}", timeout_s=-1):
-        return _score(folder, prompt, reference, names)
+        return _score(folder, prompt, reference, names, model)
 
 
-def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequence[str]) -> dict[str, Any]:
+def _score(
+    folder: Path, prompt: str, reference: Reference | None, names: Sequence[str], model: HunyuanVideo | None
+) -> dict[str, Any]:
     file = folder / SCORES
     try:
         document = json.loads(file.read_text()) if file.is_file() else {}
@@ -62,7 +85,7 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
     compared = record is None or record.reference_key is not None
     # a baseline has nothing to differ from
     metrics = {metric.name: metric for metric in named(names) if compared or not metric.needs_reference}
-    digest = reference[1].files[MASTER] if reference else None
+    digest = reference[1].sha256_of(MASTER) if reference else None
     current = {
         name: {"id": metric.id, "reference_sha256": digest if metric.needs_reference else None}
         for name, metric in metrics.items()
@@ -71,8 +94,8 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
     missing = {n: {"value": None} | stored.get(n, {}) for n in metrics}
     missing = [n for n, s in missing.items() if s["value"] is None or any(s.get(k) != v for k, v in current[n].items())]
     if missing:
-        kept, own = _kept(record), (folder / MASTER, record.files[MASTER] if record else "")
-        beside = (reference[0] / MASTER, digest or "") if reference else None
+        kept, own = _kept(record), Master(folder, (record and record.sha256_of(MASTER)) or "", model)
+        beside = Master(reference[0], digest or "", model) if reference else None
         stored |= {name: current[name] | _one(metrics[name], prompt, kept, own, beside) for name in missing}
         with whole(file) as partial_file:
             partial_file.write_text(json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
@@ -80,12 +103,20 @@ def _score(folder: Path, prompt: str, reference: Reference | None, names: Sequen
 
 
 @lru_cache(maxsize=2)
-def _read(file: Path, digest: str) -> VideoFile:
+def _read(master: Master) -> VideoFile:
     """A master, decoded once while samples that are compared with it are scored one after another.
 
-    Raises ValueError where it is not the file of this sha256: a flipped bit may decode without an error.
+    Raises ValueError where it is not the file of this sha256: a flipped bit may decode without an error; keep.Gone
+    where it was dropped and cannot be made again.
     """
-    if digest and sha256(file) != digest:
+    file = master.folder / MASTER
+    if not file.is_file():
+        record = Store(master.folder.parent).recorded(master.folder.name)
+        if record is not None and MASTER in record.dropped:
+            frames = keep.rebuilt(master.folder, record, master.model)
+            frames.flags.writeable = False
+            return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True)
+    if master.digest and sha256(file) != master.digest:
         study = file.parents[2]
         raise ValueError(f"{file} is not what was written; move it away: python -m bench.store verify {study}")
     return read(file)
@@ -125,7 +156,10 @@ def _one(
     if metric.missing or (metric.needs_reference and beside is None):  # known without reading a file
         why = f"{metric.missing.name} is not there; {metric.missing.how}" if metric.missing else _NO_REFERENCE
         return empty | {"reason": why}
-    video, reference = _read(*own), _read(*beside) if beside and metric.needs_reference else None
+    try:
+        video, reference = _read(own), _read(beside) if beside and metric.needs_reference else None
+    except keep.Gone as error:
+        return empty | {"reason": str(error)}
     if reference is not None and video.fps != reference.fps:
         return empty | {"reason": f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"}
     result = metric.attempt(video.frames, reference.frames if reference else None, prompt)

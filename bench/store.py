@@ -9,18 +9,22 @@ import os
 import shutil
 import sys
 import uuid
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from safetensors.torch import save_file
+from torch import Tensor
 
 from bench.record import Record
-from vgdfr.files import sha256
+from vgdfr.files import sha256, whole
 from vgdfr.video import VideoSpec
 from vgdfr.video_file import write_master, write_preview
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"
+LATENTS = "latents.safetensors"
 PARTIAL, QUARANTINE = ".partial-", ".quarantine"
 
 
@@ -48,12 +52,13 @@ class Store:
         except (ValueError, TypeError, FileNotFoundError):  # gone between two looks: it is being replaced
             return None
 
-    def require_space(self, spec: VideoSpec) -> None:
-        """Raise OSError where the disk has no room for a sample's master, at its largest, and as much again."""
+    def require_space(self, spec: VideoSpec, latents_bytes: int = 0) -> None:
+        """Raise OSError where the disk has no room for a sample's master and latents at their largest, twice over."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        needed, free = 2 * spec.num_frames * spec.height * spec.width * 3, shutil.disk_usage(self.folder).free
+        needed = 2 * (spec.num_frames * spec.height * spec.width * 3 + latents_bytes)
+        free = shutil.disk_usage(self.folder).free
         if free < needed:
-            raise OSError(f"{self.folder} has {free / 1e6:.0f} MB left, and a sample may need {needed / 1e6:.0f} MB; "
+            raise OSError(f"{self.folder} has {free / 1e6:.1f} MB left, and a sample may need {needed / 1e6:.1f} MB; "
                           "make room, then the same command continues")  # fmt: skip
 
     @staticmethod
@@ -63,7 +68,12 @@ class Store:
         return Record.from_json(file.read_text()) if file.is_file() else None
 
     def put(
-        self, place: str, record: Record, frames: UInt8[np.ndarray, "t h w 3"] | None = None, fps: int = 1
+        self,
+        place: str,
+        record: Record,
+        frames: UInt8[np.ndarray, "t h w 3"] | None = None,
+        fps: int = 1,
+        latents: Float[Tensor, "1 c n y x"] | None = None,
     ) -> Record:
         """Store a sample, replacing a failed one, a damaged one going into quarantine; the record with its hashes."""
         target = self.folder / place
@@ -74,7 +84,9 @@ class Store:
             if frames is not None:
                 write_master(partial / MASTER, frames, fps)
                 write_preview(partial / PREVIEW, frames, fps)
-                record = replace(record, files={name: sha256(partial / name) for name in (MASTER, PREVIEW)})
+            if latents is not None:
+                save_file({"latents": latents.contiguous()}, partial / LATENTS)
+            record = replace(record, files={file.name: sha256(file) for file in sorted(partial.iterdir())})
             (partial / RECORD).write_text(record.to_json())
             for file in partial.iterdir():
                 _sync(file)
@@ -91,12 +103,57 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
         return record
 
+    def update(self, place: str, record: Record) -> Record:
+        """Replace the record of the sample at `place`, whole or not at all."""
+        with whole(self.folder / place / RECORD) as partial:
+            partial.write_text(record.to_json())
+        return record
+
+    def drop(self, place: str, record: Record, names: Iterable[str]) -> Record:
+        """Remove those files of a finished sample; the record goes on saying what they were."""
+        going = {name: record.files[name] for name in names if name in record.files}
+        if going:
+            files = {name: digest for name, digest in record.files.items() if name not in going}
+            # the record first: what it still names is always there
+            record = self.update(place, replace(record, files=files, dropped=record.dropped | going))
+        for name in record.dropped:
+            (self.folder / place / name).unlink(missing_ok=True)
+        return record
+
+    def restore(
+        self,
+        place: str,
+        record: Record,
+        frames: UInt8[np.ndarray, "t h w 3"],
+        fps: int,
+        latents: Float[Tensor, "1 c n y x"] | None = None,
+    ) -> Record:
+        """Put back what was dropped of a sample, given its frames and latents. Raises ValueError if they are others."""
+        folder, written = self.folder / place, {}
+        with whole(folder / MASTER) as partial:
+            write_master(partial, frames, fps)
+            written[MASTER] = _equal(partial, record, MASTER)
+        if latents is not None:
+            with whole(folder / LATENTS) as partial:
+                save_file({"latents": latents.contiguous()}, partial)
+                written[LATENTS] = _equal(partial, record, LATENTS)
+        dropped = {name: digest for name, digest in record.dropped.items() if name not in written}
+        return self.update(place, replace(record, files=record.files | written, dropped=dropped))
+
     def quarantine(self, place: str) -> Path:
         """Move the sample at `place` out of the way; where it is now."""
         out_of_the_way = self.folder / QUARANTINE / f"{place}-{uuid.uuid4().hex[:8]}"
         out_of_the_way.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / place).rename(out_of_the_way)
         return out_of_the_way
+
+
+def _equal(file: Path, record: Record, name: str) -> str:
+    """The file's sha256, which must be the recorded one of `name`."""
+    digest, expected = sha256(file), record.sha256_of(name)
+    if digest != expected:
+        raise ValueError(f"{name} made again is not what was written: sha256 {digest[:12]}, recorded {expected}")
+    return digest
 
 
 def _sync(path: Path) -> None:

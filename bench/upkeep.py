@@ -27,11 +27,18 @@ def samples(study: Path) -> Iterator[tuple[Path, Record | None]]:
 
 
 def ls(study: Path) -> str:
-    """Per condition, how many samples there are of each status, and the bytes they take."""
+    """Per condition, how many samples there are of each status, and the bytes they take; what sharing has spared.
+
+    DiT passes are those made for the samples, whichever worker and run made them, beside those of each made alone; runs
+    that only timed a sample are in neither.
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     sizes: Counter[str] = Counter()
+    passes = passes_done = 0.0
     for folder, record in samples(study):
         condition = folder.parent.name
+        if record is not None and record.passes is not None and record.passes_done is not None:
+            passes, passes_done = passes + record.passes, passes_done + record.passes_done
         counts[condition][record.status if record else "unreadable"] += 1
         sizes[condition] += sum(file.stat().st_size for file in folder.iterdir())
     width = max(map(len, counts))
@@ -41,6 +48,11 @@ def ls(study: Path) -> str:
         lines.append(f"{condition.ljust(width)}  {said}, {sizes[condition] / 1e6:.1f} MB")
     total = sum(counts.values(), Counter())
     lines.append(f"{total.total()} samples, {total['done']} done, {sum(sizes.values()) / 1e6:.1f} MB")
+    if passes_done:
+        lines.append(
+            f"{passes_done:.0f} DiT passes instead of {passes:.0f}, {passes / passes_done:.2f} times fewer "
+            "(one on a shortened latent counts as its share of the tokens)"
+        )
     return "\n".join(lines)
 
 
@@ -55,7 +67,7 @@ def faults(folder: Path, record: Record | None) -> list[str]:
         elif sha256(folder / name) != digest:
             found.append(f"{name} is not what was written")
     # a file may decode in part without an error, so frames are counted even where the hash holds
-    if record.status == "done" and not found:
+    if record.status == "done" and MASTER in record.files and not found:
         expected, frames = record.identity["spec"]["num_frames"], len(read(folder / MASTER).frames)
         if frames != expected:
             found.append(f"{MASTER} has {frames} of {expected} frames")
@@ -76,13 +88,19 @@ def verify(study: Path) -> tuple[int, list[str]]:
 def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
     """Remove (or only name) what interrupted workers left: partial folders, notes of processes that are gone.
 
-    With `quarantined`, also what was put into quarantine. Samples are never touched.
+    With `quarantined`, also what was put into quarantine. Of samples only files go that their records say were dropped,
+    and what an interrupted worker was writing beside them.
     """
     old = time.time() - OLD_S
     going = [path for path in study.glob(f"*/{PARTIAL}*") if path.stat().st_mtime < old]
     for note in (study / LOCKS).glob("at-work-*.json"):
         if not _runs(int(note.stem.rpartition("-")[2])) and note.stat().st_mtime < old:
             going.append(note)
+    for file in study.glob("[!.]*/[!.]*/.*"):
+        if file.is_file() and file.stat().st_mtime < old:
+            going.append(file)
+    for folder, record in samples(study) if any(study.glob("[!.]*/[!.]*/record.json")) else ():
+        going += [folder / name for name in (record.dropped if record else ()) if (folder / name).is_file()]
     if quarantined and (study / QUARANTINE).is_dir():
         going.append(study / QUARANTINE)
     for path in going if really else ():

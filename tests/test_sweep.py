@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from analysis.load import load
 from bench.config import CONF, job_of
+from bench.models import _loaded, backbone_of
 from bench.plan import PlanFirst, checked, planned
 from bench.progress import Sweep
-from bench.run import _loaded, backbone_of, conditions_of, run
+from bench.run import conditions_of, run
 from vgdfr import Vgdfr, VideoSpec
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
@@ -46,8 +47,9 @@ def test_every_sample_has_its_record_files_and_scores(study: tuple[list[str], Pa
     rows = load(study[1])
     assert len(rows) == 10
     for row in rows:
-        assert {f.name for f in row.folder.iterdir()} == {"master.mkv", "preview.mp4", "record.json", "scores.json"}
-        assert set(row.record["files"]) == {"master.mkv", "preview.mp4"}
+        written = {"latents.safetensors", "master.mkv", "preview.mp4"}
+        assert {f.name for f in row.folder.iterdir()} == {*written, "record.json", "scores.json"}
+        assert set(row.record["files"]) == written and row.record["timing"] == "shared"
         assert row.record["seconds"]["decode"] > 0 and row.record["environment"]["packages"]["torch"]
         if row.record["method"]["name"] == "baseline":
             alone = {"flicker", "motion_flow", "clipsim_embedded", "clip_temp_embedded", "vqa_embedded"}

@@ -1,7 +1,7 @@
 """VGDFR: diffusion-based video generation with dynamic latent frame rate (arXiv 2504.12259)."""
 
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
-from vgdfr.generate import generate
+from vgdfr.generate import frames_of, generate
 from vgdfr.method import Baseline, BaselineRerun, FewerSteps, Method, Vgdfr
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
@@ -19,5 +19,6 @@ __all__ = [
     "Method",
     "Vgdfr",
     "VideoSpec",
+    "frames_of",
     "generate",
 ]

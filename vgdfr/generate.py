@@ -58,7 +58,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.decode(x)))
 
     if not isinstance(method, Vgdfr):
-        return _video(account, noise, finished())
+        return _video(account, noise, state(steps)[0], finished())
 
     k = method.k
     shared.stops.add(k)
@@ -79,7 +79,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     merged, schedule, similarity = compress(backbone, clean, x, method, once)
     layers = global_layers_of(method.global_layers, backbone.num_layers)
     if merged is None:
-        kept = finished()
+        y, kept = state(steps)[0], finished()
     else:
         merging = (clean_key, method.merge_space, method.denoise_renoise, method.spatial_levels, layers)
         key = (*merging, schedule.segments)
@@ -107,12 +107,24 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         )
     if method.borrows_schedule:
         notes.append("the schedule is the full method's, and the time to find it is not in the latency")
-    return _video(account, noise, frames, schedule, similarity, tuple(notes))
+    return _video(account, noise, y, frames, schedule, similarity, tuple(notes))
+
+
+@torch.inference_mode()
+def frames_of(
+    backbone: Backbone, latents: Float[Tensor, "1 c n y x"], method: Method, schedule: FrameSchedule | None
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """The frames of a sample from its final `latents`, byte for byte those `generate` gave on the same machine."""
+    kept = to_uint8(backbone.decode(latents.to(backbone.device)))
+    if schedule is None or not isinstance(method, Vgdfr):
+        return kept
+    return fill(kept, schedule, interpolator_of(method, backbone.device))
 
 
 def _video(
     account: Account,
     noise: Tensor,
+    latents: Tensor,
     frames: UInt8[np.ndarray, "t h w 3"],
     schedule: FrameSchedule | None = None,
     similarity: Similarity | None = None,
@@ -121,7 +133,7 @@ def _video(
     return GeneratedVideo(
         frames, schedule, similarity, account.watch.seconds, account.watch.peak_bytes, notes,
         tuple(sorted(account.found)), account.passes, account.passes_done,
-        hashlib.sha256(noise.cpu().numpy().tobytes()).hexdigest(),
+        hashlib.sha256(noise.cpu().numpy().tobytes()).hexdigest(), latents.cpu(),
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from vgdfr.schedule import FrameSchedule, Similarity
 
@@ -71,7 +72,8 @@ class GeneratedVideo:
     `notes` say in words what a reader of the record should know. `shared_stages` are those whose seconds were measured,
     in part at least, while another sample was made. `passes` are the DiT passes that the sample takes alone,
     `passes_done` those that were made for it; one on a shortened latent counts as its share of the tokens.
-    `noise_sha256` is of the noise it began with, float32, which is the same on every device.
+    `noise_sha256` is of the noise it began with, float32, which is the same on every device. `latents` are those that
+    were decoded, on the CPU; `frames_of` makes the same frames of them.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -84,6 +86,7 @@ class GeneratedVideo:
     passes: float = 0.0
     passes_done: float = 0.0
     noise_sha256: str = ""
+    latents: Float[Tensor, "1 c n y x"] | None = None
 
     @property
     def latency_s(self) -> float:

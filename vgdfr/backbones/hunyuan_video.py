@@ -164,6 +164,13 @@ class HunyuanVideo:
         config = json.loads((self.folder() / "vae" / "config.json").read_text())
         return int(math.log2(config.get("spatial_compression_ratio", 8)))
 
+    def latents_bytes(self, spec: VideoSpec) -> int:
+        """What a sample's final latents take at most, uncompressed in time; from the configuration alone."""
+        configs = (json.loads((self.folder() / part / "config.json").read_text()) for part in ("transformer", "vae"))
+        channels, vae = next(configs)["in_channels"], next(configs)
+        time, space = vae.get("temporal_compression_ratio", 4), vae.get("spatial_compression_ratio", 8)
+        return 4 * channels * ((spec.num_frames - 1) // time + 1) * (spec.height // space) * (spec.width // space)
+
     def load(self) -> "HunyuanVideoBackbone":
         """Load DiT and VAE. The one loader: all rows of a table run on what it returns."""
         self.check()

@@ -1,0 +1,216 @@
+"""What stays of scored samples, and what comes back of it: masters made again of latents, bit for bit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from safetensors.torch import load_file
+
+from bench.config import CONF, Job, job_of
+from bench.models import _loaded
+from bench.progress import Sweep
+from bench.record import Record, sha256_of_frames
+from bench.run import run
+from bench.score import _read, score_study
+from bench.store import LATENTS, MASTER, PREVIEW, RECORD, SCORES, Store
+from bench.upkeep import faults, gc, samples, verify
+from metrics.video_file import read
+from vgdfr import Baseline, BaselineRerun, FewerSteps, Vgdfr, VideoSpec, frames_of, generate
+from vgdfr.backbones.base import Backbone
+from vgdfr.files import sha256
+
+METHODS = (
+    Baseline(), BaselineRerun(), FewerSteps(2), Vgdfr(k=1, theta=0.01), Vgdfr(k=1, theta=1.0),
+    Vgdfr(k=1, theta=0.01, interpolator="linear"), Vgdfr(k=2, theta=0.01, merge_space="latent"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_final_latents_give_the_same_frames(backbone: Backbone, spec: VideoSpec, method: object) -> None:
+    video = generate(backbone, spec, method)  # type: ignore[arg-type]
+    assert video.latents is not None and video.latents.dtype == torch.float32
+    again = frames_of(backbone, video.latents, method, video.schedule)  # type: ignore[arg-type]
+    assert np.array_equal(again, video.frames)
+
+
+Jobs = Callable[..., list[Job]]
+
+
+@pytest.fixture
+def jobs(tiny_checkpoint: Path, tmp_path: Path) -> Jobs:
+    """Jobs of two conditions over one prompt, with given settings: three samples."""
+
+    def composed(*overrides: str) -> list[Job]:
+        small = [
+            f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", "model.video.num_frames=17",
+            "model.video.height=32", "model.video.width=32", "model.video.num_inference_steps=3", "prompts.limit=1",
+            "metrics=pixel", "method.k=1",
+        ]  # fmt: skip
+        with initialize_config_dir(CONF, version_base="1.3"):
+            return [job_of(compose("config", [*small, f"method.theta={t}", *overrides])) for t in (0.01, 1.0)]
+
+    return composed
+
+
+def sweep(jobs: list[Job]) -> Sweep:
+    display = Sweep(3, 3)
+    run(jobs, display)
+    display.close()
+    return display
+
+
+def files(study: Path) -> list[set[str]]:
+    return [{file.name for file in folder.iterdir()} for folder, _ in samples(study)]
+
+
+def values(study: Path) -> dict[str, dict[str, object]]:
+    found = {f.parent.parent.name: json.loads(f.read_text())["scores"] for f in study.glob("*/*/scores.json")}
+    return {slug: {name: s["value"] for name, s in scores.items()} for slug, scores in found.items()}
+
+
+def test_all_latents_scores_and_back(jobs: Jobs) -> None:
+    """One study, its `keep` changed by running the sweep again; scores are never lost, masters come back equal."""
+    assert sweep(jobs("metrics.names=[psnr,flicker]")).made == 3
+    study = jobs()[0].study
+    whole = {MASTER, PREVIEW, LATENTS, RECORD, SCORES}
+    assert files(study) == [whole] * 3
+    masters = {file: file.read_bytes() for file in study.glob(f"*/*/{MASTER}")}
+    records = {folder: record for folder, record in samples(study)}
+    for folder, record in records.items():
+        assert record is not None and record.frames_sha256 == sha256_of_frames(read(folder / MASTER).frames)
+
+    assert sweep(jobs("metrics.names=[psnr,flicker]", "keep=latents")).found == 3
+    assert files(study) == [whole - {MASTER}] * 3 and verify(study) == (3, [])
+    expected = values(study)
+
+    # a new metric: frames come of latents, for the samples and for the baseline that they are compared with
+    assert sweep(jobs("metrics.names=[psnr,flicker,ssim]", "keep=latents")).found == 3
+    assert files(study) == [whole - {MASTER}] * 3, "made again in memory only"
+    anew = values(study)
+    assert anew["vgdfr-k1-theta1.0"]["ssim"] == 1.0 and 0 < float(str(anew["vgdfr-k1-theta0.01"]["ssim"])) < 1
+    assert {s: {n: v[n] for n in v if n != "ssim"} for s, v in anew.items()} == expected
+
+    assert sweep(jobs("metrics.names=[psnr,flicker]")).found == 3  # keep=all
+    assert {file: file.read_bytes() for file in study.glob(f"*/*/{MASTER}")} == masters
+    assert {folder: record for folder, record in samples(study)} == records
+
+    assert sweep(jobs("metrics.names=[psnr,flicker]", "keep=scores")).found == 3
+    assert files(study) == [{PREVIEW, RECORD, SCORES}] * 3 and verify(study) == (3, [])
+    assert sweep(jobs("metrics.names=[psnr,flicker]", "keep=scores")).found == 3
+    for names in (["cosine"], ["psnr_frame_mean"]):
+        (reasons,) = score_study(study, names).values()
+        (reason,) = reasons
+        assert "neither master nor latents were kept (keep=scores)" in reason and "keep=all" in reason
+    assert values(study) == {s: v | ({} if s == "baseline" else {"cosine": None, "psnr_frame_mean": None})
+                             for s, v in anew.items()}  # fmt: skip
+
+    assert sweep(jobs("metrics.names=[psnr,cosine]")).made == 3  # keep=all: made again, record and scores stay
+    assert {file: file.read_bytes() for file in study.glob(f"*/*/{MASTER}")} == masters
+    assert {folder: record for folder, record in samples(study)} == records
+    assert values(study)["vgdfr-k1-theta0.01"]["cosine"] is not None
+
+
+def test_scoring_alone_loads_the_model_that_made_the_sample(jobs: Jobs) -> None:
+    study = jobs()[0].study
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    _loaded.clear(), _read.cache_clear()
+    assert not any(score_study(study, ["ssim"]).values()) and len(_loaded) == 1
+
+
+def test_what_cannot_be_made_again_is_null_with_the_reason(jobs: Jobs, tmp_path: Path) -> None:
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    (folder,) = study.glob("vgdfr-k1-theta0.01/*")
+    place, record = str(folder.relative_to(study)), store.read(folder)
+    assert record is not None
+
+    def reason_with(changed: Record) -> str:
+        store.update(place, changed)
+        _read.cache_clear()
+        (reason,) = score_study(study, ["ssim"])["ssim"]
+        return reason
+
+    elsewhere = record.checkpoint | {"path": str(tmp_path / "gone")}
+    assert "no checkpoint folder at" in reason_with(replace(record, checkpoint=elsewhere))
+    other = record.identity | {"model": record.identity["model"] | {"weights_sha256": "0" * 64}}
+    assert "is not its own (weights_sha256 differ)" in reason_with(replace(record, identity=other))
+    assert "is not what was recorded" in reason_with(replace(record, frames_sha256="0" * 64))
+    store.update(place, record)
+    data = bytearray((folder / LATENTS).read_bytes())
+    data[-1] ^= 1
+    (folder / LATENTS).write_bytes(data)
+    assert "latents.safetensors is not what was written" in next(iter(score_study(study, ["ssim"])["ssim"]))
+    assert sweep(jobs("metrics.names=[psnr]", "keep=latents")).made == 1, "damaged, so made anew"
+    assert verify(study) == (3, [])
+
+
+def test_what_is_not_scored_yet_stays(jobs: Jobs) -> None:
+    """A sample failed: it and the baseline that it will be compared with keep their masters, the others do not."""
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr]"))
+    (folder,) = study.glob("vgdfr-k1-theta0.01/*")
+    place, record = str(folder.relative_to(study)), store.read(folder)
+    assert record is not None
+    (folder / MASTER).write_bytes(b"broken")
+    store.put(place, replace(record, status="failed", error="it broke"))
+
+    def fault(*_: object) -> None:
+        raise RuntimeError("again")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(fault)
+    try:
+        assert len(sweep(jobs("metrics.names=[psnr]", "keep=scores")).failed) == 1
+    finally:
+        hook.remove()
+    assert [MASTER in names for names in files(study)] == [True, False, False]
+    assert sweep(jobs("metrics.names=[psnr]", "keep=scores")).made == 1
+    assert [MASTER in names for names in files(study)] == [False] * 3
+
+
+def test_records_of_before_load_and_keep_their_masters(jobs: Jobs) -> None:
+    """A record without the fields that came later, its sample without latents: the master is all there is of it."""
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr,flicker]"))
+    later = {"dropped", "frames_sha256", "checkpoint", "timing", "warmups", "repeats"}
+    for folder, _ in list(samples(study)):
+        values = {k: v for k, v in json.loads((folder / RECORD).read_text()).items() if k not in later}
+        del values["files"][LATENTS]
+        (folder / RECORD).write_text(json.dumps(values))
+        (folder / LATENTS).unlink()
+    assert sweep(jobs("metrics.names=[psnr,flicker]", "keep=latents")).found == 3
+    assert files(study) == [{MASTER, PREVIEW, RECORD, SCORES}] * 3
+    old = store.read(next(study.glob("baseline/*")))
+    assert old is not None and (old.timing, old.frames_sha256) == ("shared", None)
+    assert sweep(jobs("metrics.names=[psnr,flicker]", "timing=isolated", "timing.repeats=1")).found == 3
+    assert {record.timing for _, record in samples(study) if record} == {"isolated"}
+
+
+def test_an_interrupted_drop_is_finished_by_gc(jobs: Jobs) -> None:
+    study = jobs()[0].study
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    (folder,) = study.glob("baseline/*")
+    (folder / MASTER).write_bytes(b"what was not removed any more")
+    assert faults(folder, Store.read(folder)) == []
+    assert gc(study, False, really=True) == [str((folder / MASTER).relative_to(study))]
+    assert not (folder / MASTER).exists()
+
+
+def test_latents_are_stored_as_they_were_decoded(jobs: Jobs, tiny_checkpoint: Path) -> None:
+    (job, _) = jobs("metrics.names=[psnr]")
+    sweep([job])
+    (folder,) = job.study.glob("baseline/*")
+    stored, size = load_file(folder / LATENTS)["latents"], (folder / LATENTS).stat().st_size
+    assert stored.dtype == torch.float32 and stored.shape == (1, 4, 5, 4, 4)
+    spec = job.condition.video.spec("a prompt", 0)
+    assert 0 < size - job.condition.model.latents_bytes(spec) < 1000, "but for the header"
+    assert Store.read(folder).files[LATENTS] == sha256(folder / LATENTS)  # type: ignore[union-attr]
+
+
+def test_another_word_for_keep_is_refused(jobs: Jobs) -> None:
+    with pytest.raises(ValueError, match="keep must be one of all, latents, scores, got 'some'"):
+        jobs("keep=some")
