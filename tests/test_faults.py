@@ -1,8 +1,10 @@
 """Sweeps that are killed, interrupted and run side by side: real processes, real signals."""
 
+import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import Finished, run, start
 
 from analysis.load import load
 from bench.claims import claimed, left_by, note_of
@@ -19,25 +22,29 @@ from bench.upkeep import faults, samples, verify
 
 SMALL = [
     "--multirun", "model.video.height=32", "model.video.width=32", "model.video.num_frames=17",
-    "model.video.num_inference_steps=4", "metrics=pixel", "prompts.limit=3", "interpolator=linear", "study=tiny",
+    "model.video.num_inference_steps=5", "metrics=pixel", "prompts.limit=3", "interpolator=linear", "study=tiny",
     "method.k=1", "method.theta=0.01,1.0",
 ]  # fmt: skip
+MERGING = "vgdfr-k1-theta0.01-interpolator=linear"
 
 
 @pytest.fixture
 def arguments(tiny_checkpoint: Path, tmp_path: Path) -> list[str]:
     """Nine samples: a baseline and two conditions over three prompts."""
-    return [*SMALL, f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}"]
+    return arguments_of(tiny_checkpoint, tmp_path)
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
+def arguments_of(checkpoint: Path, root: Path) -> list[str]:
+    return [*SMALL, f"root={root}", f"model.backbone.path={checkpoint}"]
 
 
-def run(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(module, *arguments), capture_output=True, text=True, timeout=600, env=os.environ | environment
-    )
+@pytest.fixture(scope="module")
+def finished(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study as it comes out where nothing goes wrong, from a fresh process. Not to be changed."""
+    root = tmp_path_factory.mktemp("clean")
+    done = run("bench.sweep", *arguments_of(tiny_checkpoint, root))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "tiny"
 
 
 def intact(study: Path) -> int:
@@ -49,105 +56,184 @@ def intact(study: Path) -> int:
     return len(done)
 
 
-def dying(folder: Path, how: str, at: int) -> dict[str, str]:
-    """An environment in which the DiT's call number `at` of the first process to come so far ends it by `how`."""
-    return at_each_call(
-        folder,
-        f"""
-        if next(calls) == {at}:
-            try:
-                os.close(os.open({str(folder / "died")!r}, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                return
-            {how}
-        """,
-    )
-
-
 def slow(folder: Path) -> dict[str, str]:
     """An environment in which each call of the DiT takes a while, so that a signal finds a sample being made."""
-    return at_each_call(folder, "time.sleep(0.4)")
+    return at_each_call(folder, "time.sleep(0.3)")
 
 
-def at_each_call(folder: Path, body: str) -> dict[str, str]:
-    """An environment in which `body` is run before each call of the real DiT."""
+def at_each_call(
+    folder: Path, body: str, settings: str = "", module: str = "HunyuanVideoTransformer3DModel"
+) -> dict[str, str]:
+    """An environment in which `body` is run after each call of the real `module`; it may return another `output`."""
     folder.mkdir()
     code = [
-        "import os, signal, sys, time", "import torch", "calls = iter(range(10**9))", "def fault(module, *_):",
-        "    if type(module).__name__ != 'HunyuanVideoTransformer3DModel': return",
+        "import json, os, resource, signal, sys, time", "from pathlib import Path", "import torch", settings,
+        "def fault(module, args, output):", f"    if type(module).__name__ != {module!r}: return",
         textwrap.indent(textwrap.dedent(body).strip(), "    "),
-        "torch.nn.modules.module.register_module_forward_pre_hook(fault)",
+        "torch.nn.modules.module.register_module_forward_hook(fault)",
     ]  # fmt: skip
     (folder / "sitecustomize.py").write_text("\n".join(code))
     return {"PYTHONPATH": str(folder)}
 
 
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [("os.kill(os.getpid(), signal.SIGKILL)", "signal 9 (SIGKILL)"), ("os._exit(7)", "exit status 7")],
-)
-def test_a_worker_that_dies_of_a_sample_is_started_again_and_the_sample_is_a_visible_failure(
-    arguments: list[str], tmp_path: Path, how: str, said: str
+FAULTS = """
+place = json.loads(Path(STUDY, ".locks", f"at-work-{os.getpid()}.json").read_text())["place"]
+step = calls[place] = calls.get(place, 0) + 1
+wrong = next((fault for sample, fault in SAMPLES.items() if place.startswith(sample)), "")
+if wrong == "memory" and step == 2:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**20, limits[1]))  # below what the process has already
+    try:
+        torch.empty(2**28).fill_(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+if wrong == "exception" and step == 4:
+    raise RuntimeError("at step 4")
+if wrong == "exit":
+    sys.exit(3)
+if wrong == "nan":
+    return (output[0] * float("nan"),)
+"""
+SAMPLES = {
+    f"{MERGING}/00-": "memory", "baseline/01-": "exception", f"{MERGING}/02-": "nan", "baseline/02-": "exit"
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faulty(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path, list[str]]:
+    """One sweep in which four samples go wrong, each in another way; what it said, its study and its arguments."""
+    root = tmp_path_factory.mktemp("faulty")
+    settings = f"STUDY, SAMPLES, calls = {str(root / 'tiny')!r}, {SAMPLES!r}, {{}}\n"
+    arguments = arguments_of(tiny_checkpoint, root)
+    return run("bench.sweep", *arguments, **at_each_call(root / "site", FAULTS, settings)), root / "tiny", arguments
+
+
+def failure(faulty: tuple[Finished, Path, list[str]], fault: str) -> dict:
+    """The record of the sample that `fault` was for; nothing but it is stored of that sample."""
+    _, study, _ = faulty
+    (sample,) = [sample for sample, kind in SAMPLES.items() if kind == fault]
+    (folder,) = study.glob(f"{sample}*")
+    assert [file.name for file in folder.iterdir()] == ["record.json"]
+    return json.loads((folder / "record.json").read_text())
+
+
+def test_out_of_memory_costs_one_sample(faulty: tuple[Finished, Path, list[str]]) -> None:
+    record = failure(faulty, "memory")
+    assert record["status"] == "failed" and "allocate memory" in record["error"], record["error"]
+
+
+def test_an_exception_at_step_4_costs_one_sample(faulty: tuple[Finished, Path, list[str]]) -> None:
+    record = failure(faulty, "exception")
+    assert record["status"] == "failed" and record["error"].strip().endswith("RuntimeError: at step 4")
+
+
+def test_latents_that_are_not_numbers_are_a_failure_of_that_name(faulty: tuple[Finished, Path, list[str]]) -> None:
+    record = failure(faulty, "nan")
+    assert record["status"] == "nan" and "decoded values are not finite" in record["error"]
+
+
+def test_sys_exit_within_a_method_costs_one_sample(faulty: tuple[Finished, Path, list[str]]) -> None:
+    assert failure(faulty, "exit")["error"].strip().endswith("SystemExit: 3")
+    said, _, _ = faulty
+    assert said.returncode == 1 and "5 made, 0 found, 4 failed of 9 samples" in said.stdout, said.stdout
+    assert "4 failed; the same command tries only these again" in said.stdout
+
+
+def test_after_failures_samples_are_bit_identical_and_the_same_command_makes_the_rest(
+    faulty: tuple[Finished, Path, list[str]], finished: Path
 ) -> None:
-    first = run("bench.launch", "-n", "1", *arguments, **dying(tmp_path / "site", how, 5))
+    """Also those made in the same process after an exception at step 4."""
+    _, study, arguments = faulty
+    clean = {file.relative_to(finished): file.read_bytes() for file in finished.glob("*/*/*.mkv")}
+    before = {file.relative_to(study): file.read_bytes() for file in study.glob("*/*/*.mkv")}
+    assert len(clean) == 9 and len(before) == 5 and before == {file: clean[file] for file in before}
+    assert "4 made, 5 found, 0 failed" in run("bench.sweep", *arguments).stdout
+    assert {file.relative_to(study): file.read_bytes() for file in study.glob("*/*/*.mkv")} == clean
+
+
+def test_a_video_of_one_colour_is_a_failure_of_that_name(arguments: list[str], tmp_path: Path) -> None:
+    """The decoder gives grey for one sample."""
+    body = """
+    place = json.loads(Path(STUDY, ".locks", f"at-work-{os.getpid()}.json").read_text())["place"]
+    if place.startswith("baseline/01-"):
+        return torch.zeros_like(output)
+    """
+    settings = f"STUDY = {str(tmp_path / 'tiny')!r}\n"
+    site = at_each_call(tmp_path / "site", body, settings, module="HunyuanVideoDecoder3D")
+    said = run("bench.sweep", *arguments, **site)
+    assert said.returncode == 1 and "8 made, 0 found, 1 failed of 9 samples" in said.stdout, said.stdout
+    (record,) = [row.record for row in load(tmp_path / "tiny") if row.record["status"] != "done"]
+    assert record["status"] == "constant" and "every pixel of every frame is RGB" in record["error"]
+
+
+def test_weights_that_were_copied_in_part_are_refused_before_anything_is_done(
+    tiny_checkpoint: Path, arguments: list[str], tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(tiny_checkpoint, half)
+    (weights,) = (half / "transformer").glob("*.safetensors")
+    data = weights.read_bytes()
+    for kept in (len(data) // 2, 5):
+        weights.write_bytes(data[:kept])
+        said = run("bench.sweep", *arguments, f"model.backbone.path={half}")
+        assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
+        assert f"{weights.name} is cut short" in said.stderr and not (tmp_path / "tiny").exists()
+
+
+def test_a_worker_that_dies_of_a_sample_is_started_again_and_the_sample_is_a_visible_failure(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    body = """
+    place = json.loads(Path(STUDY, ".locks", f"at-work-{os.getpid()}.json").read_text())["place"]
+    if place.startswith("baseline/01-"):
+        os._exit(7)
+    """
+    site = at_each_call(tmp_path / "site", body, f"STUDY = {str(tmp_path / 'tiny')!r}\n")
+    first = run("bench.launch", "-n", "1", *arguments, **site)
     assert first.returncode == 1, first.stdout + first.stderr
-    assert f"worker 1 ended by {said}" in first.stdout and "8 done, 1 failed, 0 missing of 9 samples" in first.stdout
+    assert "worker 1 ended by exit status 7" in first.stdout
+    assert "8 done, 1 failed, 0 missing of 9 samples" in first.stdout
     (failed,) = [row for row in load(tmp_path / "tiny") if row.record["status"] == "failed"]
-    assert failed.record["error"] == f"the process ended while it made this sample: {said}"
+    assert failed.record["error"] == "the process ended while it made this sample: exit status 7"
     assert intact(tmp_path / "tiny") == 8
-    again = run("bench.launch", "-n", "1", *arguments)
-    assert again.returncode == 0 and "9 done, 0 failed, 0 missing" in again.stdout, again.stdout + again.stderr
+    again = run("bench.sweep", *arguments)
+    assert again.returncode == 0 and "1 made, 8 found" in again.stdout, again.stdout + again.stderr
     assert intact(tmp_path / "tiny") == 9
 
 
-def test_sys_exit_within_a_method_costs_one_sample(arguments: list[str], tmp_path: Path) -> None:
-    first = run("bench.sweep", *arguments, **dying(tmp_path / "site", "sys.exit(3)", 5))
-    assert first.returncode == 1 and "8 made, 0 found, 1 failed of 9 samples" in first.stdout, first.stdout
-    assert "SystemExit: 3" in first.stdout
-    assert run("bench.sweep", *arguments).returncode == 0 and intact(tmp_path / "tiny") == 9
-
-
 def test_two_sweeps_in_one_folder_make_each_sample_once(arguments: list[str], tmp_path: Path) -> None:
-    both = [subprocess.Popen(command("bench.sweep", *arguments), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=600)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    made = [int(text.split(" made, ")[0].rsplit(None, 1)[1]) for text in said]
+    both = [start("bench.sweep", *arguments) for _ in range(2)]
+    said = [sweep.wait() for sweep in both]
+    assert [process.returncode for process in said] == [0, 0], said
+    made = [int(process.stdout.split(" made, ")[0].rsplit(None, 1)[1]) for process in said]
     assert sum(made) == 9 and intact(tmp_path / "tiny") == 9, made
 
 
-def test_ctrl_c_ends_all_workers_and_the_same_command_continues(arguments: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("bench.launch", "-n", "2", *arguments),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | slow(tmp_path / "site"),
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "made:" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 130 and "go on with: python -m bench.launch -n 2 " in rest, rest
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_all_workers_and_the_same_command_continues(
+    arguments: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """And SIGTERM, which a cluster sends before it kills."""
+    workers = {signal.SIGINT: "2", signal.SIGTERM: "1"}[number]
+    launch = start("bench.launch", "-n", workers, *arguments, **slow(tmp_path / "site"))
+    launch.wait_for("made:")
+    launch.send_signal(number)
+    said = launch.wait(120)
+    assert said.returncode == 130 and f"go on with: python -m bench.launch -n {workers} " in said.stdout, said
     assert not list((tmp_path / "tiny" / ".locks").glob("at-work-*")), "no worker is left"
     before = intact(tmp_path / "tiny")
-    assert 0 < before
-    again = run("bench.launch", "-n", "2", *arguments)
-    assert again.returncode == 0 and intact(tmp_path / "tiny") == 9, again.stdout + again.stderr
+    assert 0 < before < 9
+    again = run("bench.sweep", *arguments)
+    assert again.returncode == 0 and f"{9 - before} made, {before} found" in again.stdout, again.stdout + again.stderr
+    assert intact(tmp_path / "tiny") == 9
 
 
 def test_workers_killed_at_random_moments_leave_nothing_half_written(arguments: list[str], tmp_path: Path) -> None:
     """kill -9, again and again, among four workers; what is read is whole at any time, and in the end all is there."""
     rng, study = random.Random(0), tmp_path / "tiny"
-    launch = subprocess.Popen(
-        command("bench.launch", "-n", "4", *arguments),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | slow(tmp_path / "site"),
-    )
+    launch = start("bench.launch", "-n", "4", *arguments, **slow(tmp_path / "site"))
     kills = 0
-    while kills < 4 and launch.poll() is None:
+    while kills < 3 and launch.poll() is None:
         time.sleep(rng.uniform(0.1, 0.8))
         notes = sorted((study / ".locks").glob("at-work-*.json"))
         if notes:
@@ -158,18 +244,17 @@ def test_workers_killed_at_random_moments_leave_nothing_half_written(arguments: 
             kills += 1
             if any(study.glob("[!.]*/*/record.json")):
                 intact(study)
-    said = launch.communicate(timeout=600)[0]
-    assert kills > 0 and " 0 missing of 9 samples" in said, said
-    again = run("bench.launch", "-n", "2", *arguments)
+    said = launch.wait().stdout
+    assert kills > 0 and " 0 missing of 9 samples" in said and "signal 9 (SIGKILL)" in said, said
+    again = run("bench.sweep", *arguments)
     assert again.returncode == 0 and intact(study) == 9, again.stdout + again.stderr
     assert verify(study) == (9, [])
 
 
 def test_damaged_samples_go_into_quarantine_and_are_made_anew(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, finished: Path
 ) -> None:
-    assert run("bench.sweep", *arguments).returncode == 0
-    study = tmp_path / "tiny"
+    study = shutil.copytree(finished, tmp_path / "tiny")
     flipped, short, gone = (next(study.glob(f"{name}/*")) for name in ("baseline", "*theta0.01*", "*theta1.0*"))
     data = bytearray((flipped / "master.mkv").read_bytes())
     data[len(data) // 2] ^= 1
@@ -226,15 +311,33 @@ def test_places_for_workers() -> None:
 
 def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(arguments: list[str], tmp_path: Path) -> None:
     """RLIMIT_FSIZE: no file may grow beyond a few bytes, so writing a master fails as on a full disk."""
-    code = ("import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); sys.argv = sys.argv[1:]; "
-            "runpy.run_module('bench.sweep', run_name='__main__', alter_sys=True)")  # fmt: skip
-    full = subprocess.run(
-        [sys.executable, "-c", code, "bench.sweep", *arguments], capture_output=True, text=True, timeout=600
-    )
+    before = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+"""
+    full = run("bench.sweep", *arguments, before=before)
     assert full.returncode == 1, full.stdout + full.stderr
     assert not list((tmp_path / "tiny").glob("[!.]*/*/record.json"))
     assert run("bench.sweep", *arguments).returncode == 0 and intact(tmp_path / "tiny") == 9
+
+
+def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A real file system of its own, in memory: too small at first, then larger."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", disk], capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        arguments = [*arguments_of(tiny_checkpoint, disk), "prompts.limit=1", "model.video.height=64"]
+        said = run("bench.sweep", *arguments)
+        assert said.returncode == 1 and "stopped: OSError" in said.stdout, said.stdout + said.stderr
+        assert "a sample may need 0.2 MB; make room, then the same command continues" in said.stdout
+        assert "loading" not in said.stdout and not list(disk.glob("tiny/[!.]*/*/record.json"))
+        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+        assert "3 made, 0 found, 0 failed" in run("bench.sweep", *arguments).stdout
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_the_page_of_faults_names_tests_that_are_there() -> None:

@@ -39,6 +39,20 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def safetensors_bytes(file: Path) -> int:
+    """How long a safetensors file is by its own header: 8 bytes of the header's length, the header, the tensors.
+
+    At least what is needed to know, where not even the header is whole.
+    """
+    with file.open("rb") as f:
+        head = 8 + int.from_bytes(f.read(8), "little")
+        try:
+            tensors = json.loads(f.read(head - 8)) if file.stat().st_size >= head else {}
+        except ValueError as error:
+            raise ValueError(f"{file} is no safetensors file: {error}") from error
+    return head + max((t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"), default=0)
+
+
 @cache
 def sha256_of_weights(file: Path) -> str:
     """`sha256`, once per process: weights do not change while a sweep runs.

@@ -23,6 +23,7 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
 from vgdfr.denoise import Velocity
 from vgdfr.dyrope import blocks_of, dyrope, prepare
+from vgdfr.files import safetensors_bytes
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule
 from vgdfr.text import ENCODERS, TextEncoding
@@ -104,6 +105,12 @@ class HunyuanVideo:
                 f"checkpoint folder {self.path} lacks {', '.join(missing)}; "
                 f"expected a HunyuanVideoPipeline folder with {', '.join(PARTS)}"
             )
+        for file in sorted(folder.glob("*/*.safetensors")):
+            there, expected = file.stat().st_size, safetensors_bytes(file)
+            if there < expected:
+                raise ValueError(
+                    f"{file.parent.name}/{file.name} is cut short: {there} bytes of {expected}; get it again"
+                )
 
     def folder(self) -> Path:
         """Where the checkpoint lies: `path`, or where the hub repository was downloaded to; never downloads."""

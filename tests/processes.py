@@ -1,0 +1,100 @@
+"""The project's commands as processes of their own, without the seconds that each would take to import torch.
+
+They are forked from a server that has imported it (multiprocessing's forkserver), with their own environment, output
+and signals, and run the module as `python -m` does. What they start themselves is started as always.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from tempfile import mkdtemp
+
+
+@dataclass(frozen=True)
+class Finished:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started; its output lies in `folder`."""
+
+    process: ForkServerProcess
+    folder: Path
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    def send_signal(self, number: int) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def wait_for(self, text: str, timeout_s: float = 300) -> None:
+        """Until it has printed `text`, or ended."""
+        until = time.monotonic() + timeout_s
+        while text not in self.stdout and self.poll() is None:
+            assert time.monotonic() < until, self.stdout
+            time.sleep(0.05)
+
+    def wait(self, timeout_s: float = 600) -> Finished:
+        self.process.join(timeout_s)
+        if self.process.exitcode is None:
+            self.process.kill()
+        assert self.process.exitcode is not None, f"still running: {self.stdout}"
+        return Finished(self.process.exitcode, self.stdout, (self.folder / "stderr").read_text())
+
+
+@cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.run", "bench.plan", "bench.prefetch", "bench.upkeep"])
+    return context
+
+
+def start(module: str, *arguments: str, before: str = "", **environment: str) -> Running:
+    """`python -m module arguments`, with `environment` beside this process's own; `before` is run first in it."""
+    folder = Path(mkdtemp(prefix="command-", dir=os.environ.get("PYTEST_COMMANDS")))
+    for name in ("stdout", "stderr"):
+        (folder / name).touch()
+    values = (module, arguments, before, os.environ | environment, str(folder))
+    process = _server().Process(target=_be, args=values)
+    process.start()
+    return Running(process, folder)
+
+
+def run(module: str, *arguments: str, before: str = "", **environment: str) -> Finished:
+    return start(module, *arguments, before=before, **environment).wait()
+
+
+def _be(module: str, arguments: tuple[str, ...], before: str, environment: dict[str, str], folder: str) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_APPEND)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for part in environment.get("PYTHONPATH", "").split(os.pathsep):  # as Python does it when it starts
+        customize = os.path.join(part, "sitecustomize.py")
+        if part and os.path.isfile(customize):
+            exec(compile(Path(customize).read_text(), customize, "exec"), {"__name__": "sitecustomize"})
+    exec(before, {})
+    warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)  # imported by the server
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
