@@ -4,8 +4,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from bench.condition import Condition, VideoSettings
+from bench.config import CONF, Job, job_of
 from bench.prompts import Prompt
 from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Vgdfr
 from vgdfr.backbones.execution import Execution
@@ -83,6 +85,32 @@ def test_other_weights_devices_precisions_methods_prompts_and_seeds_are_other_sa
         key(prompt=replace(PROMPT, text="another")), key(prompt=replace(PROMPT, seed_index=1)),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["study=other", "root=elsewhere", "keep=scores", "timing=isolated", "metrics=pixel", "prompts.limit=1"],
+)
+def test_settings_of_the_study_decide_nothing(setting: str) -> None:
+    """Through the real configuration, every field of a job but the condition is one that decides no pixel."""
+
+    def composed(*overrides: str) -> Job:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            return job_of(compose("config", ["method.k=5", "method.theta=0.5", *overrides]))
+
+    plain, other = composed(), composed(setting)
+    assert plain != other and key(plain.condition) == key(other.condition)
+    assert other.condition == plain.condition
+
+
+def test_every_setting_of_a_job_is_looked_at_here() -> None:
+    decide_nothing = {"metrics", "study", "keep", "timing"}
+    assert {"condition", "prompts"} | decide_nothing <= {f.name for f in fields(Job)}
+    assert {f.name for f in fields(Condition)} == {"model_name", "model", "video", "method"}
+    assert {f.name for f in fields(Prompt)} == {"id", "text", "seed_index", "dimensions"}
+    identity = CONDITION.sample(PROMPT, "w", "cpu").identity
+    assert set(identity) == {"generator_version", "model", "method", "spec"}
+    assert set(identity["model"]) == {"weights_sha256", "dtype", "device_type", "tiling", "execution"}
 
 
 def test_names_places_and_what_a_prompt_is_for_decide_nothing() -> None:

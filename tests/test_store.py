@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bench.record import Record
 from bench.store import Store
 from metrics.video_file import read
+from vgdfr import VideoSpec
 from vgdfr.video_file import write_master, write_preview
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8)
@@ -82,3 +84,15 @@ def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
     text = json.dumps({**json.loads(RECORD.to_json()), "schema": 99})
     with pytest.raises(ValueError, match="schema 1, got 99"):
         Record.from_json(text)
+
+
+def test_room_is_asked_for_master_and_latents(tmp_path: Path) -> None:
+    """On the real disk: what fits, what does not by its frames, what does not by its latents."""
+    store, spec = Store(tmp_path), VideoSpec("a prompt", 0, 64, 64, 17, 4, 6.0, 7.0, 12)
+    store.require_space(spec, 10_000)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(OSError, match="MB left, and a sample may need .* make room, then the same command continues"):
+        store.require_space(spec, free)
+    long = dataclasses.replace(spec, num_frames=free // (64 * 64 * 3) // 4 * 4 + 1)
+    with pytest.raises(OSError, match="make room"):
+        store.require_space(long)
