@@ -1,0 +1,37 @@
+"""The baseline computed again, as a condition of a study: what "identical" means on a machine."""
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from analysis.conditions import lines
+from analysis.load import load
+from bench.config import CONF, job_of
+from bench.progress import Sweep
+from bench.run import run
+
+
+def test_a_rerun_is_a_row_of_its_own_and_bit_identical_on_a_cpu(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    small = [
+        f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", "model.video.num_frames=17",
+        "model.video.height=32", "model.video.width=32", "model.video.num_inference_steps=3", "prompts.limit=1",
+        "metrics=pixel",
+    ]  # fmt: skip
+    with initialize_config_dir(CONF, version_base="1.3"):
+        jobs = [
+            job_of(compose("config", [*small, *method]))
+            for method in (["method=vgdfr", "method.k=1", "method.theta=0.01"], ["method=baseline_rerun"])
+        ]
+    display = Sweep(3, 3)
+    run(jobs, display)
+    display.close()
+    assert (display.made, display.failed) == (3, [])
+    rows = {row.record["slug"]: row for row in load(tmp_path / "tiny")}
+    baseline, again = rows["baseline"].record, rows["baselinererun"].record
+    assert again["reference_key"] == baseline["key"] != again["key"]
+    assert again["frames_sha256"] == baseline["frames_sha256"] and again["files"] == baseline["files"]
+    assert again["passes_done"] == again["passes"] == 3 and again["shared_stages"] == []
+    scores = rows["baselinererun"].scores
+    assert scores["psnr"] == float("inf") and scores["ssim"] == scores["cosine"] == 1.0
+    titles = [line.title for line in lines(list(rows.values()))]
+    assert titles[0] == "Original" and any(title.startswith("Original again") for title in titles)
