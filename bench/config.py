@@ -49,7 +49,7 @@ def job_of(config: DictConfig) -> Job:
         tuple(config.metrics.names),
         Path(config.root) / config.study,
         checked_keep(config.keep),
-        instantiate(config.timing),
+        Timing(**config.timing),
     )
 
 

@@ -67,7 +67,9 @@ def _server() -> ForkServerContext:
 
 def start(module: str, *arguments: str, before: str = "", **environment: str) -> Running:
     """`python -m module arguments`, with `environment` beside this process's own; `before` is run first in it."""
-    folder = Path(mkdtemp(prefix="command-", dir=os.environ.get("PYTEST_COMMANDS")))
+    parent = Path(os.environ["VGDFR_CACHE"]) / "commands"  # which is the test run's own
+    parent.mkdir(exist_ok=True)
+    folder = Path(mkdtemp(dir=parent))
     for name in ("stdout", "stderr"):
         (folder / name).touch()
     values = (module, arguments, before, os.environ | environment, str(folder))

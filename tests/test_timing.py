@@ -138,6 +138,6 @@ def test_settings_that_cannot_be_are_refused(tiny_checkpoint: Path, tmp_path: Pa
     ):
         with pytest.raises(ValueError, match=message):
             replace(Timing(), **wrong)
-    with pytest.raises(Exception, match="timing.repeats must be odd"):
+    with pytest.raises(ValueError, match="timing.repeats must be odd"):
         jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=4")
     assert Store(tmp_path / "tiny").recorded("nothing") is None
