@@ -309,17 +309,23 @@ def test_places_for_workers() -> None:
             places(count, cores, gpus)
 
 
-def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(arguments: list[str], tmp_path: Path) -> None:
-    """RLIMIT_FSIZE: no file may grow beyond a few bytes, so writing a master fails as on a full disk."""
-    before = """
+def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(
+    arguments: list[str], tmp_path: Path, finished: Path
+) -> None:
+    """RLIMIT_FSIZE below a master's size: writing one fails as on a full disk. (`finished` has embedded the prompts.)"""
+    limit = 12_000
+    assert all(file.stat().st_size > limit for file in finished.glob("*/*/master.mkv"))
+    before = f"""
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 """
     full = run("bench.sweep", *arguments, before=before)
-    assert full.returncode == 1, full.stdout + full.stderr
-    assert not list((tmp_path / "tiny").glob("[!.]*/*/record.json"))
-    assert run("bench.sweep", *arguments).returncode == 0 and intact(tmp_path / "tiny") == 9
+    assert full.returncode == 1 and "loading" in full.stdout, full.stdout + full.stderr
+    assert "stopped: OSError: [Errno 27] File too large" in full.stdout, full.stdout + full.stderr
+    study = tmp_path / "tiny"
+    assert not list(study.glob("[!.]*/*/record.json")) and not list(study.glob("[!.]*/.partial-*"))
+    assert run("bench.sweep", *arguments).returncode == 0 and intact(study) == 9
 
 
 def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint: Path, tmp_path: Path) -> None:
