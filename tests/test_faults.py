@@ -312,7 +312,7 @@ def test_places_for_workers() -> None:
 def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(
     arguments: list[str], tmp_path: Path, finished: Path
 ) -> None:
-    """RLIMIT_FSIZE below a master's size: writing one fails as on a full disk. (`finished` has embedded the prompts.)"""
+    """RLIMIT_FSIZE below a master's size: writing one fails as on a full disk. `finished` has embedded the prompts."""
     limit = 12_000
     assert all(file.stat().st_size > limit for file in finished.glob("*/*/master.mkv"))
     before = f"""
