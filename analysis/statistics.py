@@ -8,6 +8,7 @@ one function gives all intervals.
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -135,3 +136,29 @@ def _draws(prompts: int, resamples: int, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).integers(0, prompts, (resamples, prompts))
     offsets = drawn + np.arange(resamples)[:, None] * prompts
     return np.bincount(offsets.ravel(), minlength=resamples * prompts).reshape(resamples, prompts).astype(float)
+
+
+def _main() -> None:
+    import argparse
+    import sys
+
+    from analysis import differences  # which builds on this module
+    from analysis.load import StudyError
+
+    parser = argparse.ArgumentParser(
+        description="Means with intervals, and paired differences, of a study, printed and written to report/: "
+        "python -m analysis.statistics runs/table1 --by speed"
+    )
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument("--between", nargs=2, metavar=("A", "B"), help="A less B, conditions named as their folders")
+    parser.add_argument("--by", choices=differences.GROUPINGS, help="within groups of prompts or videos")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    given = parser.parse_args()
+    try:
+        differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed)
+    except (StudyError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    _main()

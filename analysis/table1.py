@@ -1,6 +1,7 @@
 """Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
-Prints Markdown and writes report/table1.md, .csv, .tex and .html into the study's folder, and nothing else there.
+Prints Markdown and writes report/table1.md, .csv, .tex and .html (with --paper table1-trends.tex, too) into the study's
+folder, and nothing else there.
 """
 
 import argparse
@@ -192,13 +193,14 @@ def main(
     report = study / "report"
     report.mkdir(exist_ok=True)
     stem = "table1" if frames == "all" else f"table1-{frames}"
-    for suffix, content in (
-        ("md", text),
-        ("csv", csv_text(table, names, intervals, beside_paper)),
-        ("tex", "\n".join(sheet.latex(each) for each in made)),
-        ("html", sheet.page(f"Table 1 of {title}", *made)),
-    ):
-        (report / f"{stem}.{suffix}").write_text(content, encoding="utf-8")
+    files = {
+        f"{stem}.md": text,
+        f"{stem}.csv": csv_text(table, names, intervals, beside_paper),
+        f"{stem}.tex": sheet.latex(made[0]),
+        f"{stem}.html": sheet.page(f"Table 1 of {title}", *made),
+    } | ({f"{stem}-trends.tex": sheet.latex(made[1])} if beside_paper else {})
+    for name, content in files.items():
+        (report / name).write_text(content, encoding="utf-8")
     print(text)
     return made[0].banner is None
 
