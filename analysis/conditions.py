@@ -156,7 +156,7 @@ def _natural(text: str) -> tuple[str, float]:
 
 def devices(rows: list[Row]) -> list[str]:
     """What the samples were made on: the kind of device and its name."""
-    pairs = {(id(r.record["identity"]), id(r.record.get("environment"))): r for r in rows}.values()
+    pairs = {(id(_model(r)), id(r.record.get("environment"))): r for r in rows}.values()
     return sorted({_device(r) for r in pairs})
 
 
@@ -267,12 +267,26 @@ def columns(table: list[Line], names: Sequence[str] | None = None) -> list[Colum
     return [c for c in chosen if filled(c)] if untimed else chosen
 
 
-def leaders(table: list[Line], column: Column, video: str) -> tuple[float | None, float | None]:
-    """The best and the second best printed value among VGDFR's rows of one video setting (as in the paper).
+def rivals(table: list[Line], column: Column, video: str) -> list[Line]:
+    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group."""
+    there = [x for x in table if x.ranked and x.video == video and x.means[column.name].value is not None]
+    # a speed-up is over the same samples where the latencies are
+    samples = [_finite(x, "latency_s" if column.name == "speedup" else column.name) for x in there]
+    if not samples:
+        return []
+    counts = Counter(samples)
+    chosen = max(counts, key=lambda group: (counts[group], len(group)))
+    return [line for line, own in zip(there, samples, strict=True) if own == chosen]
 
-    Only rows over the same samples compete: the most such rows. None where nothing sets rows apart.
-    """
-    competing = rivals(table, column, video)
+
+def _finite(line: Line, name: str) -> frozenset[Key]:
+    values = line.values[name]
+    infinite = line.means[name].infinite
+    return frozenset(key for key, v in values.items() if math.isfinite(v)) if infinite else frozenset(values)
+
+
+def leaders(competing: list[Line], column: Column) -> tuple[float | None, float | None]:
+    """The best and the second best printed value among `rivals`; None where nothing sets rows apart."""
     values = sorted({round(line.means[column.name].value or 0.0, column.digits) for line in competing})
     if not column.better or len(values) < 2:
         return None, None
@@ -281,18 +295,5 @@ def leaders(table: list[Line], column: Column, video: str) -> tuple[float | None
 
 
 def best(table: list[Line], column: Column, video: str) -> float | None:
-    """The first of `leaders`."""
-    return leaders(table, column, video)[0]
-
-
-def rivals(table: list[Line], column: Column, video: str) -> list[Line]:
-    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group."""
-    there = [x for x in table if x.ranked and x.video == video and x.means[column.name].value is not None]
-    # a speed-up is over the same samples where the latencies are
-    name = "latency_s" if column.name == "speedup" else column.name
-    samples = [frozenset(key for key, v in x.values[name].items() if math.isfinite(v)) for x in there]
-    if not samples:
-        return []
-    counts = Counter(samples)
-    chosen = max(counts, key=lambda group: (counts[group], len(group)))
-    return [line for line, own in zip(there, samples, strict=True) if own == chosen]
+    """The best printed value among the rows of VGDFR that compete, as in the paper; None if there is no best."""
+    return leaders(rivals(table, column, video), column)[0]

@@ -5,7 +5,7 @@ import marshal
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ LIGHT = (
     "schema", "status", "slug", "model_name", "method", "prompt_id", "seed_index", "prompt_dimensions", "identity",
     "environment", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
 )  # fmt: skip
+COMMON = ("method", "environment", "notes", "shared_stages", "prompt_dimensions")  # of LIGHT, what many samples share
 _AT_ONCE = 2000  # samples from which on reading them in several processes is worth their start
 
 
@@ -57,23 +58,18 @@ def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
     folders = _folders(study)
     workers = min(os.cpu_count() or 1, len(folders) // _AT_ONCE) if light else 1
+    rows: list[Row] = []
     if workers > 1:
         parts = [folders[i : i + _AT_ONCE] for i in range(0, len(folders), _AT_ONCE)]
+        share = _Sharing()
         with ProcessPoolExecutor(workers) as pool:
-            read = [row for part in pool.map(_read, parts, [FRAMES[frames]] * len(parts)) for row in part]
+            for part in pool.map(_read, parts, [FRAMES[frames]] * len(parts)):
+                rows += share.among(part)
     else:
-        read = [_sample(folder, FRAMES[frames], light) for folder in folders]
-    there = [sample for sample in read if sample]
-    if not there:
+        rows = _read(folders, FRAMES[frames], light)
+    if not rows:
         raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
-    share = _Sharing()
-    return [
-        Row(Path(folder), share.record(record) if light else record, scores, share(reasons), share(ids))
-        for folder, record, scores, reasons, ids in there
-    ]
-
-
-_Sample = tuple[str, dict[str, Any], dict[str, float], dict[str, str], dict[str, str]]  # a Row's fields
+    return rows
 
 
 def _folders(study: Path) -> list[str]:
@@ -88,29 +84,44 @@ def _folders(study: Path) -> list[str]:
 
 
 class _Sharing:
-    """Gives equal values as one object."""
+    """Gives equal settings as one object."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, Any] = {}
 
-    def __call__(self, value: Any) -> Any:
+    def one(self, value: Any) -> Any:
         return self.known.setdefault(marshal.dumps(value, 2), value)
 
-    def record(self, record: dict[str, Any]) -> dict[str, Any]:
-        identity = record["identity"]
-        parts = {name: self(v) if isinstance(v, dict) else v for name, v in identity.items() if name != "method"}
-        shared = {n: self(record[n]) for n in ("method", "environment", "notes", "shared_stages", "prompt_dimensions")
-                  if n in record}  # fmt: skip
-        return record | shared | {"identity": parts}
+    def within(self, row: Row, one: Callable[[Any], Any]) -> Row:
+        """The row with those of its parts that samples have in common given by `one`."""
+        record, identity = row.record, row.record["identity"]
+        common = {name: one(record[name]) for name in COMMON if name in record}
+        kept = {name: one(v) if name == "model" else v for name, v in identity.items() if name != "method"}
+        return Row(row.folder, record | common | {"identity": kept}, row.scores, one(row.reasons), one(row.ids))
+
+    def among(self, rows: list[Row]) -> list[Row]:
+        """The rows of one worker, who has shared among them: each of their common objects is looked at once."""
+        seen: dict[int, Any] = {}  # by identity, which lasts as long as `rows` hold them
+
+        def one(value: Any) -> Any:
+            if id(value) not in seen:
+                seen[id(value)] = self.one(value)
+            return seen[id(value)]
+
+        return [self.within(row, one) for row in rows]
 
 
-def _read(folders: Sequence[str], part: str) -> list[_Sample]:
-    """A worker's share."""
-    return [sample for folder in folders if (sample := _sample(folder, part, light=True))]
+def _read(folders: Sequence[str], part: str, light: bool = True) -> list[Row]:
+    """The samples in `folders`; a worker's share."""
+    rows, share = [], _Sharing()
+    for folder in folders:
+        if row := _sample(folder, part, light):
+            rows.append(share.within(row, share.one) if light else row)
+    return rows
 
 
-def _sample(folder: str, part: str, light: bool) -> _Sample | None:
-    """A sample's fields; None where there is no record."""
+def _sample(folder: str, part: str, light: bool) -> Row | None:
+    """One sample; None where there is no record."""
     file = f"{folder}/record.json"
     if (data := _bytes(file)) is None:
         return None
@@ -124,7 +135,7 @@ def _sample(folder: str, part: str, light: bool) -> _Sample | None:
     file = f"{folder}/scores.json"
     data = _bytes(file)
     if data is None:
-        return folder, record, {}, {}, {}
+        return Row(Path(folder), record, {}, {}, {})
     document = _parsed(_PER_FRAME.sub(b'"per_frame": null', data), file, "writes it anew: python -m bench.score")
     if document.get("schema") != SCORES:
         raise StudyError(
@@ -136,7 +147,7 @@ def _sample(folder: str, part: str, light: bool) -> _Sample | None:
     if wrong := [name for name, value in values.items() if math.isnan(value)]:
         raise StudyError(f"{file}: {', '.join(wrong)} is no number; remove the file and score the study again")
     without = {name: s["reason"] for name, s in stored.items() if s["value"] is None}
-    return folder, record, values, without, {name: stored[name]["id"] for name in values}
+    return Row(Path(folder), record, values, without, {name: stored[name]["id"] for name in values})
 
 
 def _bytes(file: str) -> bytes | None:

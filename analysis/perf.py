@@ -7,6 +7,7 @@ per-frame values, schedules and similarities included. Then reports on it in a p
 import argparse
 import json
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -82,19 +83,25 @@ def _score(draw: random.Random, name: str, scored: list[list[float]]) -> dict[st
     }  # fmt: skip
 
 
-def measure(command: list[str]) -> tuple[float, int]:
-    """Seconds that a command takes, and the most bytes that it and its children held, looked at 20 times a second.
+def measure(command: list[str]) -> tuple[float, float, int]:
+    """Seconds that a command takes, seconds of a core that it and its children use, and the most bytes that they hold.
 
-    Pages that processes share are counted for each. Raises CalledProcessError if it fails.
+    Memory is looked at 20 times a second; pages that processes share are counted for each. Raises CalledProcessError
+    if the command fails.
     """
-    peak, began = 0, time.perf_counter()
+    peak, began, before = 0, time.perf_counter(), _cpu_s()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         peak = max(peak, _held_bytes(process.pid))
         time.sleep(0.05)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - began, peak
+    return time.perf_counter() - began, _cpu_s() - before, peak
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _held_bytes(pid: int) -> int:
@@ -113,8 +120,9 @@ def main(count: int, root: Path) -> None:
     synthetic(study, count)
     commands = (["table1"], ["table1", "--intervals", "--paper"], ["statistics"], ["statistics", "--by", "dimension"])
     for name, *options in commands:
-        seconds, peak = measure([sys.executable, "-m", f"analysis.{name}", str(study), *options])
-        print(f"{count} samples, {' '.join([name, *options])}: {seconds:.1f} s, {peak / 1e9:.2f} GB", flush=True)
+        seconds, cpu_s, peak = measure([sys.executable, "-m", f"analysis.{name}", str(study), *options])
+        what = f"{count} samples, {' '.join([name, *options])}"
+        print(f"{what}: {seconds:.1f} s ({cpu_s:.1f} s of core), {peak / 1e9:.2f} GB", flush=True)
 
 
 if __name__ == "__main__":

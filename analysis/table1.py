@@ -39,8 +39,8 @@ def table_sheet(
 ) -> Sheet:
     """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for."""
     shown = columns(table, names)
-    top = {(video, c.name): leaders(table, c, video) for video in {line.video for line in table} for c in shown}
-    competing = {(v, c.name): {x.slug for x in rivals(table, c, v)} for v, _ in top for c in shown}
+    competing = {(v, c.name): rivals(table, c, v) for v in {line.video for line in table} for c in shown}
+    top = {(v, c.name): leaders(competing[v, c.name], c) for v, _ in competing for c in shown}
     rows, rules = [], set()
     for i, line in enumerate(table):
         if i and (table[i - 1].video, table[i - 1].k) != (line.video, line.k):
@@ -48,7 +48,7 @@ def table_sheet(
         row = [Cell(line.title), Cell(counted(line))]
         for c in shown:
             mean, mark = line.means[c.name], ""
-            if line.slug in competing[line.video, c.name] and mean.value is not None:
+            if mean.value is not None and any(line is x for x in competing[line.video, c.name]):
                 places = dict(zip(top[line.video, c.name], ("best", "second"), strict=True))
                 mark = places.get(round(mean.value, c.digits), "")
             row.append(Cell(printed(mean, c.digits, intervals), mark))
@@ -66,7 +66,7 @@ def table_sheet(
         rows=tuple(rows),
         groups=tuple(groups),
         rules=frozenset(rules),
-        notes=tuple(notes(table, study, shown, intervals)),
+        notes=tuple(notes(table, study, shown, intervals, any(first is not None for first, _ in top.values()))),
         banner=incomplete(table),
     )
 
@@ -81,7 +81,7 @@ def incomplete(table: list[Line]) -> str | None:
     return None if complete == expected else f"Incomplete: {complete} of {expected} samples, {failed} failed."
 
 
-def notes(table: list[Line], study: str, shown: list[Column], intervals: bool) -> list[str]:
+def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, marked: bool) -> list[str]:
     """What a reader must know beside the numbers, of the columns that are shown."""
     names = {c.name for c in shown}
     rows: list[Row] = [row for line in table for row in line.rows]
@@ -90,7 +90,7 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool) -
         out[0] += " Latency is the denoising loop with the compression module; Speedup is the ratio of mean latencies."
     if "token_ratio" in names:
         out[0] += " Tokens is the share of latent frames the DiT sees after compression."
-    if any(top != (None, None) for top in (leaders(table, c, v) for c in shown for v in {x.video for x in table})):
+    if marked:
         out.append(
             "Of the VGDFR rows, ablations apart, the best is marked bold and the second best underlined (here in "
             "italics where there are no underlines): also where they differ by less than chance. Only rows with a "
