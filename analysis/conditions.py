@@ -213,7 +213,8 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
     if len({r.sample_id for r in rows}) < len(rows):
         raise StudyError(f"{slug} has a prompt and seed twice; remove the samples that do not belong")
     names = [c.name for c in (*COLUMNS, *(c.embedded for c in COLUMNS if c.missing))]
-    values = {name: {r.sample_id: r.scores[name] for r in done if name in r.scores} for name in names}
+    keyed = [(r.sample_id, r.scores) for r in done]
+    values = {name: {key: scores[name] for key, scores in keyed if name in scores} for name in names}
     if kind:
         values["latency_s"] = _seconds(done, kind)
         values["token_ratio"] = {r.sample_id: r.record["token_ratio"] for r in done}
