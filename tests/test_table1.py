@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from analysis.conditions import lines
+from analysis import paper, sheet
+from analysis.conditions import columns, lines
 from analysis.load import StudyError, load
-from analysis.table1 import csv_text, latex, main, markdown
+from analysis.perf import synthetic
+from analysis.table1 import csv_text, latex, main, markdown, table_sheet
 
 
 def write(
@@ -75,8 +77,10 @@ def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> No
     ]  # fmt: skip
     assert [line.n for line in table] == [2, 2, 2, 2]
     assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
-    assert table[1].means["psnr"] == (25.0, 2, 0)
-    assert table[2].means["psnr"] == (25.0, 1, 1), "an infinite PSNR is counted, never averaged in or capped"
+    assert table[1].means["psnr"] == (25.0, 20.0, 30.0, 2, 0)
+    assert table[2].means["psnr"] == (25.0, None, None, 1, 1), (
+        "an infinite PSNR is counted, never averaged in or capped"
+    )
     assert table[0].means["psnr"].value is None
 
 
@@ -84,7 +88,7 @@ def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
     text = csv_text(lines(load(study)))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "method,k,theta,n,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
+        "method,k,theta,n,n_failed,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
     )
     assert (rows[0]["method"], rows[0]["k"], rows[0]["psnr"]) == ("Original", "", "")
     assert (rows[3]["k"], rows[3]["theta"], float(rows[3]["latency_s"])) == ("10", "0.5", 7.5)
@@ -162,9 +166,144 @@ def test_other_settings_are_named_in_their_row(study: Path) -> None:
     assert r"max\_merge=2" in latex(lines(load(study)))
 
 
-def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_its_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(study)
     assert "Original" in capsys.readouterr().out
-    assert {f.name for f in (study / "report").iterdir()} == {"table1.md", "table1.csv", "table1.tex"}
+    assert {f.name for f in (study / "report").iterdir()} == {"table1.md", "table1.csv", "table1.tex", "table1.html"}
     code = "import sys, analysis.table1; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def rewrite(folder: Path, name: str, change: dict[str, Any]) -> None:
+    file = folder / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+
+def test_a_rerun_of_the_baseline_has_a_plain_name_and_its_own_difference(study: Path) -> None:
+    write(study, "baselinererun", "a", 10.0, {"psnr": "inf"})
+    assert "Original again" in [line.title for line in lines(load(study))]
+
+
+def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_path: Path) -> None:
+    for prompt in "ab":
+        write(tmp_path, "baseline", prompt, 10.0, {})
+        for theta, ssim in (("0.5", 0.5), ("0.6", 0.6), ("0.7", 0.7)):
+            write(tmp_path, f"vgdfr-k5-theta{theta}", prompt, 5.0, {"ssim": ssim})
+    write(tmp_path, "vgdfr-k5-theta0.9", "a", 1.0, {"ssim": 0.99})
+    table = lines(load(tmp_path))
+    text = markdown(table, "study")
+    assert "**0.700**" in text and "_0.600_" in text and " 0.500 " in text
+    assert " 0.990 " in text and " 10.00 " in text, "a row over prompt a alone does not compete"
+    assert r"\underline{0.600}" in latex(table) and "<u>0.600</u>" in sheet.fragment(table_sheet(table, "study"))
+    assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
+
+
+def test_latex_and_html_escape_what_stands_in_cells() -> None:
+    made = sheet.Sheet(("a_b", "n"), ((sheet.Cell("<b>50% & θ_{x}\\"), sheet.Cell("1", "best")),), banner="3 of 4")
+    assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in sheet.latex(made)
+    assert r"a\_b & n \\" in sheet.latex(made) and r"\toprule" in sheet.latex(made) and "% 3 of 4" in sheet.latex(made)
+    page = sheet.page("A & B", made)
+    assert "&lt;b&gt;50% &amp; θ" in page and "<b>" not in page and "A &amp; B" in page and "http" not in page
+    assert r"\<b>50%" in sheet.markdown(made)
+
+
+def test_columns_are_chosen_by_name_and_notes_speak_of_them_alone(study: Path) -> None:
+    sheet_of = table_sheet(lines(load(study)), "study", ["psnr", "speedup"])
+    assert sheet_of.header == ("Method", "n", "PSNR", "Speedup") and dict(sheet_of.groups)["Difference"] == 1
+    assert "Tokens" not in " ".join(sheet_of.notes)
+    with pytest.raises(StudyError, match="no column speed; there are clip_temp"):
+        table_sheet(lines(load(study)), "study", ["psnr", "speed"])
+    kept = table_sheet(lines(load(study), timed=False), "study")
+    assert "Speedup" not in kept.header and not any("Latency" in note or "Speedup" in note for note in kept.notes)
+
+
+def test_intervals_are_printed_where_there_are_prompts_for_them(study: Path, tmp_path: Path) -> None:
+    table = lines(load(study))
+    assert "25.00 [20.00, 30.00]" in sheet.markdown(table_sheet(table, "study", intervals=True))
+    row = list(csv.DictReader(io.StringIO(csv_text(table, ["psnr"], intervals=True))))[1]
+    assert (row["psnr_low"], row["psnr_high"], row["psnr_n"], row["psnr_infinite"]) == ("20", "30", "2", "0")
+    for slug in ("baseline", "vgdfr-k5-theta0.5"):
+        write(tmp_path / "one", slug, "a", 1.0, {"psnr": 20.0})
+    one = table_sheet(lines(load(tmp_path / "one")), "one", intervals=True)
+    assert any("No intervals: they need two prompts" in note for note in one.notes)
+    assert "[" not in sheet.latex(one).split("%")[0].replace(r"\\[", "")
+
+
+def test_devices_are_mixed_only_if_asked(study: Path) -> None:
+    rewrite(study / "vgdfr-k5-theta0.5" / "a", "record.json", {"environment": {"gpu": "another"}})
+    with pytest.raises(StudyError, match="mixes 2 devices: another; unknown.*--allow-mixed"):
+        lines(load(study))
+    assert "different devices" in markdown(lines(load(study), allow_mixed=True), "study")
+
+
+def test_scores_of_two_versions_are_refused(study: Path) -> None:
+    scores = {"flicker": {"id": "flicker-v9-rgb-no-weights", "value": 0.5, "reason": None}}
+    rewrite(study / "baseline" / "a", "scores.json", {"scores": scores})
+    with pytest.raises(StudyError, match="flicker was scored in 2 ways.*bench.score STUDY --metrics flicker"):
+        lines(load(study))
+
+
+def test_isolated_latencies_are_not_mixed_with_others(study: Path) -> None:
+    for slug, seconds in (("baseline", 9.0), ("vgdfr-k5-theta0.5", 3.0)):
+        rewrite(study / slug / "a", "record.json", {"timing": "isolated", "latency_s": seconds})
+    table = lines(load(study))
+    assert [line.means["latency_s"].n for line in table] == [1, 1, 0, 0]
+    assert table[1].means["speedup"].value == 3.0 and table[2].means["speedup"].value is None
+    assert "timed isolated alone" in markdown(table, "study")
+
+
+def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -> None:
+    table = lines(load(study))
+    rows = table_sheet(table, "study", ["psnr"], beside_paper=True).rows
+    assert [row[2].text for row in rows if row[0].text == "in the paper"] == ["–", "15.40", "17.72", "17.35"]
+    assert paper.rows()[10, 0.7]["latency_s"] == 359.06 and len(paper.rows()) == 16
+    found = {row[0].text: [cell.text for cell in row[1:]] for row in paper.trends_sheet(table, columns(table)).rows}
+    # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): both 25, as far as they are finite
+    assert found["PSNR with k"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
+    assert found["PSNR with θ"] == ["rises (+1.00)", "no trend (+0.00)", "differs"]
+    assert found["Speedup with θ"][2] == "agrees" and found["FLICKER from Original"][2] == "agrees"
+    assert found["VQA with k"] == ["falls (-1.00)", "–", "not measured"]
+
+
+def test_the_papers_clear_trends_are_found() -> None:
+    theirs = {key: row["psnr"] for key, row in paper.rows().items() if key}
+    with_k, with_theta = paper.trend(theirs, "k"), paper.trend(theirs, "theta")
+    assert (with_k, with_theta) == ((1.0, 5 * 3), (1.0, 3 * 10))
+    assert paper.trend({(5, 0.5): 1.0}, "k") is None
+    assert paper.trend({(5, 0.5): 2.0, (10, 0.5): 1.0, (15, 0.5): 1.0}, "k") == (pytest.approx(-2 / 3), 3)
+
+
+def test_strict_fails_for_an_incomplete_study_and_nothing_but_the_report_is_written(study: Path) -> None:
+    before = {f: f.read_bytes() for f in study.rglob("*.json")}
+    command = [sys.executable, "-m", "analysis.table1", str(study), "--strict", "--paper"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert made.returncode == 1 and "Incomplete: 8 of 12 samples, 1 failed." in made.stdout
+    assert {f: f.read_bytes() for f in before} == before
+    assert {f.parent.name for f in study.rglob("*.*") if f.is_file() and f.suffix != ".json"} == {"report"}
+    wrong = subprocess.run([*command, "--columns", "x"], capture_output=True, text=True)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: there is no column x")
+
+
+def test_light_rows_are_the_same_but_for_lists_by_frame(study: Path) -> None:
+    extra = {"similarity": {"lag1": [0.5, 0.25]}, "schedule": {"segments": [[0, 1, 1]], "kept_frames": [0]}}
+    tricky = {"slug": "baseline", "notes": ['says "lag1": [1, 2] and "per_frame": [3]']}
+    rewrite(study / "baseline" / "a", "record.json", extra | tricky)
+    for heavy, light in zip(load(study), load(study, light=True), strict=True):
+        assert heavy.scores == light.scores and heavy.ids == light.ids and heavy.folder == light.folder
+        assert "similarity" not in light.record
+        assert all(light.record[name] == heavy.record[name] for name in light.record)
+    assert markdown(lines(load(study, light=True)), "s") == markdown(lines(load(study)), "s")
+
+
+def test_many_samples_are_read_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.load._AT_ONCE", 10)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    synthetic(tmp_path, 64)
+    rows = load(tmp_path, light=True)
+    assert len(rows) == 64 and [r.folder for r in rows] == sorted(r.folder for r in rows)
+    file = next(tmp_path.glob("baseline/*/scores.json"))
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(StudyError, match="scores.json is damaged"):
+        load(tmp_path, light=True)

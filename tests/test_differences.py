@@ -1,0 +1,99 @@
+"""The statistics command: differences over common samples, breakdowns, what it writes and refuses."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_table1 import write
+
+from analysis.differences import between, findings, main
+from analysis.load import StudyError, load
+
+SLUG = "vgdfr-k5-theta0.5"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A still and two fast prompts; the condition lacks the last."""
+    latencies = {"00-still": (10.0, 5.0), "01-fast": (10.0, 10.0), "02-fast": (40.0, None)}
+    for i, (prompt, (baseline_s, own_s)) in enumerate(latencies.items()):
+        spec = {"prompt": prompt, "seed": i, "height": 64, "width": 96, "num_frames": 65}
+        identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
+        dimensions = ["scene", "color"] if i == 0 else ["scene"]
+        other = {"identity": identity, "prompt_dimensions": dimensions}
+        write(tmp_path, "baseline", prompt, baseline_s, {"flicker": 0.5 + 0.1 * i}, **other)
+        if own_s:
+            write(tmp_path, SLUG, prompt, own_s, {"flicker": 0.7 + 0.2 * i, "psnr": 20.0 + i}, **other)
+    return tmp_path
+
+
+def test_differences_are_over_common_samples(study: Path) -> None:
+    found = {(f.line.slug, f.column.name): f for f in findings(load(study))}
+    difference = found[SLUG, "flicker"].difference
+    assert difference == (pytest.approx(0.25), pytest.approx(0.2), pytest.approx(0.3), 2, 0)
+    assert found["baseline", "flicker"].mean.n == 3 and found["baseline", "flicker"].difference.n == 0
+    assert found[SLUG, "latency_s"].difference.value == -2.5
+    assert found[SLUG, "speedup"].mean[::3] == (20 / 15, 2)
+
+
+def test_breakdown_by_content_and_video(study: Path) -> None:
+    def means(by: str) -> dict[str, tuple[float | None, int]]:
+        return {f.group: (f.mean.value, f.line.n) for f in findings(load(study), by)
+                if f.line.slug == SLUG and f.column.name == "psnr"}  # fmt: skip
+
+    assert means("speed") == {"still": (20.0, 1), "fast": (21.0, 1)}
+    assert list(means("speed")) == ["still", "fast"], "in the world's order"
+    assert means("dimension") == {"color": (20.0, 1), "scene": (20.5, 2)}, "a prompt may be for several dimensions"
+    assert means("resolution") == {"96x64": (20.5, 2)} and means("length") == {"65 frames": (20.5, 2)}
+
+
+def test_a_dimension_in_the_record_says_more_than_the_id(tmp_path: Path) -> None:
+    write(tmp_path, "baseline", "00-still", 1.0, {}, prompt_dimensions=["accelerating"])
+    assert {f.group for f in findings(load(tmp_path), "speed")} == {"accelerating"}
+
+
+def test_two_conditions_are_compared_over_what_both_have(study: Path) -> None:
+    found = {column.name: d for _, column, _, _, d in between(load(study), SLUG, "Original")}
+    assert found["flicker"].value == pytest.approx(0.25) and found["flicker"].n == 2
+    assert found["speedup"].value == pytest.approx(20 / 15) and "psnr" not in found
+    with pytest.raises(StudyError, match="no condition nothing; there are baseline, vgdfr-k5-theta0.5"):
+        between(load(study), SLUG, "nothing")
+    identity = load(study)[0].record["identity"]
+    write(study, "vgdfr-k5-theta0.9", "other", 1.0, {}, seed_index=3, identity=identity)
+    with pytest.raises(StudyError, match="no sample of the same prompt"):
+        between(load(study), SLUG, "vgdfr-k5-theta0.9")
+
+
+def test_a_breakdown_that_the_study_has_nothing_for_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "baseline", "a prompt", 1.0, {})
+    for by, what in (("speed", "prompts of the embedded world"), ("dimension", "prompts with dimensions"),
+                     ("resolution", "video sizes"), ("length", "video lengths")):  # fmt: skip
+        with pytest.raises(StudyError, match=f"--by {by} needs {what}.*this study has none"):
+            findings(load(tmp_path), by)
+
+
+def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(study, SLUG, "03-fast", 0.0, {}, status="failed", identity=load(study)[0].record["identity"])
+    main(study)
+    text = capsys.readouterr().out
+    assert "## Means" in text and "## Less the baseline" in text and "+0.2500 [+0.2000, +0.3000]" in text
+    rows = list(csv.DictReader((study / "report" / "statistics.csv").read_text().splitlines()))
+    row = next(r for r in rows if r["slug"] == SLUG and r["column"] == "flicker")
+    assert (row["n"], row["n_failed"], row["mean_n"], row["difference_n"]) == ("2", "1", "2", "2")
+    assert float(row["difference"]) == pytest.approx(0.25)
+    main(study, (SLUG, "baseline"), "speed")
+    assert "Difference" in capsys.readouterr().out
+    names = {f.name for f in (study / "report").iterdir()}
+    stem = f"statistics-{SLUG}-against-baseline-by-speed"
+    assert names == {"statistics.md", "statistics.csv", f"{stem}.md", f"{stem}.csv"}
+
+
+def test_the_command(study: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis.statistics"]
+    assert (
+        "## Means: still" in subprocess.run([*command, study, "--by", "speed"], capture_output=True, text=True).stdout
+    )
+    wrong = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
+    assert wrong.returncode == 1 and wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr
