@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bench.condition import Sample, describe
-from vgdfr import GeneratedVideo
+from vgdfr import GeneratedVideo, LayerErrors, RopeProxy, Vgdfr
+from vgdfr.backbones.base import Backbone
+from vgdfr.dyrope import global_layers_of, paper_global_layers
+from vgdfr.schedule import FrameSchedule
 
 SCHEMA = 1
 
@@ -23,6 +26,9 @@ class Record:
         was made; empty where all were measured on this one.
     passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
         its share of the tokens.
+    layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the paper's
+        list names on this model ("paper"); None where no layer has it.
+    layer_errors: what +exp=rope_proxy measured; such a sample has no video.
     token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """
 
@@ -52,6 +58,8 @@ class Record:
     passes: float | None = None
     passes_done: float | None = None
     noise_sha256: str | None = None
+    layers: dict[str, Any] | None = None
+    layer_errors: dict[str, Any] | None = None
     files: dict[str, str] = field(default_factory=dict)
     error: str | None = None
     schema: int = SCHEMA
@@ -91,16 +99,13 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
     }
 
 
-def results(video: GeneratedVideo) -> dict[str, Any]:
-    """The fields that a finished video adds."""
+def results(video: GeneratedVideo | LayerErrors) -> dict[str, Any]:
+    """The fields that a finished video adds, or layer errors."""
+    if isinstance(video, LayerErrors):
+        return _results_of_probe(video)
     schedule, similarity = video.schedule, video.similarity
     return {
-        "schedule": schedule
-        and {
-            "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
-            "kept_frames": list(schedule.kept_frames),
-            "kept_latents": list(schedule.kept_latents),
-        },
+        "schedule": schedule and _schedule(schedule),
         "similarity": similarity
         and {lag: [round(float(v), 6) for v in getattr(similarity, lag)] for lag in ("lag1", "lag2", "lag3")},
         "token_ratio": schedule.token_ratio if schedule else 1.0,
@@ -113,4 +118,39 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "passes": video.passes,
         "passes_done": video.passes_done,
         "noise_sha256": video.noise_sha256,
+    }
+
+
+def _results_of_probe(errors: LayerErrors) -> dict[str, Any]:
+    return {
+        "layer_errors": {
+            "none": errors.none, "all": errors.all, "only": list(errors.only), "all_but": list(errors.all_but)
+        },
+        "schedule": _schedule(errors.schedule),
+        "token_ratio": errors.schedule.token_ratio,
+        "frame_ratio": errors.schedule.frame_ratio,
+        "seconds": errors.seconds,
+        "peak_bytes": errors.peak_bytes,
+        "notes": list(errors.notes),
+        "passes": errors.passes,
+        "passes_done": errors.passes_done,
+    }  # fmt: skip
+
+
+def layers_of(backbone: Backbone, method: object) -> dict[str, Any] | None:
+    """The field `layers`."""
+    if not isinstance(method, Vgdfr | RopeProxy):
+        return None
+    dual, count = backbone.num_dual_layers, backbone.num_layers
+    chosen = list(global_layers_of(method.global_layers, count)) if isinstance(method, Vgdfr) else None
+    return {
+        "dual": dual, "single": count - dual, "global": chosen, "paper": list(paper_global_layers(count))
+    }  # fmt: skip
+
+
+def _schedule(schedule: FrameSchedule) -> dict[str, Any]:
+    return {
+        "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
+        "kept_frames": list(schedule.kept_frames),
+        "kept_latents": list(schedule.kept_latents),
     }

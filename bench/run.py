@@ -21,7 +21,9 @@ from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
-from vgdfr import Baseline, BrokenVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
+from vgdfr import (
+    Baseline, BrokenVideo, GeneratedVideo, HunyuanVideo, RopeProxy, Vgdfr, VideoSpec, generate, layer_errors
+)  # fmt: skip
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
@@ -53,7 +55,7 @@ def embed_prompts(jobs: tuple[Job, ...]) -> None:
 def conditions_of(job: Job) -> tuple[Condition, ...]:
     """The job's condition, after the baseline that it is measured against."""
     own = job.condition
-    return (own,) if isinstance(own.method, Baseline) else (own.baseline, own)
+    return (own,) if isinstance(own.method, Baseline | RopeProxy) else (own.baseline, own)
 
 
 def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
@@ -134,7 +136,7 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
                 store.require_space(sample.spec)
                 embed_prompts(tuple(jobs))
                 outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
-        if not outcome.startswith("failed"):
+        if not outcome.startswith("failed") and not isinstance(sample.condition.method, RopeProxy):
             try:
                 _score(store, sample, reference, job.metrics)
             except Exception as error:
@@ -158,9 +160,13 @@ def _make(
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
     died = Record(status="failed", **identified, error=DIED)
+    method = sample.condition.method
     with at_work(store.folder, sample.folder, died):
         try:
-            video = generate(backbone, sample.spec, sample.condition.method, shared)
+            if isinstance(method, RopeProxy):
+                made = layer_errors(backbone, sample.spec, method)
+            else:
+                made = generate(backbone, sample.spec, method, shared)
         except (Exception, SystemExit) as error:
             shared.parts.clear()  # what memory they hold is free for the next sample
             gc.collect()
@@ -168,10 +174,12 @@ def _make(
             status = error.kind if isinstance(error, BrokenVideo) else "failed"
             store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
             return f"failed: {type(error).__name__}: {error}"
-        stored = Record(status="done", **identified, **record.results(video))
-        store.put(sample.folder, stored, video.frames, sample.spec.fps)
-    sweep.count(video.passes, video.passes_done)
-    return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
+        stored = Record(status="done", **identified, **record.results(made), layers=record.layers_of(backbone, method))
+        frames = made.frames if isinstance(made, GeneratedVideo) else None
+        store.put(sample.folder, stored, frames, sample.spec.fps)
+    sweep.count(made.passes, made.passes_done)
+    took = f"{sum(stored.seconds.values()) if stored.latency_s is None else stored.latency_s:.1f} s"
+    return f"made: {took}, token ratio {stored.token_ratio:.2f}"
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:
