@@ -29,9 +29,14 @@ class Row:
         """What conditions are compared on: prompt and seed."""
         return self.record["prompt_id"], self.record["seed_index"]
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is of layer errors, with no video."""
+        return self.record["method"]["name"] == "ropeproxy"
+
 
 def load(study: Path, frames: str = "all") -> list[Row]:
-    """Every sample of `study`, failed ones included. Raises StudyError if it holds none.
+    """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
 
     `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
     """
@@ -39,14 +44,29 @@ def load(study: Path, frames: str = "all") -> list[Row]:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
-    rows = [
-        _row(file, FRAMES[frames])
-        for file in sorted(study.glob("*/*/record.json"))
-        if not file.parent.name.startswith(".")
-    ]
+    samples = _samples(study, FRAMES[frames])
+    rows = [row for row in samples if not row.is_probe]
+    if samples and not rows:
+        raise StudyError(
+            f"{study} holds layer errors of +exp=rope_proxy and no videos; they are read by: "
+            f"python -m analysis.rope_sensitivity SENSITIVITY_STUDY --proxy {study}"
+        )
     if not rows:
         raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
     return rows
+
+
+def load_probes(study: Path) -> list[Row]:
+    """Every sample of layer errors in `study`, failed ones included. Raises StudyError if it holds none."""
+    rows = [row for row in _samples(study, "value") if row.is_probe] if study.is_dir() else []
+    if not rows:
+        raise StudyError(f"{study} holds no layer errors; they are made by: python -m bench.sweep +exp=rope_proxy")
+    return rows
+
+
+def _samples(study: Path, part: str) -> list[Row]:
+    files = sorted(study.glob("*/*/record.json"))
+    return [_row(file, part) for file in files if not file.parent.name.startswith(".")]
 
 
 def _row(file: Path, part: str) -> Row:

@@ -38,14 +38,17 @@ def _and_recommended(study: str, _root_: DictConfig) -> str:
         rows = list(csv.DictReader(opened))
     try:
         count = instantiate(_root_.model.backbone, _convert_="all").num_layers()
-    except FileNotFoundError:
+    except FileNotFoundError:  # as above
         return ""
-    if [row.get("layer") for row in rows] != [str(n) for n in range(count)]:
+    chosen = [row["layer"] for row in rows if row.get("recommended") == "1"]
+    if not chosen:
+        raise ValueError(f"{file} recommends no layer; write it anew: python -m analysis.rope_sensitivity {study}")
+    if [row["layer"] for row in rows] != [str(n) for n in range(count)]:
         raise ValueError(
             f"{file} is of a model of {len(rows)} layers, this one has {count}; make its own by "
             "+exp=rope_sensitivity, or name another study (sensitivity_study=DIR)"
         )
-    return f",[{','.join(row['layer'] for row in rows if row['recommended'] == '1')}]"
+    return f",[{','.join(chosen)}]"
 
 
 OmegaConf.register_new_resolver("each_layer", _each_layer, replace=True)

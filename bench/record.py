@@ -26,8 +26,8 @@ class Record:
         was made; empty where all were measured on this one.
     passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
         its share of the tokens.
-    layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the paper's
-        list names on this model ("paper"); None where no layer has it.
+    layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the
+        paper's list names on this model ("paper"); None where no layer has it.
     layer_errors: what +exp=rope_proxy measured; such a sample has no video.
     token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """

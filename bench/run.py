@@ -22,7 +22,15 @@ from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
 from vgdfr import (
-    Baseline, BrokenVideo, GeneratedVideo, HunyuanVideo, RopeProxy, Vgdfr, VideoSpec, generate, layer_errors
+    Baseline,
+    BrokenVideo,
+    GeneratedVideo,
+    HunyuanVideo,
+    RopeProxy,
+    Vgdfr,
+    VideoSpec,
+    generate,
+    layer_errors,
 )  # fmt: skip
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars

@@ -54,7 +54,7 @@ def global_layers_of(setting: Sequence[int] | str, num_layers: int) -> tuple[int
 
 
 def shortest_name(setting: Sequence[int] | str, num_layers: int) -> tuple[int, ...] | str:
-    """One way to write the set of layers that `setting` names: by the first of its names, else the layers themselves."""
+    """One way to write the set of layers that `setting` names: the first of its names, else the layers themselves."""
     layers = global_layers_of(setting, num_layers)
     names = ["paper", "none", "all", *(f"{kind}_{n}" for kind in ("only", "all_but") for n in range(num_layers))]
     return next((name for name in names if global_layers_of(name, num_layers) == layers), layers)
