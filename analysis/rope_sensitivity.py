@@ -22,7 +22,7 @@ from analysis.rope_sensitivity_data import (
     measured_of_study,
     refuse_other_settings,
     sensitivity,
-)  # fmt: skip
+)
 from analysis.rope_sensitivity_figure import draw, encoded, scale_of
 from analysis.statistics import Interval
 

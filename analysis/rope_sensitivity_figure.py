@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import matplotlib
 
@@ -17,7 +18,7 @@ from analysis.statistics import Interval
 
 # Okabe and Ito's palette, told apart by colour-blind eyes and, by lightness, in grey
 GLOBAL_ALONE, LOCAL_ALONE, INK = "#0072B2", "#E69F00", "#222222"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666666",
     "svg.hashsalt": "vgdfr", "svg.fonttype": "none", "pdf.fonttype": 42,
 }  # fmt: skip
@@ -47,8 +48,8 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(width, height))
 
-        def axes(left: float, bottom: float, wide: float, high: float, **shared: Axes) -> Axes:
-            return figure.add_axes((left / width, bottom / height, wide / width, high / height), **shared)
+        def axes(left: float, bottom: float, wide: float, high: float, sharey: Axes | None = None) -> Axes:
+            return figure.add_axes((left / width, bottom / height, wide / width, high / height), sharey=sharey)
 
         # room for the title of a few layers
         shares = [max(len(numbers), len(full.layers) / 5) for numbers in blocks.values()]
@@ -56,7 +57,7 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
         for row, study in enumerate(studies):
             bottom, left, first = height - TOP - HEIGHT * (row + 1) - ROW_GAP * row, LEFT, None
             for (title, numbers), wide in zip(blocks.items(), widths, strict=True):
-                axis = axes(left, bottom, wide, HEIGHT, **({"sharey": first} if first else {}))
+                axis = axes(left, bottom, wide, HEIGHT, first)
                 _bars(axis, [study.layers[n] for n in numbers], scale_of(study)[0])
                 _lists(axis, numbers, chosen, measured.paper)
                 axis.set_xlabel("layer")

@@ -99,10 +99,8 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
     }
 
 
-def results(video: GeneratedVideo | LayerErrors) -> dict[str, Any]:
-    """The fields that a finished video adds, or layer errors."""
-    if isinstance(video, LayerErrors):
-        return _results_of_probe(video)
+def results(video: GeneratedVideo) -> dict[str, Any]:
+    """The fields that a finished video adds."""
     schedule, similarity = video.schedule, video.similarity
     return {
         "schedule": schedule and _schedule(schedule),
@@ -121,7 +119,8 @@ def results(video: GeneratedVideo | LayerErrors) -> dict[str, Any]:
     }
 
 
-def _results_of_probe(errors: LayerErrors) -> dict[str, Any]:
+def results_of_probe(errors: LayerErrors) -> dict[str, Any]:
+    """The fields that layer errors add; there is no video and no latency."""
     return {
         "layer_errors": {
             "none": errors.none, "all": errors.all, "only": list(errors.only), "all_but": list(errors.all_but)
@@ -133,7 +132,7 @@ def _results_of_probe(errors: LayerErrors) -> dict[str, Any]:
         "peak_bytes": errors.peak_bytes,
         "notes": list(errors.notes),
         "passes": errors.passes,
-        "passes_done": errors.passes_done,
+        "passes_done": errors.passes,
     }  # fmt: skip
 
 

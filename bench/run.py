@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -21,17 +22,7 @@ from bench.progress import Sweep, say
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import Store
-from vgdfr import (
-    Baseline,
-    BrokenVideo,
-    GeneratedVideo,
-    HunyuanVideo,
-    RopeProxy,
-    Vgdfr,
-    VideoSpec,
-    generate,
-    layer_errors,
-)  # fmt: skip
+from vgdfr import Baseline, BrokenVideo, HunyuanVideo, RopeProxy, Vgdfr, VideoSpec, generate, layer_errors
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
@@ -95,6 +86,17 @@ class Unit:
         return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
 
     @property
+    def probes(self) -> list[tuple[Sample, Job]]:
+        """Its samples that are layer errors."""
+        return [(sample, job) for sample, _, job in self.samples if isinstance(sample.condition.method, RopeProxy)]
+
+    @property
+    def of_videos(self) -> "Unit":
+        """The unit without them."""
+        videos = (each for each in self.samples if not isinstance(each[0].condition.method, RopeProxy))
+        return Unit(self.spec, tuple(videos))
+
+    @property
     def stops(self) -> set[int]:
         """The steps after which its samples branch off the baseline."""
         return {m.k for sample, _, _ in self.samples if isinstance(m := sample.condition.method, Vgdfr)}
@@ -133,6 +135,10 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
 
 
 def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    for sample, job in unit.probes:
+        sweep.begin(f"{sample.condition.slug} {sample.prompt.id}")
+        sweep.end(f"{sample.condition.slug} {sample.prompt.id}", _probe(store, sample, job, jobs))
+    unit = unit.of_videos
     shared = Shared(unit.spec, unit.stops)
     for sample, reference, job in unit.samples:
         name = f"{sample.condition.slug} {sample.prompt.id}"
@@ -144,7 +150,7 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
                 store.require_space(sample.spec)
                 embed_prompts(tuple(jobs))
                 outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
-        if not outcome.startswith("failed") and not isinstance(sample.condition.method, RopeProxy):
+        if not outcome.startswith("failed"):
             try:
                 _score(store, sample, reference, job.metrics)
             except Exception as error:
@@ -168,26 +174,47 @@ def _make(
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
     died = Record(status="failed", **identified, error=DIED)
-    method = sample.condition.method
     with at_work(store.folder, sample.folder, died):
         try:
-            if isinstance(method, RopeProxy):
-                made = layer_errors(backbone, sample.spec, method)
-            else:
-                made = generate(backbone, sample.spec, method, shared)
+            video = generate(backbone, sample.spec, sample.condition.method, shared)
         except (Exception, SystemExit) as error:
             shared.parts.clear()  # what memory they hold is free for the next sample
-            gc.collect()
-            torch.cuda.empty_cache()
-            status = error.kind if isinstance(error, BrokenVideo) else "failed"
-            store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
-            return f"failed: {type(error).__name__}: {error}"
-        stored = Record(status="done", **identified, **record.results(made), layers=record.layers_of(backbone, method))
-        frames = made.frames if isinstance(made, GeneratedVideo) else None
-        store.put(sample.folder, stored, frames, sample.spec.fps)
-    sweep.count(made.passes, made.passes_done)
-    took = f"{sum(stored.seconds.values()) if stored.latency_s is None else stored.latency_s:.1f} s"
-    return f"made: {took}, token ratio {stored.token_ratio:.2f}"
+            return _failed(store, sample, identified, error)
+        layers = record.layers_of(backbone, sample.condition.method)
+        stored = Record(status="done", **identified, **record.results(video), layers=layers)
+        store.put(sample.folder, stored, video.frames, sample.spec.fps)
+    sweep.count(video.passes, video.passes_done)
+    return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
+
+
+def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
+    """Record the failure of the sample that is being made; in words."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    status = error.kind if isinstance(error, BrokenVideo) else "failed"
+    store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
+    return f"failed: {type(error).__name__}: {error}"
+
+
+def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
+    """Measure and store layer errors, unless they are stored: no video, nothing to score; in words, what came of it."""
+    method = sample.condition.method
+    assert isinstance(method, RopeProxy)
+    if store.get(sample.folder, sample.key) is not None:
+        return "found"
+    if outcome := _failed_in_this_launch(store, sample):
+        return outcome
+    embed_prompts(tuple(jobs))
+    backbone = backbone_of(job.condition.model)
+    identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))
+    with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
+        try:
+            errors = layer_errors(backbone, sample.spec, method)
+        except (Exception, SystemExit) as error:
+            return _failed(store, sample, identified, error)
+        results, layers = record.results_of_probe(errors), record.layers_of(backbone, method)
+        store.put(sample.folder, Record(status="done", **identified, **results, layers=layers))
+    return f"made: {sum(errors.seconds.values()):.1f} s, token ratio {errors.schedule.token_ratio:.2f}"
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, names: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The three experiments on RoPE: their layers are the model's own, equal sets are one sample, and they end in a report."""
+"""The experiments on RoPE: their layers are the model's own, equal sets are one sample, they end in a report."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ from vgdfr.dyrope import global_layers_of, paper_global_layers, shortest_name
 
 SMALL = [
     "model.video.num_frames=17", "model.video.num_inference_steps=3", "method.k=1", "method.theta=0.01",
-    "metrics.names=[psnr,ssim]", "prompts.limit=2",
+    "metrics.names=[psnr,ssim]", "prompts.limit=1",
 ]  # fmt: skip
 
 
@@ -66,9 +66,7 @@ def test_names_mean_what_they_say() -> None:
 
 @pytest.mark.parametrize("name", ["only_5", "all_but_5", "all_but_60"])
 def test_a_layer_that_the_model_has_not_is_refused(name: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"between 0 and 4 for this model, got \[\d+\] \(dual-stream blocks come first"
-    ):
+    with pytest.raises(ValueError, match=r"between 0 and 4 for this model, got \[\d+\] \(dual-stream blocks"):
         global_layers_of(name, 5)
 
 
@@ -91,7 +89,8 @@ def test_true_is_no_layer() -> None:
     [
         (["[]", "none"], "global_layers=none"), (["[3]", "only_3"], "global_layers=only_3"),
         (["[7,6,4,1]", "paper", "[1,4,6,7]"], None), (["[0,1,2,3,4,5,6,7,8,9,10,11]", "all"], "global_layers=all"),
-        (["[0,1,2,4,5,6,7,8,9,10,11]", "all_but_3"], "global_layers=all_but_3"), (["[5,0]", "[0,5,5]"], "global_layers=0.5"),
+        (["[0,1,2,4,5,6,7,8,9,10,11]", "all_but_3"], "global_layers=all_but_3"),
+        (["[5,0]", "[0,5,5]"], "global_layers=0.5"),
     ],
 )  # fmt: skip
 def test_equal_sets_are_one_sample_in_one_folder(same: list[str], slug: str | None) -> None:
@@ -106,7 +105,6 @@ def test_the_sweep_takes_each_layer_of_the_model_it_runs(tiny_checkpoint: Path, 
     tiny = layers(plan("+exp=rope_sensitivity", f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}"))
     expected = ["none", "all", *(f"{kind}_{n}" for n in range(5) for kind in ("only", "all_but"))]
     assert tiny == [shortest_name(name, 5) for name in expected] and "paper" in tiny, "all_but_4 is the paper's list"
-    assert len(layers(plan("+exp=rope_sensitivity", f"root={tmp_path}"))) == 2 + 2 * 12
 
 
 def test_a_model_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
@@ -142,7 +140,7 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
     common = [f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}", *SMALL]
     jobs = plan("+exp=rope_sensitivity", *common)
     count = sum(len(unit.samples) for unit in units_of(jobs))
-    assert count == 2 * (1 + 2 + 2 * 5)
+    assert count == 1 + 2 + 2 * 5
     sweep = Sweep(count, count)
     run(jobs, sweep)
     assert (sweep.made, sweep.failed) == (count, [])
@@ -154,7 +152,7 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
             expected = list(global_layers_of(of if isinstance(of, str) else tuple(of), 5))
             assert said == {"dual": 3, "single": 2, "global": expected, "paper": [0, 1, 2, 3]}
     probes = plan("+exp=rope_proxy", *common[:2], *(s for s in SMALL if not s.startswith("metrics")))
-    run(probes, Sweep(2, 2))
+    run(probes, Sweep(1, 1))
     main(tmp_path / "rope_sensitivity", tmp_path / "rope_proxy", "psnr", 2)
     with (tmp_path / "rope_sensitivity" / RECOMMENDATION).open(newline="") as opened:
         rows = list(csv.DictReader(opened))

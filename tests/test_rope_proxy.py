@@ -45,7 +45,7 @@ def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: V
     errors = layer_errors(backbone, spec, PROXY)
     assert generate(backbone, spec, PROXY.vgdfr).schedule == errors.schedule
     velocity, sigmas, noise = backbone.velocity(spec), backbone.sigmas(spec), backbone.noise(spec)
-    x = noise
+    x = v = noise
     for i in range(2):
         v = velocity(x, sigmas[i])
         x = x + (sigmas[i + 1] - sigmas[i]) * v

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from scipy.stats import rankdata
 
 from analysis.load import StudyError
@@ -24,7 +25,7 @@ from analysis.rope_sensitivity_data import (
     measured_of_proxy,
     measured_of_study,
     sensitivity,
-)  # fmt: skip
+)
 from analysis.rope_sensitivity_figure import GLOBAL_ALONE, LOCAL_ALONE, draw, encoded, scale_of
 
 PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # what each of 2 dual and 4 single layers gains by Global-RoPE
@@ -183,14 +184,14 @@ def test_bars_are_the_values_in_their_own_blocks_and_markers_the_lists(tmp_path:
     drawn = {}
     for axis in figure.axes:
         for bar in axis.patches:
-            colour = "#{:02X}{:02X}{:02X}".format(*(round(255 * c) for c in bar.get_facecolor()[:3]))
+            colour = "#{:02X}{:02X}{:02X}".format(*(round(255 * c) for c in to_rgb(bar.get_facecolor())))
             drawn[round(bar.get_x() + 0.2), colour] = bar.get_height()
     expected = {}
     for layer in found.layers:
         for colour, interval in ((GLOBAL_ALONE, layer.global_alone), (LOCAL_ALONE, layer.local_alone)):
             expected[layer.number, colour] = pytest.approx((interval.value or 0) * factor)
     assert drawn == expected
-    marks = [list(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == "v"]
+    marks = [np.asarray(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == "v"]
     assert [x for numbers in marks for x in numbers] == list(BEST)
     assert dual.get_ylabel().startswith("LPIPS† (10⁻³)")
     encoded(figure)

@@ -4,6 +4,7 @@ At step k the compressed model should go where the full model goes. How far its 
 the kept frames, is measured with one layer's RoPE changed at a time; no video is made.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -67,11 +68,6 @@ class LayerErrors:
     passes: float
     notes: tuple[str, ...] = ()
 
-    @property
-    def passes_done(self) -> float:
-        """All of them: nothing is shared with other samples."""
-        return self.passes
-
 
 @torch.inference_mode()
 def layer_errors(backbone: Backbone, spec: VideoSpec, proxy: RopeProxy) -> LayerErrors:
@@ -120,6 +116,6 @@ def relative_error(v: Float[Tensor, "1 c n h w"], expected: Float[Tensor, "1 c n
 
 def refuse_not_finite(errors: Iterable[float]) -> None:
     """Raise BrokenVideo where an error is not a number, or infinite."""
-    errors = torch.tensor(list(errors))
-    if not errors.isfinite().all():
-        raise BrokenVideo("nan", f"{int((~errors.isfinite()).sum())} of {len(errors)} layer errors are not finite")
+    finite = [math.isfinite(error) for error in errors]
+    if not all(finite):
+        raise BrokenVideo("nan", f"{finite.count(False)} of {len(finite)} layer errors are not finite")
