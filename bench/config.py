@@ -72,11 +72,12 @@ def job_of(config: DictConfig) -> Job:
     """
     condition = condition_of(config)
     condition.check()
+    condition = condition.canonical()
     named(config.metrics.names)
     prompts = prompts_of(config).load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
-    return Job(condition.canonical(), tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
+    return Job(condition, tuple(prompts), tuple(config.metrics.names), Path(config.root) / config.study)
 
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
