@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.load import Row, StudyError
-from analysis.statistics import Mean, mean
+from analysis.statistics import Interval, Key, interval, ratio_of_means
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,13 @@ EMBEDDED = "†"
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its finished samples, and each column's mean.
+    """One condition: its settings, its finished samples, and each column's values and mean.
 
-    `video` names those of the video settings that the study varies, such as "num_frames=33".
+    `video` names those of the video settings that the study varies, such as "num_frames=33"; `planned` are the samples
+    that were tried, finished or not.
     """
+
+    slug: str
 
     method: str
     video: str
@@ -65,8 +69,10 @@ class Line:
     n_failed: int
     ablation: bool
     notes: frozenset[str]
-    means: dict[str, Mean]
+    values: dict[str, dict[Key, float]]
+    means: dict[str, Interval]
     rows: tuple[Row, ...]
+    planned: frozenset[Key]
 
     @property
     def title(self) -> str:
@@ -74,7 +80,8 @@ class Line:
             return f"{self.name} ({self.video})" if self.video else self.name
         k = None if self.k is None else f"k={self.k}"
         theta = None if self.theta is None else f"θ={self.theta:g}"
-        return f"{self.name} ({', '.join(p for p in (k, theta, self.other, self.video) if p)})"
+        settings = ", ".join(p for p in (k, theta, self.other, self.video) if p)
+        return f"{self.name} ({settings})" if settings else self.name
 
     @property
     def ranked(self) -> bool:
@@ -89,35 +96,43 @@ class Line:
         )
 
 
-def lines(rows: list[Row], timed: bool = True) -> list[Line]:
+def lines(rows: list[Row], timed: bool = True, allow_mixed: bool = False) -> list[Line]:
     """A line per condition: the baseline first, then by k and theta, as in the paper; so for each video setting.
 
     A sample is compared with the baseline of its own video settings. Unless `timed`, the lines say nothing of whole
-    samples: latency, speed-up, tokens. Raises StudyError without a baseline, and where the table would mix models,
-    devices or ways to score.
+    samples: latency, speed-up, tokens. Where the study holds latencies of isolated runs and others, only the isolated
+    ones count. Raises StudyError without a baseline, and where the table would mix models, devices (unless
+    `allow_mixed`) or ways to score.
     """
-    _refuse_mixture("models, precisions or kinds of device", [r.record["identity"]["model"] for r in rows])
+    if not rows:
+        raise StudyError("there are no samples to report on")
+    _refuse_mixture("models or precisions", [_without_device(m) for m in _distinct(_model(r) for r in rows)])
+    if not allow_mixed and len(there := devices(rows)) > 1:
+        raise StudyError(
+            f"the study mixes {len(there)} devices: {'; '.join(there)}. Their latencies do not compare, and different "
+            "kinds give different pixels. Make the samples again on one, or say --allow-mixed to have it as it is"
+        )
     _refuse_mixture("versions of the generator", [r.record["identity"]["generator_version"] for r in rows])
-    for name in {name for row in rows for name in row.ids}:
-        ids = sorted({row.ids[name] for row in rows if name in row.ids})
+    scored: dict[str, set[str]] = defaultdict(set)
+    for ids in _distinct(row.ids for row in rows):
+        for name, own in ids.items():
+            scored[name].add(own)
+    for name, ids in sorted(scored.items()):
         if len(ids) > 1:
             raise StudyError(
-                f"{name} was scored in {len(ids)} ways, which one table must not mix: {'; '.join(ids)}. "
+                f"{name} was scored in {len(ids)} ways, which one table must not mix: {'; '.join(sorted(ids))}. "
                 f"Score the study again in one way: python -m bench.score STUDY --metrics {name}"
             )
     videos = _videos(rows)
     conditions: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row, video in zip(rows, videos, strict=True):
         conditions[video, row.record["slug"]].append(row)
-    baseline_s = {
-        (video, r.sample_id): r.record["latency_s"]
-        for (video, slug), group in conditions.items()
-        for r in group
-        if slug == "baseline" and r.record["status"] == "done"
-    }
-    if not baseline_s:
+    kind = kind_of_timing(rows) if timed else None
+    baselines = {video: _done(group) for (video, slug), group in conditions.items() if slug == "baseline"}
+    if not any(baselines.values()):
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
-    made = [_line(group, video, baseline_s if timed else {}) for (video, _), group in conditions.items()]
+    baseline_s = {video: _seconds(done, kind) for video, done in baselines.items()}
+    made = [_line(group, video, baseline_s.get(video, {}), kind) for (video, _), group in conditions.items()]
     order = list(dict.fromkeys(sorted(videos, key=lambda video: [_natural(part) for part in video.split(", ")])))
     return sorted(
         made,
@@ -139,8 +154,50 @@ def _natural(text: str) -> tuple[str, float]:
     return name, float(value or 0)
 
 
+def devices(rows: list[Row]) -> list[str]:
+    """What the samples were made on: the kind of device and its name."""
+    pairs = {(id(r.record["identity"]), id(r.record.get("environment"))): r for r in rows}.values()
+    return sorted({_device(r) for r in pairs})
+
+
+def _device(row: Row) -> str:
+    kind, environment = _model(row).get("device_type"), row.record.get("environment") or {}
+    name = environment.get("cpu") if kind == "cpu" else environment.get("gpu")
+    return " ".join(part for part in (kind, name) if part) or "unknown"
+
+
+def kind_of_timing(rows: list[Row]) -> str:
+    """Which latencies count: those of isolated runs where there are any, as they are what the others add up to."""
+    return "isolated" if any(_timing(r) == "isolated" for r in _done(rows)) else "shared"
+
+
+def _timing(row: Row) -> str:
+    return row.record.get("timing", "shared")
+
+
+def _seconds(done: list[Row], kind: str | None) -> dict[Key, float]:
+    return {r.sample_id: r.record["latency_s"] for r in done if _timing(r) == kind}
+
+
+def _done(rows: list[Row]) -> list[Row]:
+    return [r for r in rows if r.record["status"] == "done"]
+
+
+def _model(row: Row) -> dict[str, Any]:
+    return row.record["identity"]["model"]
+
+
+def _without_device(model: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in model.items() if name != "device_type"}
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    """Each object once; `load` gives equal settings as one object, so that few are left to be compared."""
+    return list({id(v): v for v in values}.values())
+
+
 def _refuse_mixture(what: str, settings: list[Any]) -> None:
-    distinct = sorted({json.dumps(each, sort_keys=True) for each in settings})
+    distinct = sorted({json.dumps(each, sort_keys=True) for each in _distinct(settings)})
     if len(distinct) > 1:
         raise StudyError(
             f"the study mixes {len(distinct)} {what}, which one table must not: {'; '.join(distinct)}. "
@@ -148,49 +205,94 @@ def _refuse_mixture(what: str, settings: list[Any]) -> None:
         )
 
 
-def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, int]], float]) -> Line:
-    done = [r for r in rows if r.record["status"] == "done"]
-    method = rows[0].record["method"]
-    names = [c.name for c in (*COLUMNS, *(c.embedded for c in COLUMNS if c.missing))]
-    means = {name: mean(r.scores.get(name) for r in done) for name in names}
-    timed = bool(baseline_s)
-    means["latency_s"] = mean(r.record["latency_s"] for r in done if timed)
-    means["token_ratio"] = mean(r.record["token_ratio"] for r in done if timed)
-    means["speedup"] = Mean(None, 0, 0)
-    common = [r for r in done if (video, r.sample_id) in baseline_s]
-    if method["name"] != "baseline" and common:  # as in the paper: a ratio of mean latencies, over common samples
-        own = math.fsum(r.record["latency_s"] for r in common)
-        means["speedup"] = Mean(math.fsum(baseline_s[video, r.sample_id] for r in common) / own, len(common), 0)
-    _refuse_mixture(f"settings under the name {rows[0].record['slug']}", [r.record["method"] for r in rows])
+def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str | None) -> Line:
+    """The line of one condition's `rows`; `kind` is of the latencies that count, None for no latencies."""
+    record, done = rows[0].record, _done(rows)
+    method, slug = record["method"], record["slug"]
+    _refuse_mixture(f"settings under the name {slug}", [r.record["method"] for r in rows])
     if len({r.sample_id for r in rows}) < len(rows):
-        raise StudyError(f"{rows[0].record['slug']} has a prompt and seed twice; remove the samples that do not belong")
+        raise StudyError(f"{slug} has a prompt and seed twice; remove the samples that do not belong")
+    names = [c.name for c in (*COLUMNS, *(c.embedded for c in COLUMNS if c.missing))]
+    values = {name: {r.sample_id: r.scores[name] for r in done if name in r.scores} for name in names}
+    if kind:
+        values["latency_s"] = _seconds(done, kind)
+        values["token_ratio"] = {r.sample_id: r.record["token_ratio"] for r in done}
+    means = {name: _mean(of) for name, of in values.items()}
+    if method["name"] != "baseline":  # as in the paper: a ratio of mean latencies, over common samples
+        means["speedup"] = ratio_of_means(baseline_s, values["latency_s"])
     # what sets this row apart beyond k and theta stands in its slug, after them
     own = (f"k{method.get('k')}", f"theta{method.get('theta')}")
-    other = ", ".join(part for part in rows[0].record["slug"].split("-")[1:] if part not in own)
-    ablation = method.get("merge_space") == "latent" or method.get("denoise_renoise") is False
-    said = frozenset(note for r in done for note in r.record.get("notes", ()))
-    k, theta = method.get("k"), method.get("theta")
     return Line(
-        method["name"], video, k, theta, other, len(done), len(rows) - len(done), ablation, said, means, tuple(done)
+        slug=slug,
+        method=method["name"],
+        video=video,
+        k=method.get("k"),
+        theta=method.get("theta"),
+        other=", ".join(part for part in slug.split("-")[1:] if part not in own),
+        n=len(done),
+        n_failed=len(rows) - len(done),
+        ablation=method.get("merge_space") == "latent" or method.get("denoise_renoise") is False,
+        notes=frozenset(note for r in done for note in r.record.get("notes", ())),
+        values=values,
+        means=means,
+        rows=tuple(done),
+        planned=frozenset(r.sample_id for r in rows),
     )
 
 
-def columns(table: list[Line]) -> list[Column]:
-    """The table's columns: a learned metric's is the embedded judge's where the study has that and not the real one."""
+def _mean(values: dict[Key, float]) -> Interval:
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for (prompt, _), value in values.items():
+        by_prompt[prompt].append(value)
+    return interval(by_prompt)
+
+
+def columns(table: list[Line], names: Sequence[str] | None = None) -> list[Column]:
+    """The table's columns: a learned metric's is the embedded judge's where the study has that and not the real one.
+
+    Only those of `names` if given, in that order. Raises StudyError for a name that is none.
+    """
 
     def filled(column: Column) -> bool:
         return any(line.means[column.name].value is not None for line in table)
 
     chosen = [c.embedded if c.missing and not filled(c) and filled(c.embedded) else c for c in COLUMNS]
+    if names is not None:
+        by_name = {own.name: c for own, c in zip(COLUMNS, chosen, strict=True)} | {c.name: c for c in chosen}
+        if unknown := [name for name in names if name not in by_name]:
+            there = ", ".join(c.name for c in COLUMNS)
+            raise StudyError(f"there is no column {', '.join(unknown) or repr('')}; there are {there}")
+        return [by_name[name] for name in names]
     untimed = not any(filled(c) for c in chosen if c.group == "Efficiency")
     return [c for c in chosen if filled(c)] if untimed else chosen
 
 
+def leaders(table: list[Line], column: Column, video: str) -> tuple[float | None, float | None]:
+    """The best and the second best printed value among VGDFR's rows of one video setting (as in the paper).
+
+    Only rows over the same samples compete: the most such rows. None where nothing sets rows apart.
+    """
+    competing = rivals(table, column, video)
+    values = sorted({round(line.means[column.name].value or 0.0, column.digits) for line in competing})
+    if not column.better or len(values) < 2:
+        return None, None
+    ranked = values[::-1] if column.better > 0 else values
+    return ranked[0], ranked[1] if len(ranked) > 2 else None
+
+
 def best(table: list[Line], column: Column, video: str) -> float | None:
-    """The best printed value among VGDFR's rows of one video setting (as in the paper), None if there is no best."""
-    values = [
-        round(v, column.digits)
-        for line in table
-        if line.ranked and line.video == video and (v := line.means[column.name].value) is not None
-    ]
-    return max(values, key=lambda v: v * column.better) if values and column.better and len(set(values)) > 1 else None
+    """The first of `leaders`."""
+    return leaders(table, column, video)[0]
+
+
+def rivals(table: list[Line], column: Column, video: str) -> list[Line]:
+    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group."""
+    there = [x for x in table if x.ranked and x.video == video and x.means[column.name].value is not None]
+    # a speed-up is over the same samples where the latencies are
+    name = "latency_s" if column.name == "speedup" else column.name
+    samples = [frozenset(key for key, v in x.values[name].items() if math.isfinite(v)) for x in there]
+    if not samples:
+        return []
+    counts = Counter(samples)
+    chosen = max(counts, key=lambda group: (counts[group], len(group)))
+    return [line for line, own in zip(there, samples, strict=True) if own == chosen]

@@ -1,20 +1,35 @@
 """Read a study's records and scores as they lie on disk; no model code, no torch."""
 
 import json
+import marshal
 import math
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SCHEMA, SCORES = 1, 2  # of record.json and scores.json
 FRAMES = {"all": "value", "kept": "kept", "interpolated": "interpolated"}  # the name of their score in scores.json
+# Lists of numbers, most of the files' bytes. A quote within a JSON string has a backslash before it, so neither can
+# match inside one.
+_PER_FRAME = re.compile(rb'"per_frame":\s*\[[^\]]*\]')
+_FRAME_LISTS = re.compile(rb'"(lag[123]|kept_frames|kept_latents)":\s*\[[^\]]*\]')
+# What tables need of a record, and reading little keeps 100,000 of them in memory.
+LIGHT = (
+    "schema", "status", "slug", "model_name", "method", "prompt_id", "seed_index", "prompt_dimensions", "identity",
+    "environment", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
+)  # fmt: skip
+_AT_ONCE = 2000  # samples from which on reading them in several processes is worth their start
 
 
 class StudyError(ValueError):
     """The folder cannot be reported on; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One sample: its record, its scores by name (null ones left out; an infinite one is `math.inf`) and their ids."""
 
@@ -35,24 +50,25 @@ class Row:
         return self.record["method"]["name"] == "ropeproxy"
 
 
-def load(study: Path, frames: str = "all") -> list[Row]:
+def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
     """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
 
     `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
+    `light` records hold only what `LIGHT` names, settings that samples have in common being one object.
     """
     if frames not in FRAMES:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
-    samples = _samples(study, FRAMES[frames])
+    samples = _samples(study, FRAMES[frames], light)
+    if not samples:
+        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
     rows = [row for row in samples if not row.is_probe]
-    if samples and not rows:
+    if not rows:
         raise StudyError(
             f"{study} holds layer errors of +exp=rope_proxy and no videos; they are read by: "
             f"python -m analysis.rope_sensitivity SENSITIVITY_STUDY --proxy {study}"
         )
-    if not rows:
-        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
     return rows
 
 
@@ -64,34 +80,103 @@ def load_probes(study: Path) -> list[Row]:
     return rows
 
 
-def _samples(study: Path, part: str) -> list[Row]:
-    files = sorted(study.glob("*/*/record.json"))
-    return [_row(file, part) for file in files if not file.parent.name.startswith(".")]
+def _samples(study: Path, part: str, light: bool = False) -> list[Row]:
+    folders = _folders(study)
+    workers = min(os.cpu_count() or 1, len(folders) // _AT_ONCE) if light else 1
+    if workers > 1:
+        parts = [folders[i : i + _AT_ONCE] for i in range(0, len(folders), _AT_ONCE)]
+        with ProcessPoolExecutor(workers) as pool:
+            read = [row for some in pool.map(_read, parts, [part] * len(parts)) for row in some]
+    else:
+        read = [_sample(folder, part, light) for folder in folders]
+    there = [sample for sample in read if sample]
+    share = _Sharing()
+    return [
+        Row(Path(folder), share.record(record) if light else record, scores, share(reasons), share(ids))
+        for folder, record, scores, reasons, ids in there
+    ]
 
 
-def _row(file: Path, part: str) -> Row:
-    record = _json_of(file, "moves the sample away: python -m bench.store verify")
+_Sample = tuple[str, dict[str, Any], dict[str, float], dict[str, str], dict[str, str]]  # a Row's fields
+
+
+def _folders(study: Path) -> list[str]:
+    """Where samples may lie: two levels down, nothing hidden."""
+    found = []
+    with os.scandir(study) as conditions:
+        for condition in conditions:
+            if condition.is_dir() and not condition.name.startswith("."):
+                with os.scandir(condition.path) as samples:
+                    found += [s.path for s in samples if not s.name.startswith(".")]
+    return sorted(found)
+
+
+class _Sharing:
+    """Gives equal values as one object."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Any] = {}
+
+    def __call__(self, value: Any) -> Any:
+        return self.known.setdefault(marshal.dumps(value, 2), value)
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        identity = record["identity"]
+        parts = {name: self(v) if isinstance(v, dict) else v for name, v in identity.items() if name != "method"}
+        shared = {n: self(record[n]) for n in ("method", "environment", "notes", "shared_stages", "prompt_dimensions")
+                  if n in record}  # fmt: skip
+        return record | shared | {"identity": parts}
+
+
+def _read(folders: Sequence[str], part: str) -> list[_Sample]:
+    """A worker's share."""
+    return [sample for folder in folders if (sample := _sample(folder, part, light=True))]
+
+
+def _sample(folder: str, part: str, light: bool) -> _Sample | None:
+    """A sample's fields; None where there is no record."""
+    file = f"{folder}/record.json"
+    if (data := _bytes(file)) is None:
+        return None
+    if light:
+        data = _FRAME_LISTS.sub(rb'"\1": []', data)
+    record = _parsed(data, file, "moves the sample away: python -m bench.store verify")
     if record.get("schema") != SCHEMA:
         raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
-    scores_file = file.with_name("scores.json")
-    document: dict[str, Any] = {"schema": SCORES, "scores": {}}
-    if scores_file.is_file():
-        document = _json_of(scores_file, "writes it anew: python -m bench.score")
+    if light:
+        record = {name: record[name] for name in LIGHT if name in record}
+    file = f"{folder}/scores.json"
+    data = _bytes(file)
+    if data is None:
+        return folder, record, {}, {}, {}
+    document = _parsed(_PER_FRAME.sub(b'"per_frame": null', data), file, "writes it anew: python -m bench.score")
     if document.get("schema") != SCORES:
         raise StudyError(
-            f"{scores_file}: expected scores of schema {SCORES}, got {document.get('schema')}; score the study again: "
-            f"python -m bench.score {file.parents[2]} --metrics embedded (or paper, pixel)"
+            f"{file}: expected scores of schema {SCORES}, got {document.get('schema')}; score the study again: "
+            f"python -m bench.score {Path(file).parents[2]} --metrics embedded (or paper, pixel)"
         )
     stored = document["scores"]
     values = {name: float(s[part]) for name, s in stored.items() if s.get(part) is not None}
     if wrong := [name for name, value in values.items() if math.isnan(value)]:
-        raise StudyError(f"{scores_file}: {', '.join(wrong)} is no number; remove the file and score the study again")
+        raise StudyError(f"{file}: {', '.join(wrong)} is no number; remove the file and score the study again")
     without = {name: s["reason"] for name, s in stored.items() if s["value"] is None}
-    return Row(file.parent, record, values, without, {name: stored[name]["id"] for name in values})
+    return folder, record, values, without, {name: stored[name]["id"] for name in values}
 
 
-def _json_of(file: Path, remedy: str) -> dict[str, Any]:
+def _bytes(file: str) -> bytes | None:
     try:
-        return json.loads(file.read_text())
+        with open(file, "rb", buffering=0) as opened:
+            return opened.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _parsed(data: bytes, file: str, remedy: str) -> dict[str, Any]:
+    study = Path(file).parents[2]
+    try:
+        document = json.loads(data)
     except ValueError as error:
-        raise StudyError(f"{file} is damaged ({error}); this {remedy} {file.parents[2]}") from None
+        raise StudyError(f"{file} is damaged ({error}); this {remedy} {study}") from None
+    if not isinstance(document, dict):
+        raise StudyError(f"{file} is damaged (no object); this {remedy} {study}")
+    return document

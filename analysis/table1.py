@@ -1,75 +1,136 @@
-"""Table 1 of the paper from a study: `python -m analysis.table1 runs/table1`.
+"""Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
-Prints Markdown and writes report/table1.md, .csv and .tex into the study's folder.
+Prints Markdown and writes report/table1.md, .csv, .tex and .html into the study's folder, and nothing else there.
 """
 
 import argparse
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.conditions import EMBEDDED, Line, best, columns, lines
-from analysis.load import FRAMES, StudyError, load
+from analysis import paper, sheet
+from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, leaders, lines, rivals
+from analysis.load import FRAMES, Row, StudyError, load
+from analysis.sheet import Cell, Sheet
+from analysis.statistics import Interval
 
 
-def cells(table: list[Line], mark: tuple[str, str], none: str) -> list[list[str]]:
-    """The table's body as text, the best of each column between `mark`."""
-    leaders = {
-        (video, c.name): best(table, c, video) for video in {line.video for line in table} for c in columns(table)
-    }
-    body = []
-    for line in table:
-        out = [line.title, str(line.n)]
-        for c in columns(table):
-            value = line.means[c.name].value
-            text = none if value is None else f"{value:.{c.digits}f}"
-            leader = leaders[line.video, c.name] if line.ranked else None
-            leads = value is not None and round(value, c.digits) == leader
-            out.append(mark[0] + text + mark[1] if leads else text)
-        body.append(out)
-    return body
+def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
+    """A number and, where asked for, the ends of its interval; an en dash for none."""
+    if mean.value is None:
+        return "–"
+    text = f"{mean.value:.{digits}f}"
+    return f"{text} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]" if intervals and mean.low is not None else text
 
 
-def notes(table: list[Line], study: str) -> list[str]:
-    """What a reader must know beside the numbers."""
-    out = [
-        f"Study `{study}`: means over prompts, n samples a row. Latency is the denoising loop with the compression "
-        "module; Speedup is the ratio of mean latencies. Tokens is the share of latent frames the DiT sees after "
-        "compression. Best of the VGDFR rows, ablations apart, in bold: also where times "
-        "differ by less than they do from run to run."
-    ]
-    if any(row.record.get("shared_stages") for line in table for row in line.rows):
+def counted(line: Line) -> str:
+    return f"{line.n}, {line.n_failed} failed" if line.n_failed else str(line.n)
+
+
+def table_sheet(
+    table: list[Line],
+    study: str,
+    names: Sequence[str] | None = None,
+    intervals: bool = False,
+    beside_paper: bool = False,
+) -> Sheet:
+    """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for."""
+    shown = columns(table, names)
+    top = {(video, c.name): leaders(table, c, video) for video in {line.video for line in table} for c in shown}
+    competing = {(v, c.name): {x.slug for x in rivals(table, c, v)} for v, _ in top for c in shown}
+    rows, rules = [], set()
+    for i, line in enumerate(table):
+        if i and (table[i - 1].video, table[i - 1].k) != (line.video, line.k):
+            rules.add(len(rows))
+        row = [Cell(line.title), Cell(counted(line))]
+        for c in shown:
+            mean, mark = line.means[c.name], ""
+            if line.slug in competing[line.video, c.name] and mean.value is not None:
+                places = dict(zip(top[line.video, c.name], ("best", "second"), strict=True))
+                mark = places.get(round(mean.value, c.digits), "")
+            row.append(Cell(printed(mean, c.digits, intervals), mark))
+        rows.append(tuple(row))
+        if beside_paper and (own := paper.row_of(line)):
+            values = [own.get(paper.name_of(c)) for c in shown]
+            texts = ["–" if v is None else f"{v:.{c.digits}f}" for c, v in zip(shown, values, strict=True)]
+            rows.append((Cell("in the paper", "aside"), Cell(""), *(Cell(t, "aside") for t in texts)))
+    groups: list[tuple[str, int]] = [("", 1)]
+    for c in shown:
+        same = groups[-1][0] == c.group
+        groups[-1:] = [(c.group, groups[-1][1] + 1)] if same else [groups[-1], (c.group, 1)]
+    return Sheet(
+        header=("Method", "n", *(c.title for c in shown)),
+        rows=tuple(rows),
+        groups=tuple(groups),
+        rules=frozenset(rules),
+        notes=tuple(notes(table, study, shown, intervals)),
+        banner=incomplete(table),
+    )
+
+
+def incomplete(table: list[Line]) -> str | None:
+    """What is missing of conditions x the prompts and seeds of any of them; None if nothing is."""
+    expected = 0
+    for video in {line.video for line in table}:
+        of_video = [line for line in table if line.video == video]
+        expected += len(of_video) * len({key for line in of_video for key in line.planned})
+    complete, failed = sum(line.n for line in table), sum(line.n_failed for line in table)
+    return None if complete == expected else f"Incomplete: {complete} of {expected} samples, {failed} failed."
+
+
+def notes(table: list[Line], study: str, shown: list[Column], intervals: bool) -> list[str]:
+    """What a reader must know beside the numbers, of the columns that are shown."""
+    names = {c.name for c in shown}
+    rows: list[Row] = [row for line in table for row in line.rows]
+    out = [f"Study `{study}`: means over samples, n of them a row."]
+    if "latency_s" in names or "speedup" in names:
+        out[0] += " Latency is the denoising loop with the compression module; Speedup is the ratio of mean latencies."
+    if "token_ratio" in names:
+        out[0] += " Tokens is the share of latent frames the DiT sees after compression."
+    if any(top != (None, None) for top in (leaders(table, c, v) for c in shown for v in {x.video for x in table})):
         out.append(
-            "What the conditions of a prompt share (first steps, preview, equal schedules) was computed and timed "
-            "once; a latency is the sum of the sample's parts."
+            "Of the VGDFR rows, ablations apart, the best is marked bold and the second best underlined (here in "
+            "italics where there are no underlines): also where they differ by less than chance. Only rows with a "
+            "column over the same samples compete in it, the largest group of them."
         )
-    ids = {name: i for line in table for row in line.rows for name, i in row.ids.items()}
-    shown = [_short(ids[c.name]) for c in columns(table) if c.name in ids]
-    if shown:
-        out.append(f"Scored by {', '.join(shown)}.")
-    judged = [c.title for c in columns(table) if c.title.endswith(EMBEDDED)]
+    if intervals:
+        enough = any(m.low is not None for line in table for m in line.means.values())
+        out.append("In brackets: 95 % intervals, by bootstrap (BCa) over prompts, seeds of a prompt drawn together." if
+                   enough else "No intervals: they need two prompts or more.")  # fmt: skip
+    if "latency_s" in names or "speedup" in names:
+        kinds = {row.record.get("timing", "shared") for row in rows}
+        if len(kinds) > 1:
+            out.append(f"Latency and Speedup are of samples timed {kind_of_timing(rows)} alone; others are left out.")
+        elif any(row.record.get("shared_stages") for row in rows):
+            out.append(
+                "What the conditions of a prompt share (first steps, preview, equal schedules) was computed and timed "
+                "once; a latency is the sum of the sample's parts."
+            )
+        out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
+    if len(there := devices(rows)) > 1:
+        out.append(f"Made on different devices, so rows may differ by the device alone: {'; '.join(there)}.")
+    ids = {name: i for row in rows for name, i in row.ids.items()}
+    scored = [_short(ids[c.name]) for c in shown if c.name in ids]
+    if scored:
+        out.append(f"Scored by {', '.join(scored)}.")
+    judged = [c.title for c in shown if c.title.endswith(EMBEDDED)]
     if judged:
         out.append(
             f"{EMBEDDED} seen by the small judge trained on the embedded world ({', '.join(judged)}): compare rows of "
             "this table, not other papers."
         )
-    absent = [c for c in columns(table) if c.missing and all(line.means[c.name].value is None for line in table)]
+    absent = [c for c in shown if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
-        reasons = {name: why for line in table for row in line.rows for name, why in row.reasons.items()}
+        reasons = {name: why for row in rows for name, why in row.reasons.items()}
         needs = "; ".join(reasons.get(c.name) or f"{c.title} needs {c.missing}" for c in absent)
         out.append(f"A dash in a whole column: not computed; metrics=embedded fills it by the small judge. {needs}.")
-    out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
-    identical = [f"{line.title}: {n}" for line in table if (n := line.means["psnr"].infinite)]
+    identical = [f"{line.title}: {n}" for line in table if "psnr" in names and (n := line.means["psnr"].infinite)]
     if identical:
         out.append(
             "Videos identical to their baseline (infinite PSNR, left out of its mean): " + "; ".join(identical) + "."
         )
-    failed = sum(line.n_failed for line in table)
-    expected = max(line.n + line.n_failed for line in table)
-    if failed or any(line.n != expected for line in table):
-        complete = sum(line.n for line in table)
-        out.append(f"**Incomplete: {complete} of {expected * len(table)} samples, {failed} failed.**")
     return out
 
 
@@ -80,81 +141,82 @@ def _short(metric_id: str) -> str:
 
 
 def markdown(table: list[Line], study: str) -> str:
-    header = ["Method", "n", *(c.title for c in columns(table))]
-    body = cells(table, ("**", "**"), "–")
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-
-    def row(texts: list[str]) -> str:
-        return (
-            "| "
-            + " | ".join(
-                t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))
-            )
-            + " |"
-        )
-
-    rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") for i, w in enumerate(widths)) + "|"
-    groups = "Quality: CLIPT to Motion. Difference to the baseline: PSNR to Cosine. Efficiency: Latency to Tokens."
-    return "\n".join([row(header), rule, *map(row, body), "", groups, "", *(n + "\n" for n in notes(table, study))])
+    return sheet.markdown(table_sheet(table, study))
 
 
-def csv_text(table: list[Line]) -> str:
+def latex(table: list[Line], study: str = "") -> str:
+    return sheet.latex(table_sheet(table, study))
+
+
+def csv_text(
+    table: list[Line], names: Sequence[str] | None = None, intervals: bool = False, beside_paper: bool = False
+) -> str:
+    """A row per condition with what its numbers are over, n of each column beside it where intervals are asked for."""
+    shown = columns(table, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["method", "k", "theta", "n", *(c.name for c in columns(table))])
+    beyond = [f"{c.name}_{end}" for c in shown for end in ("low", "high", "n", "infinite")] if intervals else []
+    writer.writerow(["method", "k", "theta", "n", "n_failed", *(c.name for c in shown), *beyond])
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.6g}"
+
     for line in table:
-        values = [line.means[c.name].value for c in columns(table)]
-        name = line.name
-        beyond = ", ".join(part for part in (line.other, line.video) if part)
-        name += f" ({beyond})" if beyond else ""
+        other = ", ".join(part for part in (line.other, line.video) if part)
+        name = f"{line.name} ({other})" if other else line.name
         settings = ["" if v is None else v for v in (line.k, line.theta)]
-        writer.writerow([name, *settings, line.n, *("" if v is None else f"{v:.6g}" for v in values)])
+        means = [line.means[c.name] for c in shown]
+        ends = [t for m in means for t in (number(m.low), number(m.high), m.n, m.infinite)] if intervals else []
+        writer.writerow([name, *settings, line.n, line.n_failed, *(number(m.value) for m in means), *ends])
+        if beside_paper and (own := paper.row_of(line)):
+            values = [number(own.get(paper.name_of(c))) for c in shown]
+            writer.writerow([f"{name} in the paper", *settings, "", "", *values, *([""] * len(ends))])
     return out.getvalue()
 
 
-def latex(table: list[Line]) -> str:
-    """A booktabs tabular with the paper's groups over their columns."""
-    groups: dict[str, int] = {}
-    for c in columns(table):
-        groups[c.group] = groups.get(c.group, 0) + 1
-    over = " & ".join(["", "", *(rf"\multicolumn{{{n}}}{{c}}{{{g}}}" for g, n in groups.items())])
-    header = " & ".join(["Method", "n", *(c.title.replace(EMBEDDED, r"$^\dagger$") for c in columns(table))])
-    body = []
-    previous: object = ()
-    for line, row in zip(table, cells(table, (r"\textbf{", "}"), "--"), strict=True):
-        if line.k != previous:
-            body.append(r"\midrule")
-        previous = line.k
-        body.append(" & ".join(row).replace("_", r"\_").replace("θ", r"$\theta$") + r" \\")
-    return "\n".join(
-        [rf"\begin{{tabular}}{{lr{'r' * len(columns(table))}}}", r"\toprule", over + r" \\", header + r" \\", *body]
-        + [r"\bottomrule", r"\end{tabular}", ""]
-    )
-
-
-def main(study: Path, frames: str = "all") -> None:
-    """Print the table and write the three files; `frames` are those that its scores are of."""
-    table = lines(load(study, frames), timed=frames == "all")
+def main(
+    study: Path,
+    frames: str = "all",
+    names: Sequence[str] | None = None,
+    intervals: bool = False,
+    beside_paper: bool = False,
+    allow_mixed: bool = False,
+) -> bool:
+    """Print the table and write its files; whether the study is complete. `frames` are those its scores are of."""
+    table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
+    title = study.resolve().name if frames == "all" else f"{study.resolve().name}, {frames} frames"
+    made = [table_sheet(table, title, names, intervals, beside_paper)]
+    if beside_paper:
+        made.append(paper.trends_sheet(table, columns(table, names)))
+    text = "\n".join(sheet.markdown(each) for each in made)
     report = study / "report"
     report.mkdir(exist_ok=True)
-    of_part = "" if frames == "all" else f"-{frames}"
-    text = markdown(table, study.name if frames == "all" else f"{study.name}, {frames} frames")
-    for suffix, content in (("md", text), ("csv", csv_text(table)), ("tex", latex(table))):
-        (report / f"table1{of_part}.{suffix}").write_text(content)
+    stem = "table1" if frames == "all" else f"table1-{frames}"
+    for suffix, content in (
+        ("md", text),
+        ("csv", csv_text(table, names, intervals, beside_paper)),
+        ("tex", "\n".join(sheet.latex(each) for each in made)),
+        ("html", sheet.page(f"Table 1 of {title}", *made)),
+    ):
+        (report / f"{stem}.{suffix}").write_text(content, encoding="utf-8")
     print(text)
+    return made[0].banner is None
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument(
-        "--frames",
-        choices=FRAMES,
-        default="all",
-        help="score only the frames kept by the schedules, or only the others",
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--frames", choices=FRAMES, default="all",
+                        help="score only the frames kept by the schedules, or only the others")  # fmt: skip
+    parser.add_argument("--columns", metavar="NAMES", help="only these, comma between, such as psnr,lpips,speedup")
+    parser.add_argument("--intervals", action="store_true", help="95 %% intervals beside the means")
+    parser.add_argument("--paper", action="store_true", help="the paper's own rows, and its trends against these")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if a sample is missing or failed")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one table")
+    given = parser.parse_args()
+    asked = given.columns.split(",") if given.columns is not None else None
     try:
-        main(arguments.study, arguments.frames)
-    except StudyError as error:
+        complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed)
+    except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
+    sys.exit(int(given.strict and not complete))

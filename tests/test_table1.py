@@ -75,8 +75,10 @@ def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> No
     ]  # fmt: skip
     assert [line.n for line in table] == [2, 2, 2, 2]
     assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
-    assert table[1].means["psnr"] == (25.0, 2, 0)
-    assert table[2].means["psnr"] == (25.0, 1, 1), "an infinite PSNR is counted, never averaged in or capped"
+    assert table[1].means["psnr"] == (25.0, 20.0, 30.0, 2, 0)
+    assert table[2].means["psnr"] == (25.0, None, None, 1, 1), (
+        "an infinite PSNR is counted, never averaged in or capped"
+    )
     assert table[0].means["psnr"].value is None
 
 
@@ -84,7 +86,7 @@ def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
     text = csv_text(lines(load(study)))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
-        "method,k,theta,n,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
+        "method,k,theta,n,n_failed,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
     )
     assert (rows[0]["method"], rows[0]["k"], rows[0]["psnr"]) == ("Original", "", "")
     assert (rows[3]["k"], rows[3]["theta"], float(rows[3]["latency_s"])) == ("10", "0.5", 7.5)
@@ -162,9 +164,9 @@ def test_other_settings_are_named_in_their_row(study: Path) -> None:
     assert r"max\_merge=2" in latex(lines(load(study)))
 
 
-def test_the_command_writes_three_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_its_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(study)
     assert "Original" in capsys.readouterr().out
-    assert {f.name for f in (study / "report").iterdir()} == {"table1.md", "table1.csv", "table1.tex"}
+    assert {f.name for f in (study / "report").iterdir()} == {"table1.md", "table1.csv", "table1.tex", "table1.html"}
     code = "import sys, analysis.table1; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

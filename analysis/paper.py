@@ -1,0 +1,123 @@
+"""The paper's own Table 1 (arXiv 2504.12259), and whether a study's numbers move as it does."""
+
+import csv
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.conditions import Column, Line
+from analysis.sheet import Cell, Sheet
+
+FILE = Path(__file__).parent / "paper_table1.csv"
+_CLEAR = 1 / 3  # twice as many pairs of rows one way as the other: less is no trend
+Setting = tuple[int, float] | None  # k and theta; None for the baseline
+
+
+@cache
+def rows() -> dict[Setting, dict[str, float]]:
+    """Column by column the numbers of each of its rows."""
+    found: dict[Setting, dict[str, float]] = {}
+    with FILE.open(newline="") as file:
+        for row in csv.DictReader(file):
+            setting = (int(row["k"]), float(row["theta"])) if row["k"] else None
+            found[setting] = {n: float(v) for n, v in row.items() if v and n not in ("method", "k", "theta")}
+    return found
+
+
+def name_of(column: Column) -> str:
+    """What the paper calls a column, whoever judged it here."""
+    return column.name.removesuffix("_embedded")
+
+
+def setting_of(line: Line) -> tuple[Setting] | None:
+    """The paper's row that a line is to be laid beside; None if it has none: an ablation, another method."""
+    if line.method == "baseline":
+        return (None,)
+    plain = line.ranked and not line.other and line.k is not None and line.theta is not None
+    return ((line.k, line.theta),) if plain and (line.k, line.theta) in rows() else None  # pyright: ignore
+
+
+def row_of(line: Line) -> dict[str, float] | None:
+    setting = setting_of(line)
+    return rows()[setting[0]] if setting else None
+
+
+class Trend(NamedTuple):
+    """Of `pairs` of rows the share in which the number rises less that in which it falls (Kendall's tau-a)."""
+
+    tau: float
+    pairs: int
+
+    @property
+    def direction(self) -> str:
+        return "rises" if self.tau >= _CLEAR else "falls" if self.tau <= -_CLEAR else "no trend"
+
+
+def trend(numbers: dict[tuple[int, float], float], along: str) -> Trend | None:
+    """How numbers by (k, theta) move with `along`, "k" or "theta", the other held; None if no two can be compared."""
+    own, held = (0, 1) if along == "k" else (1, 0)
+    signs = []
+    for a, b in combinations(sorted(numbers), 2):
+        if a[held] == b[held] and a[own] != b[own]:
+            step = numbers[b] - numbers[a]
+            signs.append((step > 0) - (step < 0) if b[own] > a[own] else (step < 0) - (step > 0))
+    return Trend(sum(signs) / len(signs), len(signs)) if signs else None
+
+
+def against(numbers: dict[tuple[int, float], float], baseline: float | None) -> Trend | None:
+    """In how many rows the number lies above the baseline's less in how many below."""
+    if baseline is None or not numbers:
+        return None
+    return Trend(sum((v > baseline) - (v < baseline) for v in numbers.values()) / len(numbers), len(numbers))
+
+
+def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, Trend | None]]:
+    """(paper's, the study's) with k, with theta and against the baseline, over the rows that both have."""
+    name = name_of(column)
+    ours: dict[Setting, float] = {}
+    for line in table:
+        setting, value = setting_of(line), line.means[column.name].value
+        if setting and value is not None:
+            ours.setdefault(setting[0], round(value, column.digits))
+    theirs = {setting: row[name] for setting, row in rows().items() if name in row}
+    both = [s for s in theirs if s is not None and s in ours]
+    # what the study lacks is not measured; the paper's trend is then that of all its rows
+    paper = {s: v for s, v in theirs.items() if s is not None and (s in both or not both)}
+    study = {s: ours[s] for s in both}
+    return {
+        "k": (trend(paper, "k"), trend(study, "k")),
+        "θ": (trend(paper, "theta"), trend(study, "theta")),
+        "Original": (against(paper, theirs.get(None)), against(study, ours.get(None))),
+    }
+
+
+def trends_sheet(table: list[Line], shown: list[Column]) -> Sheet:
+    """A row per column of the paper and way to look: which way it goes there and here, and whether that agrees."""
+    body, counts = [], {"agrees": 0, "differs": 0, "not measured": 0}
+    rules = set()
+    for column in shown:
+        if not any(name_of(column) in row for row in rows().values()):
+            continue
+        rules.add(len(body))
+        for along, (theirs, ours) in trends(table, column).items():
+            if theirs is None:
+                continue
+            same = "not measured" if ours is None else "agrees" if ours.direction == theirs.direction else "differs"
+            counts[same] += 1
+            way = "from Original" if along == "Original" else f"with {along}"
+            said = [f"{t.direction} ({t.tau:+.2f})" if t else "–" for t in (theirs, ours)]
+            body.append(tuple(map(Cell, (f"{column.title} {way}", *said, same))))
+    note = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return Sheet(
+        header=("Trend", "Paper", "Here", "Verdict"),
+        rows=tuple(body),
+        rules=frozenset(rules),
+        title="Trends",
+        notes=(
+            f"{note}. In parentheses: of the pairs of rows that differ in k (or θ) alone, the share in which the "
+            "number rises with it less the share in which it falls; from Original: of the VGDFR rows, those above it "
+            "less those below. From 0.33 on it is a trend. Over the rows that both tables have. The paper's numbers "
+            "are of another model, its judges others: directions compare, numbers do not.",
+        ),
+    )
