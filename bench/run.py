@@ -173,14 +173,15 @@ def _make(
     """Generate and store one sample; in words, what came of it."""
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
-    died = Record(status="failed", **identified, error=DIED)
+    died, method = Record(status="failed", **identified, error=DIED), sample.condition.method
+    assert not isinstance(method, RopeProxy)  # `_probe` makes those
     with at_work(store.folder, sample.folder, died):
         try:
-            video = generate(backbone, sample.spec, sample.condition.method, shared)
+            video = generate(backbone, sample.spec, method, shared)
         except (Exception, SystemExit) as error:
             shared.parts.clear()  # what memory they hold is free for the next sample
             return _failed(store, sample, identified, error)
-        layers = record.layers_of(backbone, sample.condition.method)
+        layers = record.layers_of(backbone, method)
         stored = Record(status="done", **identified, **record.results(video), layers=layers)
         store.put(sample.folder, stored, video.frames, sample.spec.fps)
     sweep.count(video.passes, video.passes_done)
