@@ -45,9 +45,14 @@ class Row:
         """What conditions are compared on: prompt and seed."""
         return self.record["prompt_id"], self.record["seed_index"]
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is of layer errors, with no video."""
+        return self.record["method"]["name"] == "ropeproxy"
+
 
 def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
-    """Every sample of `study`, failed ones included. Raises StudyError if it holds none.
+    """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
 
     `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
     `light` records hold only what `LIGHT` names, settings that samples have in common being one object.
@@ -56,19 +61,36 @@ def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
+    samples = _samples(study, FRAMES[frames], light)
+    if not samples:
+        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
+    rows = [row for row in samples if not row.is_probe]
+    if not rows:
+        raise StudyError(
+            f"{study} holds layer errors of +exp=rope_proxy and no videos; they are read by: "
+            f"python -m analysis.rope_sensitivity SENSITIVITY_STUDY --proxy {study}"
+        )
+    return rows
+
+
+def load_probes(study: Path) -> list[Row]:
+    """Every sample of layer errors in `study`, failed ones included. Raises StudyError if it holds none."""
+    rows = [row for row in _samples(study, "value") if row.is_probe] if study.is_dir() else []
+    if not rows:
+        raise StudyError(f"{study} holds no layer errors; they are made by: python -m bench.sweep +exp=rope_proxy")
+    return rows
+
+
+def _samples(study: Path, part: str, light: bool = False) -> list[Row]:
     folders = _folders(study)
     workers = min(os.cpu_count() or 1, len(folders) // _AT_ONCE) if light else 1
-    rows: list[Row] = []
-    if workers > 1:
-        parts = [folders[i : i + _AT_ONCE] for i in range(0, len(folders), _AT_ONCE)]
-        share = _Sharing()
-        with ProcessPoolExecutor(workers) as pool:
-            for part in pool.map(_read, parts, [FRAMES[frames]] * len(parts)):
-                rows += share.among(part)
-    else:
-        rows = _read(folders, FRAMES[frames], light)
-    if not rows:
-        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
+    if workers <= 1:
+        return _read(folders, part, light)
+    parts = [folders[i : i + _AT_ONCE] for i in range(0, len(folders), _AT_ONCE)]
+    rows, share = [], _Sharing()
+    with ProcessPoolExecutor(workers) as pool:
+        for some in pool.map(_read, parts, [part] * len(parts)):
+            rows += share.among(some)
     return rows
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from bench.prompts import Prompt
-from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, Vgdfr, VideoSpec, rife
+from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, RopeProxy, Vgdfr, VideoSpec, rife
 from vgdfr.assets import Asset
+from vgdfr.dyrope import shortest_name
 from vgdfr.files import sha256_of_weights
 
 
@@ -35,12 +36,19 @@ class Condition:
     model_name: str
     model: HunyuanVideo
     video: VideoSettings
-    method: Method
+    method: Method | RopeProxy
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model."""
         self.model.check()
         self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
+
+    def canonical(self) -> "Condition":
+        """This condition with its layers of Global-RoPE written in one way, so that equal sets are the same sample."""
+        if not isinstance(self.method, Vgdfr):
+            return self
+        layers = shortest_name(self.method.global_layers, self.model.num_layers())
+        return replace(self, method=replace(self.method, global_layers=layers))
 
     def missing(self) -> list[Asset]:
         """Files to download before it can run."""
@@ -107,7 +115,7 @@ def model_identity(model: HunyuanVideo, weights_sha256: str, device_type: str) -
     }
 
 
-def _pixels_of(method: Method) -> dict[str, Any]:
+def _pixels_of(method: Method | RopeProxy) -> dict[str, Any]:
     """What of the method decides the pixels: RIFE's weights, not where they lie."""
     settings = describe(method)
     given = settings.pop("interpolator_weights", None)
@@ -116,7 +124,7 @@ def _pixels_of(method: Method) -> dict[str, Any]:
     return settings
 
 
-def describe(method: Method) -> dict[str, Any]:
+def describe(method: Method | RopeProxy) -> dict[str, Any]:
     """The method's name and settings, as JSON takes them."""
     settings = asdict(method)
     return {"name": type(method).__name__.lower()} | {

@@ -1,5 +1,6 @@
 """From Hydra's configuration to frozen values; the only place that knows OmegaConf and instantiate."""
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,43 @@ from vgdfr.embedded import CHECKPOINT
 CONF = str(Path(__file__).parent.parent / "conf")
 
 OmegaConf.register_new_resolver("embedded_checkpoint", lambda: str(CHECKPOINT), replace=True)
+
+RECOMMENDATION = "report/rope_sensitivity.csv"  # what analysis.rope_sensitivity writes into its study
+
+
+def _each_layer(_root_: DictConfig) -> str:
+    """${each_layer:}: every layer of the model global alone and local alone, as a sweep takes them."""
+    try:
+        count = instantiate(_root_.model.backbone, _convert_="all").num_layers()
+    except FileNotFoundError:  # not downloaded yet, which the check of any condition says
+        return "all"
+    return ",".join(f"{kind}_{n}" for n in range(count) for kind in ("only", "all_but"))
+
+
+def _and_recommended(study: str, _root_: DictConfig) -> str:
+    """${and_recommended:STUDY}: a comma and the layers recommended there; nothing where there is no report of it."""
+    file = Path(study) / RECOMMENDATION
+    if not file.is_file():
+        return ""
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    try:
+        count = instantiate(_root_.model.backbone, _convert_="all").num_layers()
+    except FileNotFoundError:  # as above
+        return ""
+    chosen = [row["layer"] for row in rows if row.get("recommended") == "1"]
+    if not chosen:
+        raise ValueError(f"{file} recommends no layer; write it anew: python -m analysis.rope_sensitivity {study}")
+    if [row["layer"] for row in rows] != [str(n) for n in range(count)]:
+        raise ValueError(
+            f"{file} is of a model of {len(rows)} layers, this one has {count}; make its own by "
+            "+exp=rope_sensitivity, or name another study (sensitivity_study=DIR)"
+        )
+    return f",[{','.join(chosen)}]"
+
+
+OmegaConf.register_new_resolver("each_layer", _each_layer, replace=True)
+OmegaConf.register_new_resolver("and_recommended", _and_recommended, replace=True)
 
 
 @dataclass(frozen=True)
@@ -39,6 +77,7 @@ def job_of(config: DictConfig) -> Job:
     """
     condition = condition_of(config)
     condition.check()
+    condition = condition.canonical()
     named(config.metrics.names)
     prompts = prompts_of(config).load()
     for prompt in prompts:

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, MissingMandatoryValue
+from omegaconf.errors import OmegaConfBaseException
 
 from bench import score
 from bench.config import Job, condition_of, job_of, prompts_of
@@ -27,7 +28,11 @@ class PlanFirst(Callback):
     """A Hydra callback: a mistake in any job stops the sweep before it starts."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _planned[:] = checked(*composed(config))
+        try:
+            configs = composed(config)
+        except OmegaConfBaseException as error:  # an experiment's own choice of conditions
+            raise SystemExit(f"error: {error.msg or error}") from None
+        _planned[:] = checked(*configs)
 
 
 def composed(config: DictConfig) -> list[DictConfig]:

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from bench.condition import Sample, describe
-from vgdfr import Baseline, BaselineRerun, FewerSteps, GeneratedVideo, Method, Vgdfr
+from vgdfr import Baseline, BaselineRerun, FewerSteps, GeneratedVideo, LayerErrors, Method, RopeProxy, Vgdfr
+from vgdfr.backbones.base import Backbone
+from vgdfr.dyrope import global_layers_of, paper_global_layers
 from vgdfr.schedule import FrameSchedule, Segment
 
 SCHEMA = 1
@@ -35,6 +37,9 @@ class Record:
     timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
         they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.
         Each run says its seconds, latency and what the machine did beside (`bench.machine`).
+    layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the
+        paper's list names on this model ("paper"); None where no layer has it.
+    layer_errors: what +exp=rope_proxy measured; such a sample has no video.
     token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
     """
 
@@ -64,6 +69,8 @@ class Record:
     passes: float | None = None
     passes_done: float | None = None
     noise_sha256: str | None = None
+    layers: dict[str, Any] | None = None
+    layer_errors: dict[str, Any] | None = None
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     frames_sha256: str | None = None
@@ -135,12 +142,7 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
     """The fields that a finished video adds."""
     schedule, similarity = video.schedule, video.similarity
     return {
-        "schedule": schedule
-        and {
-            "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
-            "kept_frames": list(schedule.kept_frames),
-            "kept_latents": list(schedule.kept_latents),
-        },
+        "schedule": schedule and _schedule(schedule),
         "similarity": similarity
         and {lag: [round(float(v), 6) for v in getattr(similarity, lag)] for lag in ("lag1", "lag2", "lag3")},
         "token_ratio": schedule.token_ratio if schedule else 1.0,
@@ -154,4 +156,40 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "passes_done": video.passes_done,
         "noise_sha256": video.noise_sha256,
         "frames_sha256": sha256_of_frames(video.frames),
+    }
+
+
+def results_of_probe(errors: LayerErrors) -> dict[str, Any]:
+    """The fields that layer errors add; there is no video and no latency."""
+    return {
+        "layer_errors": {
+            "none": errors.none, "all": errors.all, "only": list(errors.only), "all_but": list(errors.all_but)
+        },
+        "schedule": _schedule(errors.schedule),
+        "token_ratio": errors.schedule.token_ratio,
+        "frame_ratio": errors.schedule.frame_ratio,
+        "seconds": errors.seconds,
+        "peak_bytes": errors.peak_bytes,
+        "notes": list(errors.notes),
+        "passes": errors.passes,
+        "passes_done": errors.passes,
+    }  # fmt: skip
+
+
+def layers_of(backbone: Backbone, method: object) -> dict[str, Any] | None:
+    """The field `layers`."""
+    if not isinstance(method, Vgdfr | RopeProxy):
+        return None
+    dual, count = backbone.num_dual_layers, backbone.num_layers
+    chosen = list(global_layers_of(method.global_layers, count)) if isinstance(method, Vgdfr) else None
+    return {
+        "dual": dual, "single": count - dual, "global": chosen, "paper": list(paper_global_layers(count))
+    }  # fmt: skip
+
+
+def _schedule(schedule: FrameSchedule) -> dict[str, Any]:
+    return {
+        "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
+        "kept_frames": list(schedule.kept_frames),
+        "kept_latents": list(schedule.kept_latents),
     }

@@ -25,7 +25,17 @@ from bench.record import Record
 from bench.store import MASTER, Store
 from bench.timing import OtherPixels, timed_alone
 from metrics.video_file import read
-from vgdfr import Baseline, BrokenVideo, GeneratedVideo, HunyuanVideo, Vgdfr, VideoSpec, generate
+from vgdfr import (
+    Baseline,
+    BrokenVideo,
+    GeneratedVideo,
+    HunyuanVideo,
+    RopeProxy,
+    Vgdfr,
+    VideoSpec,
+    generate,
+    layer_errors,
+)
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
@@ -44,7 +54,7 @@ def embed_prompts(jobs: tuple[Job, ...]) -> None:
 def conditions_of(job: Job) -> tuple[Condition, ...]:
     """The job's condition, after the baseline that it is measured against."""
     own = job.condition
-    return (own,) if isinstance(own.method, Baseline) else (own.baseline, own)
+    return (own,) if isinstance(own.method, Baseline | RopeProxy) else (own.baseline, own)
 
 
 def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
@@ -74,6 +84,17 @@ class Unit:
         sample = self.samples[0][0]
         decides = json.dumps([sample.identity["model"], sample.identity["spec"]], sort_keys=True)
         return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+
+    @property
+    def probes(self) -> list[tuple[Sample, Job]]:
+        """Its samples that are layer errors."""
+        return [(sample, job) for sample, _, job in self.samples if isinstance(sample.condition.method, RopeProxy)]
+
+    @property
+    def of_videos(self) -> "Unit":
+        """The unit without them."""
+        videos = (each for each in self.samples if not isinstance(each[0].condition.method, RopeProxy))
+        return Unit(self.spec, tuple(videos))
 
     @property
     def stops(self) -> set[int]:
@@ -114,6 +135,10 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
 
 
 def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    for sample, job in unit.probes:
+        sweep.begin(_name(sample))
+        sweep.end(_name(sample), _probe(store, sample, job, jobs))
+    unit = unit.of_videos
     shared, outcomes = Shared(unit.spec, unit.stops), {}
     unscored: set[str] = set()  # keys of samples that a score is still to come of
     for sample, reference, job in unit.samples:
@@ -207,18 +232,16 @@ def _make(
     """Generate and store one sample; in words, what came of it."""
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
-    died = Record(status="failed", **identified, error=DIED)
+    died, method = Record(status="failed", **identified, error=DIED), sample.condition.method
+    assert not isinstance(method, RopeProxy)  # `_probe` makes those
     with at_work(store.folder, sample.folder, died):
         try:
-            video = generate(backbone, sample.spec, sample.condition.method, shared)
+            video = generate(backbone, sample.spec, method, shared)
         except (Exception, SystemExit) as error:
             shared.parts.clear()  # what memory they hold is free for the next sample
-            gc.collect()
-            torch.cuda.empty_cache()
-            status = error.kind if isinstance(error, BrokenVideo) else "failed"
-            store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
-            return f"failed: {type(error).__name__}: {error}"
-        stored = _put(store, sample, Record(status="done", **identified, **record.results(video)), video)
+            return _failed(store, sample, identified, error)
+        made = Record(status="done", **identified, **record.results(video), layers=record.layers_of(backbone, method))
+        stored = _put(store, sample, made, video)
     sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
@@ -232,6 +255,36 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
         except ValueError:  # other latents, or written by another library: a sample of its own
             pass
     return store.put(sample.folder, made, video.frames, sample.spec.fps, video.latents)
+
+
+def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
+    """Record the failure of the sample that is being made; in words."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    status = error.kind if isinstance(error, BrokenVideo) else "failed"
+    store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
+    return f"failed: {type(error).__name__}: {error}"
+
+
+def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
+    """Measure and store layer errors, unless they are stored: no video, nothing to score; in words, what came of it."""
+    method = sample.condition.method
+    assert isinstance(method, RopeProxy)
+    if store.get(sample.folder, sample.key) is not None:
+        return "found"
+    if outcome := _failed_in_this_launch(store, sample):
+        return outcome
+    embed_prompts(tuple(jobs))
+    backbone = backbone_of(job.condition.model)
+    identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))
+    with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
+        try:
+            errors = layer_errors(backbone, sample.spec, method)
+        except (Exception, SystemExit) as error:
+            return _failed(store, sample, identified, error)
+        results, layers = record.results_of_probe(errors), record.layers_of(backbone, method)
+        store.put(sample.folder, Record(status="done", **identified, **results, layers=layers))
+    return f"made: {sum(errors.seconds.values()):.1f} s, token ratio {errors.schedule.token_ratio:.2f}"
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, job: Job) -> dict[str, Any]:

@@ -190,10 +190,13 @@ def finished(study: Path) -> dict[str, tuple[Path, Record]]:
     for file in sorted(study.glob("[!.]*/[!.]*/record.json"), key=lambda file: (file.parent.name, file)):
         # by prompt, so that a baseline is decoded once; one that is being replaced just now has no record
         record = store.recorded(str(file.parent.relative_to(study)))
-        if record is not None and record.status == "done":
+        if record is not None and record.status == "done" and record.layer_errors is None:  # those have no video
             found[record.key] = file.parent, record
     if not found:
-        raise ValueError(f"{study} holds no finished sample; a study is made by: python -m bench.sweep +exp=table1")
+        raise ValueError(
+            f"{study} holds no finished sample with a video; a study is made by: python -m bench.sweep +exp=table1 "
+            "(layer errors of +exp=rope_proxy have none; they are read by: python -m analysis.rope_sensitivity)"
+        )
     return found
 
 

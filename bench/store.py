@@ -43,7 +43,8 @@ class Store:
             (self.folder / place / name).is_file() and sha256(self.folder / place / name) == digest
             for name, digest in record.files.items()
         )
-        return record if intact and record.files else None
+        there = record.files or record.layer_errors is not None  # layer errors have no file of their own
+        return record if intact and there else None
 
     def recorded(self, place: str) -> Record | None:
         """The record at `place`, finished or failed; None if there is none, or one of another schema, or damaged."""

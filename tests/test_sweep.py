@@ -134,10 +134,10 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in Path(CONF, "exp").glob("*.yaml")))
-def test_every_experiment_has_the_conditions_it_says(name: str) -> None:
+def test_every_experiment_has_the_conditions_it_says(name: str, tmp_path: Path) -> None:
     """Planned as the command does it, without running: a condition that does not fit its model would end it."""
     with initialize_config_dir(CONF, version_base="1.3"):
-        PlanFirst().on_multirun_start(compose("config", [f"+exp={name}"], return_hydra_config=True))
+        PlanFirst().on_multirun_start(compose("config", [f"+exp={name}", f"root={tmp_path}"], return_hydra_config=True))
     rows = {c.slug + str(c.video) for job in planned() for c in conditions_of(job)}
     said = re.search(r"# Cost:  (\d+) conditions", Path(CONF, "exp", f"{name}.yaml").read_text())
     assert said is not None and len(rows) == int(said[1])

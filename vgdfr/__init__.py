@@ -3,6 +3,7 @@
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
 from vgdfr.generate import frames_of, generate
 from vgdfr.method import Baseline, BaselineRerun, FewerSteps, Method, Vgdfr
+from vgdfr.rope_proxy import LayerErrors, RopeProxy, layer_errors
 from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
 
 # Part of every sample's key: raise it when a change alters the pixels that any condition gives.
@@ -16,9 +17,12 @@ __all__ = [
     "FewerSteps",
     "GeneratedVideo",
     "HunyuanVideo",
+    "LayerErrors",
     "Method",
+    "RopeProxy",
     "Vgdfr",
     "VideoSpec",
     "frames_of",
     "generate",
+    "layer_errors",
 ]

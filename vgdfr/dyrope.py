@@ -1,5 +1,6 @@
 """DyRoPE: Global- or Local-RoPE per DiT layer (paper, section 3.3), injected without touching the forward pass."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,10 +23,41 @@ def paper_global_layers(num_layers: int) -> tuple[int, ...]:
     return tuple(sorted({round(layer * scale) for layer in PAPER_GLOBAL_LAYERS}))
 
 
+NAMED_LAYERS = re.compile(r"paper|all|none|(only|all_but)_(\d+)")
+LAYERS_EXPECTED = "paper, all, none, only_N, all_but_N or a list of layer numbers such as [0,4]"
+
+
 def global_layers_of(setting: Sequence[int] | str, num_layers: int) -> tuple[int, ...]:
-    """The layers that a method's `global_layers` names: "paper", "all", "none" or the layers themselves."""
-    named = {"paper": paper_global_layers(num_layers), "all": tuple(range(num_layers)), "none": ()}
-    return named[setting] if isinstance(setting, str) else tuple(setting)
+    """The layers that a method's `global_layers` names, in order.
+
+    "paper" is the paper's list, "only_3" and "all_but_3" are what they say, "all" and "none" too. Raises ValueError for
+    another name, and for a layer that a DiT of `num_layers` has not.
+    """
+    if isinstance(setting, str):
+        named = NAMED_LAYERS.fullmatch(setting)
+        if named is None:
+            raise ValueError(f"global_layers must be {LAYERS_EXPECTED}, got {setting!r}")
+        if named[1] is None:
+            return {"paper": paper_global_layers(num_layers), "all": tuple(range(num_layers)), "none": ()}[setting]
+        layers = (int(named[2]),)
+    else:
+        layers = tuple(sorted(set(setting)))
+    wrong = [layer for layer in layers if not 0 <= layer < num_layers]
+    if wrong:
+        raise ValueError(
+            f"global_layers must be between 0 and {num_layers - 1} for this model, got {wrong} "
+            "(dual-stream blocks come first, then single-stream)"
+        )
+    if isinstance(setting, str) and setting.startswith("all_but_"):
+        return tuple(layer for layer in range(num_layers) if layer not in layers)
+    return layers
+
+
+def shortest_name(setting: Sequence[int] | str, num_layers: int) -> tuple[int, ...] | str:
+    """One way to write the set of layers that `setting` names: the first of its names, else the layers themselves."""
+    layers = global_layers_of(setting, num_layers)
+    names = ["paper", "none", "all", *(f"{kind}_{n}" for kind in ("only", "all_but") for n in range(num_layers))]
+    return next((name for name in names if global_layers_of(name, num_layers) == layers), layers)
 
 
 def blocks_of(transformer: HunyuanVideoTransformer3DModel) -> list[nn.Module]:

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from vgdfr.dyrope import LAYERS_EXPECTED, NAMED_LAYERS, global_layers_of
 from vgdfr.rife import loaded, weights_file
 from vgdfr.similarity import WINDOW
 from vgdfr.video import VideoSpec
@@ -62,7 +63,7 @@ class Vgdfr:
     max_merge: the largest number of frames merged into one, 2 or 4.
     global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0; the others
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models that have not 60 layers.
-        "all" and "none" are what they say.
+        "all", "none", "only_3" and "all_but_3" are what they say.
     spatial_levels: levels removed from the VAE for the compression decoder and encoder.
     similarity_dtype: precision of the SSIM.
     interpolator: what fills in merged frames: DIS optical flow, a blend, or RIFE 4.26 heavy (the paper's).
@@ -81,7 +82,7 @@ class Vgdfr:
     token_ratio: float | None = None
     search: Literal["exact", "released"] = "exact"
     max_merge: int = 4
-    global_layers: tuple[int, ...] | Literal["paper", "all", "none"] = "paper"
+    global_layers: tuple[int, ...] | str = "paper"
     spatial_levels: int = 1
     similarity_dtype: Literal["float32", "float16"] = "float32"
     interpolator: InterpolatorName = "flow"
@@ -135,13 +136,11 @@ class Vgdfr:
             raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
         if self.merge_space == "latent" and not self.denoise_renoise:
             raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
-        if self.global_layers not in ("paper", "all", "none"):
-            layers = self.global_layers
-            if not isinstance(layers, tuple) or not all(isinstance(layer, int) for layer in layers):
-                raise ValueError(
-                    f"global_layers must be paper, all, none or a list of layer numbers such as [0,4], got {layers!r}"
-                )
+        layers = self.global_layers
+        if isinstance(layers, tuple) and all(type(layer) is int for layer in layers):
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
+        elif not isinstance(layers, str) or not NAMED_LAYERS.fullmatch(layers):
+            raise ValueError(f"global_layers must be {LAYERS_EXPECTED}, got {layers!r}")
 
     def _check_share(self, name: str, needed: bool) -> None:
         value = getattr(self, name)
@@ -190,13 +189,7 @@ class Vgdfr:
                 f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
                 f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
             )
-        if isinstance(self.global_layers, tuple):
-            wrong = [layer for layer in self.global_layers if not 0 <= int(layer) < num_layers]
-            if wrong:
-                raise ValueError(
-                    f"global_layers must be between 0 and {num_layers - 1} for this model, got {wrong} "
-                    "(dual-stream blocks come first, then single-stream)"
-                )
+        global_layers_of(self.global_layers, num_layers)
 
 
 Method = Baseline | BaselineRerun | FewerSteps | Vgdfr

@@ -6,8 +6,8 @@ settings.yaml. `assemble`, and each stage of the judge at its end, writes its we
 
 With --shipped, everything starts from the shipped checkpoint: the stage vae trains the VAE further (settings under
 `tune_vae`) and writes it into the package; the stages latents, dit, assemble train the DiT further (settings under
-`tune`), which it needs once the VAE's encoder is another one. Then the shipped checkpoint is the new one: move FOLDER/tune and FOLDER/tune_vae
-away before another round.
+`tune`), which it needs once the VAE's encoder is another one. Then the shipped checkpoint is the new one: move
+FOLDER/tune and FOLDER/tune_vae away before another round.
 """
 
 import argparse

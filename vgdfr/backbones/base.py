@@ -19,6 +19,8 @@ class Backbone(ABC):
     device: torch.device
     num_layers: int
     """DiT layers, dual-stream and single-stream together."""
+    num_dual_layers: int
+    """Those of them that are dual-stream; they come first."""
     num_spatial_levels: int
     """How often the VAE halves height and width."""
 

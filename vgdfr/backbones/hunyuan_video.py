@@ -208,6 +208,7 @@ class HunyuanVideoBackbone(Backbone):
         self.vae = pipeline.vae.eval().requires_grad_(False)
         self.device = text.device
         self.num_layers = len(blocks_of(self.transformer))
+        self.num_dual_layers = len(self.transformer.transformer_blocks)
         self.num_spatial_levels = int(math.log2(self.vae.spatial_compression_ratio))
         for block in blocks_of(self.transformer):
             block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)

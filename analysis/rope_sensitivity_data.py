@@ -1,0 +1,235 @@
+"""Each DiT layer's preference for Global-RoPE, from a study of whole videos or of the one-pass proxy."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import spearmanr
+
+from analysis.conditions import COLUMNS
+from analysis.load import Row, StudyError, load, load_probes
+from analysis.statistics import Interval, paired
+
+Values = Mapping[tuple[str, int], float]  # by prompt and seed
+METRICS = tuple(column.name for column in COLUMNS if column.group == "Difference")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of samples by which layers use Global-RoPE: no layer, all, one alone, all but one.
+
+    `better` is 1 where high is good, -1 where low is. `dual` of the layers are dual-stream and come first. `paper` are
+    the layers of the paper's list on this model.
+    """
+
+    title: str
+    unit: str
+    better: int
+    none: Values
+    all: Values
+    only: tuple[Values, ...]
+    all_but: tuple[Values, ...]
+    dual: int
+    paper: tuple[int, ...]
+    n_failed: int = 0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer's RoPE changes, in the measure's units, above 0 where the layer prefers Global-RoPE.
+
+    global_alone: the gain when it alone turns global, from all layers local. local_alone: the loss when it alone turns
+    local, from all layers global. preference: the mean of both, over the samples that all four have.
+    """
+
+    number: int
+    dual: bool
+    global_alone: Interval
+    local_alone: Interval
+    preference: Interval
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Every layer of a model, in order; `whole` is the gain of all layers global over all local."""
+
+    measured: Measured
+    layers: tuple[Layer, ...]
+    whole: Interval
+
+    @property
+    def ranked(self) -> list[Layer]:
+        """The layer that prefers Global-RoPE most comes first."""
+        return sorted(self.layers, key=lambda layer: (-_value(layer.preference), layer.number))
+
+    def recommended(self, size: int | None = None) -> tuple[int, ...]:
+        """The `size` layers that prefer Global-RoPE most; by default as many as the paper's list has on this model.
+
+        Raises StudyError for a size that the model has not.
+        """
+        size = len(self.measured.paper) if size is None else size
+        if not 1 <= size <= len(self.layers):
+            raise StudyError(f"size must be between 1 and the {len(self.layers)} layers of the model, got {size}")
+        return tuple(sorted(layer.number for layer in self.ranked[:size]))
+
+    @property
+    def prompts(self) -> int:
+        return len({prompt for prompt, _ in self.measured.none.keys() & self.measured.all.keys()})
+
+
+class Agreement(NamedTuple):
+    """Spearman's rank correlation of two studies over `n` layers, and its p; None where a side has no ranks."""
+
+    rho: float | None
+    p: float | None
+    n: int
+
+
+def sensitivity(measured: Measured) -> Sensitivity:
+    """Every layer's change against the two points of reference, paired over samples.
+
+    Raises StudyError where a layer has no sample in common with them.
+    """
+    m = measured
+    layers = []
+    for number, (only, all_but) in enumerate(zip(m.only, m.all_but, strict=True)):
+        common = m.none.keys() & m.all.keys() & only.keys() & all_but.keys()
+        with_it = {key: (only[key] + m.all[key]) / 2 for key in common}
+        without = {key: (m.none[key] + all_but[key]) / 2 for key in common}
+        made = [_gain(m, *pair) for pair in ((only, m.none), (m.all, all_but), (with_it, without))]
+        if any(each.value is None for each in made):
+            raise StudyError(
+                f"layer {number} has no finite {m.title} in common with the conditions none and all; "
+                "run the sweep again, which scores what is not scored"
+            )
+        layers.append(Layer(number, number < m.dual, *made))
+    return Sensitivity(m, tuple(layers), _gain(m, m.all, m.none))
+
+
+def agreement(a: Sensitivity, b: Sensitivity, of: Callable[[Layer], Interval]) -> Agreement:
+    """Whether the layers of `a` and `b` are in the same order by what `of` takes of them."""
+    ours, theirs = ([_value(of(layer)) for layer in each.layers] for each in (a, b))
+    if min(len(set(ours)), len(set(theirs))) < 2 or len(ours) < 3:
+        return Agreement(None, None, len(ours))
+    result = spearmanr(ours, theirs)
+    return Agreement(float(result.statistic), float(result.pvalue), len(ours))
+
+
+def measured_of_study(study: Path, metric: str) -> Measured:
+    """A study of +exp=rope_sensitivity by one difference metric. Raises StudyError where it is none, or not whole."""
+    if metric not in METRICS:
+        raise StudyError(f"metric must be one of {', '.join(METRICS)}, which compare with the baseline; got {metric}")
+    rows = [row for row in load(study) if row.record["method"]["name"] == "vgdfr"]
+    if not rows:
+        raise StudyError(f"{study} holds no sample of method vgdfr; {_HOW}")
+    dual, count, paper = _model_of(study, rows)
+    done = [row for row in rows if row.record["status"] == "done"]
+    column = next(column for column in COLUMNS if column.name == metric)
+    if not any(metric in row.scores for row in done) and column.missing:
+        column = column.embedded
+    _one("ways to score", {row.ids[column.name] for row in done if column.name in row.ids}, study)
+    by_layers: dict[frozenset[int], dict[tuple[str, int], float]] = defaultdict(dict)
+    for row in done:
+        values = by_layers[frozenset(row.record["layers"]["global"])]
+        if row.sample_id in values:
+            raise StudyError(
+                f"{study} has {row.folder.name} twice for {row.record['slug']}; remove what does not belong"
+            )
+        if column.name in row.scores:
+            values[row.sample_id] = row.scores[column.name]
+    if done and not any(by_layers.values()):
+        why = next((row.reasons[column.name] for row in done if column.name in row.reasons), "it was not scored")
+        raise StudyError(f"{study} has no {column.name}: {why}; python -m bench.score {study} --metrics {column.name}")
+    every = frozenset(range(count))
+    settings = {"none": frozenset(), "all": every}
+    settings |= {f"only_{n}": frozenset({n}) for n in range(count)}
+    settings |= {f"all_but_{n}": every - {n} for n in range(count)}
+    if missing := [name for name, layers in settings.items() if layers not in by_layers]:
+        raise StudyError(f"{study} has no finished sample of global_layers={', '.join(missing)}; {_HOW}")
+    values = {name: by_layers[layers] for name, layers in settings.items()}
+    return Measured(
+        column.title, "dB" if metric == "psnr" else "", column.better, values["none"], values["all"],
+        tuple(values[f"only_{n}"] for n in range(count)), tuple(values[f"all_but_{n}"] for n in range(count)),
+        dual, paper, len(rows) - len(done),
+    )  # fmt: skip
+
+
+def measured_of_proxy(study: Path) -> Measured:
+    """A study of +exp=rope_proxy. Raises StudyError where it is not one."""
+    rows = load_probes(study)
+    dual, count, paper = _model_of(study, rows)
+    errors = {row.sample_id: row.record["layer_errors"] for row in rows if row.record["status"] == "done"}
+    only, all_but = (
+        tuple({key: e[kind][n] for key, e in errors.items()} for n in range(count)) for kind in ("only", "all_but")
+    )
+    none, everywhere = ({key: e[kind] for key, e in errors.items()} for kind in ("none", "all"))
+    failed = len(rows) - len(errors)
+    return Measured("velocity error", "", -1, none, everywhere, only, all_but, dual, paper, failed)
+
+
+def refuse_other_settings(study: Path, proxy: Path) -> None:
+    """Raise StudyError where a proxy is of another model, k, theta or kind of video than the study it stands for."""
+    ours, theirs = load(study), load_probes(proxy)
+    ours = next(row.record["identity"] for row in ours if row.record["method"]["name"] == "vgdfr")
+    theirs = theirs[0].record["identity"]
+    for what, a, b in (
+        ("model", ours["model"], theirs["model"]),
+        *((name, ours["method"].get(name), value) for name, value in theirs["method"].items() if name != "name"),
+        *((name, ours["spec"][name], theirs["spec"][name]) for name in ours["spec"] if name not in ("prompt", "seed")),
+    ):
+        if a != b:
+            raise StudyError(
+                f"{proxy} is of another {what} than {study}: {b}, not {a}; run +exp=rope_proxy with its own"
+            )
+
+
+_HOW = "a whole study is made by: python -m bench.sweep +exp=rope_sensitivity"
+
+
+def _gain(measured: Measured, a: Values, b: Values) -> Interval:
+    """How much better `a` is than `b`."""
+    return paired(a, b) if measured.better > 0 else paired(b, a)
+
+
+def _value(interval: Interval) -> float:
+    assert interval.value is not None  # `sensitivity` refuses such a layer
+    return interval.value
+
+
+def _model_of(study: Path, rows: list[Row]) -> tuple[int, int, tuple[int, ...]]:
+    """Dual-stream layers, all layers, and the paper's list on this model.
+
+    Raises StudyError unless all samples are of one model and one setting beside the layers.
+    """
+    done = [row.record for row in rows if row.record["status"] == "done"]
+    if not done:
+        raise StudyError(f"{study} has no finished sample of {rows[0].record['method']['name']}; run its sweep again")
+    if any(record.get("layers") is None for record in done):
+        raise StudyError(
+            f"{study} has samples whose records do not say their layers; run the sweep into another folder"
+        )
+    identities = [row.record["identity"] for row in rows]
+    _one("models", [each["model"] for each in identities], study)
+    _one("versions of the generator", [each["generator_version"] for each in identities], study)
+    methods = [{k: v for k, v in each["method"].items() if k != "global_layers"} for each in identities]
+    _one("settings beside the layers", methods, study)
+    videos = [{k: v for k, v in each["spec"].items() if k not in ("prompt", "seed")} for each in identities]
+    _one("video settings", videos, study)
+    layers = done[0]["layers"]
+    return layers["dual"], layers["dual"] + layers["single"], tuple(layers["paper"])
+
+
+def _one(what: str, values: Iterable[Any], study: Path) -> None:
+    distinct = [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
+    if len(distinct) < 2:
+        return
+    if all(isinstance(value, dict) for value in distinct):  # only where they differ
+        names = [n for n in distinct[0] if any(value.get(n) != distinct[0][n] for value in distinct)]
+        distinct = [", ".join(f"{n}={value.get(n)}" for n in names) for value in distinct]
+    raise StudyError(
+        f"{study} mixes {len(distinct)} {what}, of which a sensitivity study has one: {'; '.join(map(str, distinct))}. "
+        "Run the sweep into a folder of its own (study=NAME)"
+    )

@@ -1,0 +1,170 @@
+"""Layer errors: against a computation written out, their identities, their passes, and the sweep that stores them."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from analysis.load import StudyError, load, load_probes
+from bench.condition import Condition, VideoSettings
+from bench.prompts import Prompt
+from bench.score import score_study
+from bench.store import Store
+from bench.upkeep import verify
+from vgdfr import HunyuanVideo, RopeProxy, VideoSpec, generate, layer_errors
+from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.rope_proxy import refuse_not_finite, relative_error
+from vgdfr.schedule import FrameSchedule
+from vgdfr.video import BrokenVideo
+
+PROXY = RopeProxy(k=2, theta=0.01)
+
+
+def dit_passes(backbone: Backbone, run: Any) -> tuple[Any, list[int]]:
+    """What `run` returns, and the latent frames of each forward pass of the DiT within it."""
+    assert isinstance(backbone, HunyuanVideoBackbone)
+    seen: list[int] = []
+    hook = backbone.transformer.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(kwargs["hidden_states"].shape[2]), with_kwargs=True
+    )
+    try:
+        return run(), seen
+    finally:
+        hook.remove()
+
+
+@torch.inference_mode()
+def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: VideoSpec) -> None:
+    """The schedule and everything after it written out; frames are merged as `generate` does in its own tests."""
+    errors = layer_errors(backbone, spec, PROXY)
+    assert generate(backbone, spec, PROXY.vgdfr).schedule == errors.schedule
+    velocity, sigmas, noise = backbone.velocity(spec), backbone.sigmas(spec), backbone.noise(spec)
+    x = v = noise
+    for i in range(2):
+        v = velocity(x, sigmas[i])
+        x = x + (sigmas[i + 1] - sigmas[i]) * v
+    kept_frames, kept = list(errors.schedule.kept_frames), list(errors.schedule.kept_latents)
+    with backbone.reduced(1):
+        preview = backbone.decode(x - sigmas[2] * v)
+        ends = [*kept_frames[1:], len(preview)]
+        merged = torch.stack([preview[a:b].mean(0) for a, b in zip(kept_frames, ends, strict=True)])
+        y = sigmas[2] * noise[:, :, kept] + (1 - sigmas[2]) * backbone.encode(merged)
+    full = velocity(x, sigmas[2])[:, :, kept]
+    every = set(range(5))
+    settings = [set(), every, *({n} for n in range(5)), *(every - {n} for n in range(5))]
+    expected = []
+    for layers in settings:
+        with backbone.dyrope(errors.schedule, sorted(layers)):
+            difference = velocity(y, sigmas[2]) - full
+        expected.append(((difference**2).sum() / (full**2).sum()).sqrt().item())
+    measured = [errors.none, errors.all, *errors.only, *errors.all_but]
+    assert measured == pytest.approx(expected, rel=1e-4)
+    assert len(set(measured)) == len(measured), "every layer's RoPE changes the velocity"
+
+
+def test_one_forward_pass_a_layer_and_direction(backbone: Backbone, spec: VideoSpec) -> None:
+    errors, seen = dit_passes(backbone, lambda: layer_errors(backbone, spec, PROXY))
+    short = len(errors.schedule.kept_latents)
+    assert seen == [9] * (2 + 1) + [short] * (2 * 5 + 2)
+    assert errors.passes == pytest.approx(sum(seen) / 9)
+    assert set(errors.seconds) == {"encode_prompt", "denoise_full", "compress", "full_velocity", "layers"}
+
+
+def test_where_nothing_merges_every_error_is_zero_and_no_pass_is_made_for_it(
+    backbone: Backbone, spec: VideoSpec
+) -> None:
+    errors, seen = dit_passes(backbone, lambda: layer_errors(backbone, spec, RopeProxy(k=2, theta=1.0)))
+    assert {errors.none, errors.all, *errors.only, *errors.all_but} == {0.0} and seen == [9, 9]
+    assert len(errors.only) == len(errors.all_but) == 5 and "nothing merged" in errors.notes[0]
+
+
+@torch.inference_mode()
+def test_with_every_frame_kept_any_assignment_is_the_full_model(backbone: Backbone, spec: VideoSpec) -> None:
+    velocity, x = backbone.velocity(spec), backbone.noise(spec)
+    for layers in ((), (2,), (0, 1, 3, 4), tuple(range(5))):
+        with backbone.dyrope(FrameSchedule.keep_all(33), layers):
+            assert relative_error(velocity(x, 0.9), velocity(x, 0.9)) == 0
+            inside = velocity(x, 0.9)
+        assert relative_error(inside, velocity(x, 0.9)) < 1e-6
+
+
+def test_relative_error_is_of_lengths_and_must_be_finite() -> None:
+    v = torch.tensor([3.0, 4.0]).reshape(1, 1, 2, 1, 1)
+    assert relative_error(v, v) == 0 and relative_error(0 * v, v) == 1 and relative_error(3 * v, v) == 2
+    with pytest.raises(BrokenVideo, match="1 of 2 layer errors are not finite"):
+        refuse_not_finite([relative_error(v, 0 * v), 1.0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 0, "theta": 0.5}, "k must be at least 1"), ({"k": 1, "theta": 2.0}, r"theta must be in \(0, 1\], got 2"),
+        ({"k": 1, "theta": 0.5, "max_merge": 3}, "max_merge must be 2 or 4"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused_as_vgdfr_refuses_them(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RopeProxy(**settings)
+
+
+def test_every_setting_decides_the_key() -> None:
+    video = VideoSettings(64, 64, 33, 50, 6.0, 7.0, 12)
+    base = {"k": 5, "theta": 0.5}
+    changes: list[dict[str, Any]] = [
+        {}, {"k": 6}, {"theta": 0.6}, {"max_merge": 2}, {"spatial_levels": 2}, {"similarity_dtype": "float16"}
+    ]  # fmt: skip
+    assert {name for change in changes for name in change} == {f.name for f in dataclasses.fields(RopeProxy)}
+    keys = {
+        Condition("a", HunyuanVideo("x"), video, RopeProxy(**base | change)).sample(Prompt("p", "p", 0), "w", "cpu").key
+        for change in changes
+    }
+    assert len(keys) == len(changes)
+
+
+@pytest.fixture(scope="module")
+def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """A finished +exp=rope_proxy on the tiny checkpoint, by the command: its arguments and its folder."""
+    root = tmp_path_factory.mktemp("runs")
+    small = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
+    settings = ["prompts.limit=2", "method.k=1", "method.theta=0.01", f"model.backbone.path={tiny_checkpoint}"]
+    return ["+exp=rope_proxy", f"root={root}", *settings, *small], root / "rope_proxy"
+
+
+def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(study: tuple[list[str], Path]) -> None:
+    arguments, folder = study
+    command = [sys.executable, "-m", "bench.sweep", *arguments]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert made.returncode == 0 and "2 made, 0 found, 0 failed of 2 samples" in made.stdout, made.stdout + made.stderr
+    rows = load_probes(folder)
+    assert len(rows) == 2
+    for row in rows:
+        assert [f.name for f in row.folder.iterdir()] == ["record.json"] and row.record["latency_s"] is None
+        assert {k: len(v) for k, v in row.record["layer_errors"].items() if isinstance(v, list)} == {
+            "only": 5, "all_but": 5
+        }  # fmt: skip
+        assert row.record["layers"] == {"dual": 3, "single": 2, "global": None, "paper": [0, 1, 2, 3]}
+        assert row.record["reference_key"] is None, "no baseline is made for it"
+        assert Store(folder).get(f"{row.folder.parent.name}/{row.folder.name}", row.record["key"]) is not None
+    assert verify(folder) == (2, [])
+    with pytest.raises(ValueError, match="layer errors of .exp=rope_proxy have none"):
+        score_study(folder, ["psnr"])
+
+
+def test_tables_leave_layer_errors_out(study: tuple[list[str], Path], tmp_path: Path) -> None:
+    _, folder = study
+    with pytest.raises(StudyError, match="and no videos; they are read by: python -m analysis.rope_sensitivity"):
+        load(folder)
+    record = json.loads(next(folder.glob("*/*/record.json")).read_text())
+    for name, method in (("probe", record["method"]), ("video", {"name": "baseline"})):
+        (tmp_path / "a" / name).mkdir(parents=True)
+        (tmp_path / "a" / name / "record.json").write_text(json.dumps(record | {"method": method}))
+    assert [row.folder.name for row in load(tmp_path)] == ["video"]
+    assert [row.folder.name for row in load_probes(tmp_path)] == ["probe"]
+    with pytest.raises(StudyError, match="holds no layer errors; they are made by"):
+        load_probes(tmp_path / "nowhere")

@@ -1,0 +1,300 @@
+"""The sensitivity report on studies with a planted preference, and what it refuses."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from scipy.stats import rankdata
+
+from analysis.load import StudyError
+from analysis.rope_sensitivity import csv_text, main, markdown
+from analysis.rope_sensitivity_data import (
+    Layer,
+    Measured,
+    Sensitivity,
+    agreement,
+    measured_of_proxy,
+    measured_of_study,
+    sensitivity,
+)
+from analysis.rope_sensitivity_figure import GLOBAL_ALONE, LOCAL_ALONE, draw, encoded, scale_of
+
+PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # what each of 2 dual and 4 single layers gains by Global-RoPE
+EVERY = range(len(PLANTED))
+BEST = (2, 4)
+IDENTITY: dict[str, Any] = {
+    "generator_version": 1, "model": {"dtype": "float32"}, "spec": {"prompt": "a", "seed": 1, "num_frames": 65}
+}  # fmt: skip
+
+
+def conditions() -> dict[str, list[int]]:
+    out = {"none": [], "all": list(EVERY)}
+    for n in EVERY:
+        out |= {f"only_{n}": [n], f"all_but_{n}": [m for m in EVERY if m != n]}
+    return out
+
+
+def record(layers: list[int] | None, prompt: str, **other: Any) -> dict[str, Any]:
+    method = {"name": "vgdfr", "k": 5, "theta": 0.7, "max_merge": 4, "global_layers": layers}
+    if layers is None:
+        method = {"name": "ropeproxy", "k": 5, "theta": 0.7, "max_merge": 4}
+    return {
+        "schema": 1, "status": "done", "slug": "a-slug", "method": method, "prompt_id": prompt, "seed_index": 0,
+        "identity": IDENTITY | {"method": method},
+        "layers": {"dual": 2, "single": 4, "global": layers, "paper": [1, 3]},
+    } | other  # fmt: skip
+
+
+def noise(*names: str) -> float:
+    """Small, and the same for the same names."""
+    return float(np.random.default_rng([ord(c) for c in "".join(names)]).normal(0, 0.002))
+
+
+def write_study(folder: Path, prompts: Iterable[str] = "abcdefgh", noisy: bool = True) -> Path:
+    """Prompts of very different difficulty, and PLANTED on top: LPIPS falls, and PSNR rises, by the gain."""
+    for i, prompt in enumerate(prompts):
+        for name, layers in conditions().items():
+            gain = sum(PLANTED[n] for n in layers) + noisy * noise(prompt, name)
+            values = {"lpips_embedded": 1 + i - gain, "psnr": 20 + 3 * i + 10 * gain}
+            scores = {n: {"id": f"{n}-v1-rgb-no-weights", "value": v, "reason": None} for n, v in values.items()}
+            write(folder / name / prompt, record(layers, prompt), scores)
+    return folder
+
+
+def write_proxy(folder: Path, planted: tuple[float, ...] = PLANTED, **other: Any) -> Path:
+    for prompt in "abc":
+        total = sum(planted)
+        errors = {
+            "none": 1.0, "all": 1 - total, "only": [1 - p for p in planted], "all_but": [1 - total + p for p in planted]
+        }  # fmt: skip
+        write(folder / "proxy" / prompt, record(None, prompt, layer_errors=errors, **other), None)
+    return folder
+
+
+def write(folder: Path, values: dict[str, Any], scores: dict[str, Any] | None) -> None:
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(values))
+    if scores is not None:
+        (folder / "scores.json").write_text(json.dumps({"schema": 2, "scores": scores}))
+
+
+def measured(planted: tuple[float, ...], better: int = -1) -> Measured:
+    """Without noise, over three prompts."""
+
+    def values(*layers: int) -> dict[tuple[str, int], float]:
+        return {(p, 0): i + better * sum(planted[n] for n in layers) for i, p in enumerate("abc")}
+
+    every = range(len(planted))
+    return Measured(
+        "M", "", better, values(), values(*every), tuple(values(n) for n in every),
+        tuple(values(*(m for m in every if m != n)) for n in every), 2, (0,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("metric", "factor"), [("lpips", 1), ("psnr", 10)])
+def test_the_planted_preference_is_found_in_both_directions(tmp_path: Path, metric: str, factor: float) -> None:
+    found = sensitivity(measured_of_study(write_study(tmp_path), metric))
+    assert found.recommended() == found.recommended(2) == BEST, "as many as the paper's list has here"
+    assert found.recommended(1) == (2,) and found.recommended(6) == tuple(EVERY)
+    assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0]
+    assert [layer.dual for layer in found.layers] == [True] * 2 + [False] * 4
+    for layer, gain in zip(found.layers, PLANTED, strict=True):
+        for interval in (layer.global_alone, layer.local_alone, layer.preference):
+            assert interval.value == pytest.approx(gain * factor, abs=0.003 * factor) and interval.n == 8
+            assert interval.low is not None and interval.high is not None
+            assert interval.low < (interval.value or 0) < interval.high < (interval.low or 0) + 0.01 * factor
+    assert found.whole.value == pytest.approx(sum(PLANTED) * factor, abs=0.003 * factor)
+
+
+def test_a_layers_preference_is_the_mean_of_both_directions_over_samples_that_all_four_have() -> None:
+    m = measured((0.0, 0.5, 0.1))
+    partial = dict(m.all_but[1]) | {("a", 0): m.all_but[1]["a", 0] + 0.3}
+    del partial["c", 0]
+    layer = sensitivity(
+        Measured("M", "", -1, m.none, m.all, m.only, (m.all_but[0], partial, m.all_but[2]), 2, ())
+    ).layers[1]
+    assert layer.global_alone.value == pytest.approx(0.5) and layer.global_alone.n == 3
+    assert layer.local_alone.value == pytest.approx((0.8 + 0.5) / 2) and layer.local_alone.n == 2
+    assert layer.preference.value == pytest.approx((0.5 + (0.8 + 0.5) / 2) / 2) and layer.preference.n == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ((0.1, 0.2, 0.3, 0.4), (1.0, 2.0, 3.0, 4.0)), ((0.1, 0.2, 0.3, 0.4), (4.0, 3.0, 2.0, 1.0)),
+        ((0.3, 0.1, 0.4, 0.2, 0.9), (0.2, 0.7, 0.1, 0.8, 0.3)), ((1.0, 1.0, 2.0, 3.0), (0.5, 0.25, 0.25, 4.0)),
+    ],
+)  # fmt: skip
+def test_the_rank_correlation_is_that_of_the_ranks(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
+    of: Callable[[Layer], Any] = lambda layer: layer.global_alone  # noqa: E731
+    rho, _, n = agreement(sensitivity(measured(ours)), sensitivity(measured(theirs, better=1)), of)
+    assert n == len(ours)
+    ranks = [rankdata(np.round(side, 9)) for side in (ours, theirs)]
+    assert rho == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    if len(set(ours)) == len(set(theirs)) == n:
+        assert rho == pytest.approx(1 - 6 * sum((ranks[0] - ranks[1]) ** 2) / (n * (n * n - 1)))
+
+
+def test_without_ranks_there_is_no_correlation() -> None:
+    flat, steep = sensitivity(measured((0.0,) * 4)), sensitivity(measured((0.1, 0.2, 0.3, 0.4)))
+    assert agreement(flat, steep, lambda layer: layer.global_alone) == (None, None, 4)
+
+
+def test_the_command_writes_all_files_the_same_every_time_and_without_torch(tmp_path: Path) -> None:
+    study, proxy = write_study(tmp_path / "study"), write_proxy(tmp_path / "proxy")
+    main(study, proxy)
+    report = study / "report"
+    first = {f.name: f.read_bytes() for f in report.iterdir()}
+    assert set(first) == {f"rope_sensitivity.{suffix}" for suffix in ("md", "csv", "png", "svg", "pdf")}
+    code = (
+        "import sys; from pathlib import Path; from analysis.rope_sensitivity import main; "
+        "main(*map(Path, sys.argv[1:])); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(study), str(proxy)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {f.name: f.read_bytes() for f in report.iterdir()} == first
+    text = first["rope_sensitivity.md"].decode()
+    assert done.stdout.strip() == text.strip()
+    assert "method.global_layers=[2,4]" in text and "above 0 with the whole interval: 1, 2, 4, 5." in text
+    assert "preference 1.00 (n = 6 layers" in text and "own list of 2: [2,4]" in text
+    rows = list(csv.DictReader(io.StringIO(first["rope_sensitivity.csv"].decode())))
+    assert [row["layer"] for row in rows if row["recommended"] == "1"] == ["2", "4"]
+    assert [row["layer"] for row in rows if row["paper"] == "1"] == ["1", "3"]
+    assert [row["block"] for row in rows] == ["dual"] * 2 + ["single"] * 4
+    assert [float(row["proxy_preference"]) for row in rows] == pytest.approx(PLANTED)
+    assert all(float(r["preference_low"]) < float(r["preference"]) < float(r["preference_high"]) for r in rows)
+
+
+def test_bars_are_the_values_in_their_own_blocks_and_markers_the_lists(tmp_path: Path) -> None:
+    found = sensitivity(measured_of_study(write_study(tmp_path), "lpips"))
+    factor, power = scale_of(found)
+    assert (factor, power) == (1000, "10⁻³")
+    figure = draw(found, None, BEST)
+    dual, single = figure.axes
+    assert [dual.get_title(), single.get_title()] == ["dual-stream", "single-stream"]
+    drawn = {}
+    for axis in figure.axes:
+        for bar in axis.patches:
+            colour = "#{:02X}{:02X}{:02X}".format(*(round(255 * c) for c in to_rgb(bar.get_facecolor())))
+            drawn[round(bar.get_x() + 0.2), colour] = bar.get_height()
+    expected = {}
+    for layer in found.layers:
+        for colour, interval in ((GLOBAL_ALONE, layer.global_alone), (LOCAL_ALONE, layer.local_alone)):
+            expected[layer.number, colour] = pytest.approx((interval.value or 0) * factor)
+    assert drawn == expected
+    marks = [np.asarray(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == "v"]
+    assert [x for numbers in marks for x in numbers] == list(BEST)
+    assert dual.get_ylabel().startswith("LPIPS† (10⁻³)")
+    encoded(figure)
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(2.0, 1), (0.2, 1), (0.05, 1e3), (5e-4, 1e3), (3e-6, 1e6), (0.0, 1)])
+def test_small_values_are_shown_in_thousandths(largest: float, expected: float) -> None:
+    assert scale_of(sensitivity(measured((largest, 0.0))))[0] == pytest.approx(expected)
+
+
+def test_one_prompt_gives_no_interval_and_says_so(tmp_path: Path) -> None:
+    found = sensitivity(measured_of_study(write_study(tmp_path, "a"), "lpips"))
+    assert all(layer.preference.low is None for layer in found.layers)
+    text = markdown("study", found, None, BEST)
+    assert "**One prompt only: no intervals, and no ranking to rely on.**" in text and "[+" not in text
+    assert ",,,1" in csv_text(found, None, BEST) and len(encoded(draw(found, None, BEST))) == 3
+
+
+def test_a_recommendation_that_the_data_does_not_bear_out_is_marked() -> None:
+    found = sensitivity(measured((-0.2, 0.1, -0.1)))
+    assert "its preference is not above 0: 2.**" in markdown("study", found, None, found.recommended(2))
+
+
+def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    write(study / "only_0" / "z", record([0], "z") | {"status": "failed", "layers": None}, None)
+    file = study / "only_1" / "a" / "scores.json"
+    file.write_text(file.read_text().replace('"value": 20.', '"value": "inf", "was": 20.'))
+    found = sensitivity(measured_of_study(study, "psnr"))
+    assert found.layers[1].global_alone.infinite == 1 and found.layers[1].global_alone.n == 7
+    text = markdown("study", found, None, BEST)
+    assert "**Incomplete: 1 failed samples (PSNR).**" in text and "1 infinite differences" in text
+
+
+def spoil(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+
+
+def remove(study: Path, *names: str) -> None:
+    for name in names:
+        for file in study.glob(f"{name}/*/record.json"):
+            file.unlink()
+
+
+BAD: list[tuple[Callable[[Path], object], str]] = [
+    (lambda s: remove(s, "none"), "no finished sample of global_layers=none; a whole study is made by"),
+    (lambda s: remove(s, "only_3", "all_but_1"), r"global_layers=only_3, all_but_1;"),
+    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r["identity"]["method"].update(k=9)), "k=5; k=9"),
+    (
+        lambda s: spoil(s / "only_3/a/record.json", lambda r: r["identity"].update(model={"dtype": "x"})),
+        "mixes 2 models",
+    ),
+    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r.update(layers=None)), "do not say their layers"),
+    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r.update(prompt_id="b")), "remove what does not belong"),
+    (
+        lambda s: [spoil(f, lambda d: d["scores"].pop("lpips_embedded")) for f in s.glob("*/*/scores.json")],
+        "has no lpips_embedded: it was not scored; python -m bench.score",
+    ),
+    (
+        lambda s: [spoil(f, lambda d: d["scores"].pop("lpips_embedded")) for f in s.glob("only_2/*/scores.json")],
+        "layer 2 has no finite LPIPS† in common with the conditions none and all",
+    ),
+    (
+        lambda s: [spoil(f, lambda r: r.update(method={"name": "baseline"})) for f in s.glob("*/*/record.json")],
+        "holds no sample of method vgdfr",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), BAD)
+def test_what_is_no_whole_study_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    study = write_study(tmp_path, "ab")
+    damage(study)
+    with pytest.raises(StudyError, match=message):
+        main(study)
+    assert not (study / "report").exists()
+
+
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", "ab")
+    for size in (0, 7):
+        with pytest.raises(StudyError, match=f"size must be between 1 and the 6 layers of the model, got {size}"):
+            main(study, size=size)
+    with pytest.raises(StudyError, match="metric must be one of psnr, ssim, lpips, cosine, .* got vqa"):
+        main(study, metric="vqa")
+    with pytest.raises(StudyError, match="holds no layer errors"):
+        main(study, proxy=study)
+    other = write_proxy(tmp_path / "other")
+    for file in other.glob("*/*/record.json"):
+        spoil(file, lambda r: r["identity"]["method"].update(theta=0.5))
+    with pytest.raises(StudyError, match="is of another theta than .*: 0.5, not 0.7"):
+        main(study, proxy=other)
+    with pytest.raises(StudyError, match="and no videos"):
+        main(other)
+    result = subprocess.run(
+        [sys.executable, "-m", "analysis.rope_sensitivity", str(tmp_path)], capture_output=True, text=True
+    )
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "Traceback" not in result.stderr
+
+
+def test_the_proxys_preference_is_the_error_it_spares(tmp_path: Path) -> None:
+    found: Sensitivity = sensitivity(measured_of_proxy(write_proxy(tmp_path)))
+    assert [layer.preference.value for layer in found.layers] == pytest.approx(PLANTED)
+    assert found.prompts == 3 and not math.isnan(found.whole.value or math.nan)
