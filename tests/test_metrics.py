@@ -178,9 +178,15 @@ def test_pyiqas_metrics_go_by_their_name_there() -> None:
     score = metric(structured(0).repeat(4, 1).repeat(4, 2))
     assert score.per_frame == pytest.approx(expected.numpy(), rel=1e-3)
     assert metric.higher_is_better is False and pyiqa.__version__ in metric.id
-    for wrong in ("pyiqa:psnr", "pyiqa:beauty"):
-        with pytest.raises(ValueError, match="pyiqa has no no-reference metric"):
-            named([wrong])
+    for wrong, why in (
+        ("psnr", "compares with a reference"), ("lpips", "compares with a reference"), ("beauty", "is none of pyiqa's"),
+        ("fid", "compares sets of images"), ("sfid", "compares sets"), ("inception_score", "is of a set of images"),
+        ("clipscore", "compares with a text, as clipsim does"), ("", "is none of pyiqa's"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"pyiqa:{wrong} {why}; allowed are .* brisque.* niqe") as refused:
+            named([f"pyiqa:{wrong}"])
+        allowed = str(refused.value).split(": ", 1)[1].split(", ")
+        assert not {"fid", "sfid", "fid_dinov2", "inception_score", "clipscore", "lpips"} & set(allowed)
     with pytest.raises(ValueError, match="unknown metric beauty; there are psnr"):
         named(["psnr", "beauty"])
 
@@ -190,7 +196,7 @@ def test_what_a_metric_cannot_measure_is_an_error_never_nan(shape: tuple[int, ..
     video = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
     for metric in METRICS.values():
         if metric.weights is None:
-            result = metric.attempt(video, video[::-1].copy())
+            result = metric.attempt(metric.id, video, video[::-1].copy())
             assert isinstance(result, str) or not math.isnan(result.value), metric.name
             assert shape[0] or isinstance(result, str), metric.name
 
