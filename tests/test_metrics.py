@@ -213,7 +213,8 @@ def test_pyiqas_metrics_go_by_their_name_there() -> None:
     assert metric.higher_is_better is False and pyiqa.__version__ in metric.id
     for wrong, why in (
         ("psnr", "compares with a reference"), ("lpips", "compares with a reference"), ("beauty", "is none of pyiqa's"),
-        ("fid", "compares sets of images"), ("sfid", "compares sets of images"), ("inception_score", "is of a set of images"),
+        ("fid", "compares sets of images"), ("sfid", "compares sets of images"),
+        ("inception_score", "is of a set of images"),
         ("clipscore", "compares with a text, as clipsim does"), ("", "is none of pyiqa's"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"pyiqa:{wrong} {why}; allowed are .* brisque.* niqe") as refused:
