@@ -11,7 +11,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import pooch
 
-T, P = TypeVar("T"), ParamSpec("P")
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def _folder() -> Path:
