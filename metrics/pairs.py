@@ -51,7 +51,7 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
         (reference, references, generated, others), (generated, others, reference, references),
     ):  # fmt: skip
         if alone := sorted(own.keys() - partners.keys()):
-            failed = [f"{name} (its sample there failed)" if name in _failed(beside) else name for name in alone]
+            failed = [f"{name} (its sample there has no master)" if name in _failed(beside) else name for name in alone]
             raise ValueError(f"{folder} has videos that {beside} has not: {some(failed)}")
     return [Pair(name, references[name], others[name]) for name in sorted(references)]
 
@@ -118,7 +118,7 @@ def _sample(file: Path) -> str | None:
 
 
 def _failed(folder: Path) -> set[str]:
-    """Names of a folder's samples that have a record and no video."""
+    """Names of a folder's samples that have a record and no master: failed, or not kept."""
     records = [path.parent for path in folder.rglob(RECORD) if not path.with_name(MASTER).exists()]
     matches = [(path, SAMPLE.fullmatch(path.name)) for path in records]
     return {(path.relative_to(folder).parent / match[1]).as_posix() for path, match in matches if match}

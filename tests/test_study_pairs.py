@@ -111,7 +111,7 @@ def test_what_does_not_belong_together_is_refused(conditions: tuple[Path, Path])
     (failed / "master.mkv").unlink()
     (failed / "preview.mp4").unlink()
     with pytest.raises(
-        ValueError, match=r"theta0.7 has videos that .*baseline has not: 01-slow-s0 \(its sample there failed\)$"
+        ValueError, match=r"theta0.7 has videos that .*baseline has not: 01-slow-s0 \(its sample there has no master\)$"
     ):
         said(*conditions, "--metrics", "psnr")
 
