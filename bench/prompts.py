@@ -1,4 +1,7 @@
-"""Prompts of a study: the embedded world's own, VBench's, or a text file with one prompt a line."""
+"""Prompts of a study: the embedded world's own, VBench's, or a text file with one prompt a line.
+
+Blank lines of a text file, and lines that begin with `#`, are no prompts; a prompt that is there twice is refused.
+"""
 
 import hashlib
 import json
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from metrics.prompts_file import utf8
 from vgdfr.assets import Asset, download
 from vgdfr.files import cache_folder
 
@@ -41,7 +45,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Which prompts to run: `source` is "embedded" or a text file's path; the first `limit` of them (None: all)."""
+    """Which prompts to run: `source` is "embedded" or a text file's path, see `from_file`; the first `limit` of them
+    (None: all)."""
 
     source: str
     limit: int | None = None
@@ -111,7 +116,7 @@ def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], 
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError(f"prompts.limit must be at least 1, or null for all, got {limit}")
     if not prompts:
-        raise ValueError(f"no prompt in {source}: expected one prompt a line")
+        raise ValueError(f"no prompt in {source}: expected one a line; lines that begin with # are left out")
     return [Prompt(p.id, p.text, seed, p.dimensions) for p in prompts[:limit] for seed in seeds]
 
 
@@ -121,11 +126,24 @@ def embedded() -> list[tuple[str, str]]:
 
 
 def from_file(path: Path) -> list[tuple[str, str]]:
-    """(id, prompt) per line that is not blank, each once; the ids do not depend on the order."""
+    """(id, prompt) per line that is neither blank nor begins with `#`; the ids do not depend on the order.
+
+    Raises ValueError naming the line of a prompt that is there already, or of what is not UTF-8.
+    """
     if not path.is_file():
         raise FileNotFoundError(f'prompts.source must be "embedded" or a text file, got {path}, which is no file')
-    lines = dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return [(id_of(line), line) for line in lines]
+    seen: dict[str, int] = {}
+    for number, line in enumerate(utf8(path).split("\n"), 1):
+        prompt = line.strip()
+        if not prompt or prompt.startswith("#"):
+            continue
+        if prompt in seen:
+            raise ValueError(
+                f"{path}, line {number}: the prompt of line {seen[prompt]} again, {prompt[:60]!r}; remove one of them, "
+                "and for several videos of each prompt say prompts.seeds=[0,1]"
+            )
+        seen[prompt] = number
+    return [(id_of(prompt), prompt) for prompt in seen]
 
 
 def vbench(file: Path) -> list[Prompt]:

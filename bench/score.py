@@ -1,7 +1,8 @@
 """Score stored samples: read masters once, compute what is missing, keep it beside the record.
 
 `python -m bench.score runs/STUDY --metrics embedded` scores what a study has stored and not yet scored, generating
-nothing. --metrics takes a group of conf/metrics, or names. It may run several times at once, also beside a sweep.
+nothing. --metrics takes groups of conf/metrics, or names, comma between. It may run several times at once, also beside
+a sweep.
 """
 
 import argparse
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Bool, Float
 
 from bench import keep
@@ -25,6 +25,7 @@ from bench.record import Record
 from bench.store import MASTER, SCORES, Store
 from metrics import Metric, named
 from metrics.base import jsonable
+from metrics.groups import groups, names_of
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
 from vgdfr import HunyuanVideo
@@ -32,7 +33,6 @@ from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
 
 SCHEMA = 2
-CONF = Path(__file__).parent.parent / "conf"
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
@@ -96,7 +96,8 @@ def _score(
     if missing:
         kept, own = _kept(record), Master(folder, (record and record.sha256_of(MASTER)) or "", model)
         beside = Master(reference[0], digest or "", model) if reference else None
-        stored |= {name: current[name] | _one(metrics[name], prompt, kept, own, beside) for name in missing}
+        for name in missing:
+            stored[name] = current[name] | _one(metrics[name], current[name]["id"], prompt, kept, own, beside)
         with whole(file) as partial_file:
             partial_file.write_text(json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
     return {name: stored[name] for name in metrics}
@@ -145,6 +146,7 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
 
 def _one(
     metric: Metric,
+    id: str,
     prompt: str,
     kept: Bool[np.ndarray, " t"] | None,
     own: Master,
@@ -162,7 +164,7 @@ def _one(
         return empty | {"reason": str(error)}
     if reference is not None and video.fps != reference.fps:
         return empty | {"reason": f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"}
-    result = metric.attempt(video.frames, reference.frames if reference else None, prompt)
+    result = metric.attempt(id, video.frames, reference.frames if reference else None, prompt)
     if isinstance(result, str):
         return empty | {"reason": result}
     per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
@@ -221,19 +223,6 @@ def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
     return without
 
 
-def names_of(text: str) -> list[str]:
-    """The metrics of a group in conf/metrics, or those named, comma between. Raises ValueError for an unknown one."""
-    group = CONF / "metrics" / f"{text}.yaml"
-    if not group.is_file():
-        names = text.split(",")
-    elif "names" not in (settings := yaml.safe_load(group.read_text())):
-        return names_of(settings["defaults"][0])  # another group under a model's name
-    else:
-        names = settings["names"]
-    named(names)
-    return names
-
-
 def main(study: Path, metrics: str) -> int:
     """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
     names = names_of(metrics)
@@ -248,7 +237,7 @@ def main(study: Path, metrics: str) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--metrics", default="embedded", help="a group (embedded, paper, pixel) or names")
+    parser.add_argument("--metrics", default="embedded", help=f"groups ({', '.join(groups())}) or names, comma between")
     arguments = parser.parse_args()
     try:
         sys.exit(main(arguments.study, arguments.metrics))

@@ -24,15 +24,24 @@ def named(names: Sequence[str]) -> list[Metric]:
 
     Raises ValueError naming all that are unknown, and where one cannot be made.
     """
-    unknown = [name for name in names if name not in METRICS and name.partition(":")[0] not in FAMILIES]
-    if unknown:
-        families = ", ".join(f"{family}:{follows}" for family, (follows, _) in FAMILIES.items())
-        raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(METRICS)} and {families}")
+    if unknown := [name for name in names if not is_known(name)]:
+        raise ValueError(f"unknown metric {', '.join(unknown)}; there are {known()}")
     return [METRICS[name] if name in METRICS else _of_family(*name.split(":", 1)) for name in names]
+
+
+def is_known(name: str) -> bool:
+    """Whether it is a metric's name, or begins as those of a family do."""
+    return name in METRICS or (":" in name and name.partition(":")[0] in FAMILIES)
+
+
+def known() -> str:
+    """All names, for people."""
+    families = ", ".join(f"{family}:{follows}" for family, (follows, _) in FAMILIES.items())
+    return f"{', '.join(METRICS)} and {families}"
 
 
 def _of_family(family: str, argument: str = "") -> Metric:
     return FAMILIES[family][1](argument)
 
 
-__all__ = ["METRICS", "PROFILES", "Metric", "Score", "named"]
+__all__ = ["METRICS", "PROFILES", "Metric", "Score", "is_known", "known", "named"]

@@ -1,25 +1,31 @@
-"""Score videos: `python -m metrics REFERENCE GENERATED`, two files, or two folders paired by name.
+"""Score videos: `python -m metrics REFERENCE GENERATED`.
+
+Two files; two folders, paired by name; or two conditions of a study, such as runs/table1/baseline and
+runs/table1/vgdfr-k5-theta0.7, paired by prompt and seed, their prompts taken from the records.
 
 Prints a table; --json or --csv print every value instead, --per-frame those of each frame too. Reading a lossy file is
-said: what the encoder changed is scored along. --profile adds PSNR, SSIM and LPIPS as another project computes them. A
-metric whose weights are not there is a dash, and what to do is said. docs/metrics.md describes each metric.
+said: what the encoder changed is scored along. --profile adds PSNR, SSIM and LPIPS as another project computes them.
+Motion stands beside flicker and clip_temp, which reward a frozen video. A metric whose weights are not there is a dash,
+and what to do is said. docs/metrics.md describes each metric.
+
+The exit status is 1 where a pair could not be scored, or a metric has no value for any pair; all else is printed still.
 """
 
 import argparse
-import csv
-import json
 import math
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from metrics import METRICS, PROFILES, Metric, named
-from metrics.base import jsonable
-from metrics.pairs import Pair, pairs
+from metrics.groups import groups, names_of
+from metrics.pairs import Pair, pairs, prompt_of, require_whole, some
+from metrics.prompts_file import FORM, prompts_for
+from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
 
 DEFAULT = ("psnr", "psnr_frame_mean", "ssim", "cosine", "flicker", "motion", "motion_flow")
-PROMPTS_FORM = "a JSON object or lines of NAME<tab>PROMPT"
+INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,10 +35,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("reference", type=Path)
     parser.add_argument("generated", type=Path)
     parser.add_argument(
-        "--metrics", default=",".join(DEFAULT), help=f"of {', '.join(METRICS)}, pyiqa:NAME (default: %(default)s)"
+        "--metrics",
+        default=",".join(DEFAULT),
+        help=f"groups ({', '.join(groups())}) or names ({', '.join(METRICS)}, clipsim:SOURCE, clip_temp:SOURCE, "
+        "pyiqa:NAME), comma between (default: %(default)s)",
     )
     parser.add_argument("--profile", choices=PROFILES, help="add the metrics as this project computes them")
-    parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by name: {PROMPTS_FORM}")
+    parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by its name in the output: {FORM}")
     parser.add_argument("--per-frame", action="store_true", help="with --json: each frame's value")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
@@ -40,99 +49,97 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prompts_of(file: Path | None) -> dict[str, str]:
-    """Prompt by name. Raises ValueError for a file that is neither form."""
-    if file is None:
-        return {}
-    text = file.read_text(encoding="utf-8")
-    if text.lstrip().startswith("{"):
-        prompts = json.loads(text)
-        if not all(isinstance(prompt, str) for prompt in prompts.values()):
-            raise ValueError(f"{file} must hold a text for each name")
-        return prompts
-    rows = [line.split("\t", 1) for line in text.splitlines() if line.strip()]
-    if any(len(row) != 2 for row in rows):
-        raise ValueError(f"{file} must be {PROMPTS_FORM}")
-    return dict(rows)  # type: ignore[arg-type]  # two each, as was just seen
+def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> int:
+    """Print what came of it with `say`, and on stderr what went wrong; the exit status.
 
-
-def score(pair: Pair, metrics: list[Metric], prompt: str | None, per_frame: bool) -> dict[str, Any]:
-    """Every metric of one pair, each file decoded once. Raises ValueError naming the pair where it does not fit."""
-    reference, generated = read(pair.reference), read(pair.generated)
-    same_rate = math.isclose(reference.fps, generated.fps, rel_tol=1e-5)  # containers round rates such as 60000/1001
-    if reference.frames.shape != generated.frames.shape or not same_rate:
-        shapes = [f"{list(v.frames.shape[:3])} at {v.fps:.7g} fps" for v in (reference, generated)]
-        raise ValueError(f"{pair.name}: videos must be of equal length, size and fps, got {' and '.join(shapes)}")
-    values: dict[str, Any] = {"name": pair.name, "lossless": reference.lossless and generated.lossless}
-    extra, reasons, frames = {}, {}, {}
-    for metric in metrics:
-        result = metric.attempt(generated.frames, reference.frames, prompt)
-        if isinstance(result, str):
-            values[metric.name], reasons[metric.name] = None, result
-            continue
-        values[metric.name], extra[metric.name] = result.value, result.extra
-        if per_frame and result.per_frame is not None:
-            frames[metric.name] = [jsonable(float(v)) for v in result.per_frame]
-    return values | {"extra": extra, "reasons": reasons} | ({"per_frame": frames} if per_frame else {})
-
-
-def table(rows: list[dict[str, Any]], metrics: list[Metric]) -> str:
-    """For people; a mean under several rows, over the finite values."""
-    header = ["video", *(f"{m.name}{f' ({m.unit})' if m.unit else ''}" for m in metrics)]
-    body = [[row["name"], *("-" if (v := row[m.name]) is None else f"{v:.4f}" for m in metrics)] for row in rows]
-    if len(rows) > 1:
-        finite = [[v for row in rows if (v := row[m.name]) is not None and math.isfinite(v)] for m in metrics]
-        means = [f"{math.fsum(values) / len(values):.4f}" if values else "-" for values in finite]
-        body.append(["mean of finite values", *means])
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    lines = ["  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True)))
-             for row in [header, *body]]  # fmt: skip
-    if lossy := [row["name"] for row in rows if not row["lossless"]]:
-        lines.append(f"lossy input: {', '.join(lossy)}; what the encoder changed is scored along")
-    for metric in metrics:
-        of_videos: dict[str, list[str]] = {}
-        for row in rows:
-            if reason := row["reasons"].get(metric.name):
-                of_videos.setdefault(reason, []).append(row["name"])
-        for reason, names in of_videos.items():
-            where = "" if len(names) == len(rows) else f" of {', '.join(names)}"
-            lines.append(f"no {metric.name}{where}: {reason}")
-    return "\n".join(lines)
-
-
-def main(arguments: argparse.Namespace) -> str:
-    """What to print. Raises ValueError or OSError for bad input, as far as it can before anything is computed."""
-    metrics, prompts = named(arguments.metrics.split(",")), prompts_of(arguments.prompts)
-    metrics += [m for m in PROFILES.get(arguments.profile, ()) if m not in metrics]
-    if all(metric.missing for metric in metrics):
-        raise ValueError("; ".join(f"{m.name} needs {m.missing.name}: {m.missing.how}" for m in metrics if m.missing))
-    found = pairs(arguments.reference, arguments.generated)
-    without = [pair.name for pair in found if pair.name not in prompts]
-    if any(metric.needs_prompt for metric in metrics) and without:
-        raise ValueError(f"no prompt for {', '.join(without[:5])}; --prompts takes {PROMPTS_FORM}")
+    Raises ValueError or OSError for what is wrong before anything is computed.
+    """
     if arguments.per_frame and not arguments.json:
         raise ValueError("--per-frame goes with --json")
-    rows = [score(pair, metrics, prompts.get(pair.name), arguments.per_frame) for pair in found]
+    asked = named(names_of(arguments.metrics))
+    asked += [m for m in PROFILES.get(arguments.profile, ()) if m not in asked]
+    if all(metric.missing for metric in asked):
+        raise ValueError("; ".join(f"{m.name} needs {m.missing.name}: {m.missing.how}" for m in asked if m.missing))
+    found = pairs(arguments.reference, arguments.generated)
+    prompts = _prompts(arguments.prompts, found, asked)
+    metrics = _with_what_is_read_beside(asked)
+    ids = {metric.name: metric.id for metric in metrics}
+    rows: list[Row] = []
+    interrupted = False
+    try:
+        for pair in found:
+            if len(found) > 1 and sys.stderr.isatty():
+                print(f"{len(rows) + 1} of {len(found)}: {pair.name}", file=sys.stderr)
+            rows.append(scored(pair, metrics, ids, prompts.get(pair.name)))
+    except KeyboardInterrupt:  # what is there is not lost
+        interrupted = True
     if arguments.json:
-        safe = [row | {m.name: jsonable(row[m.name]) for m in metrics} for row in rows]
-        return json.dumps({"metrics": {m.name: m.id for m in metrics}, "videos": safe}, indent=1, allow_nan=False)
-    if arguments.csv:
-        columns = ["name", "lossless", *(m.name for m in metrics)]
-        writer = csv.DictWriter(lines := _Lines(), columns, lineterminator="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        return "\n".join(lines)
-    return table(rows, metrics)
+        say(as_json(rows, ids, metrics, arguments.per_frame))
+    else:
+        say(as_csv(rows, metrics) if arguments.csv else as_table(rows, metrics))
+    problems = _problems(rows, asked)
+    if interrupted:
+        problems.append(f"interrupted: {len(rows)} of {len(found)} pairs were looked at")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return INTERRUPTED if interrupted else int(bool(problems))
 
 
-class _Lines(list[str]):
-    """What csv writes to."""
+def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: str | None) -> Row:
+    """Every metric of one pair, each file decoded once; or why the pair cannot be scored."""
+    try:
+        for file in (pair.reference, pair.generated):
+            require_whole(file)
+        reference, generated = read(pair.reference), read(pair.generated)
+        same_rate = math.isclose(reference.fps, generated.fps, rel_tol=1e-5)  # containers round rates as 60000/1001
+        if reference.frames.shape != generated.frames.shape or not same_rate:
+            shapes = [f"{list(v.frames.shape[:3])} at {v.fps:.7g} fps" for v in (reference, generated)]
+            raise ValueError(f"videos must be of equal length, size and fps, got {' and '.join(shapes)} "
+                             f"({pair.reference} and {pair.generated})")  # fmt: skip
+    except (ValueError, OSError) as error:
+        return Row(pair.name, error=str(error))
+    except MemoryError as error:
+        return Row(pair.name, error=f"there is not enough memory to decode both videos: {error}")
+    scores = {m.name: m.attempt(ids[m.name], generated.frames, reference.frames, prompt) for m in metrics}
+    return Row(pair.name, reference.lossless and generated.lossless, scores)
 
-    write = list[str].append
+
+def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) -> dict[str, str]:
+    """The prompt of each pair, of the file or else of the samples' records, where a metric needs one."""
+    if file is not None:
+        return prompts_for(file, [pair.name for pair in found])
+    if not any(metric.needs_prompt for metric in asked):
+        return {}
+    prompts = {pair.name: prompt_of(pair) for pair in found}
+    if without := [name for name, prompt in prompts.items() if not prompt]:
+        raise ValueError(f"no prompt for {some(without)}; --prompts takes {FORM}")
+    return {name: prompt for name, prompt in prompts.items() if prompt}
+
+
+def _with_what_is_read_beside(asked: Sequence[Metric]) -> list[Metric]:
+    """The metrics asked for, and right of one that rewards frozen videos the one that shows these."""
+    metrics = list(asked)
+    for metric in asked:
+        if metric.shown_with and all(other.name != metric.shown_with for other in metrics):
+            metrics.insert(metrics.index(metric) + 1, METRICS[metric.shown_with])
+    return metrics
+
+
+def _problems(rows: Sequence[Row], asked: Sequence[Metric]) -> list[str]:
+    """What makes the exit status 1."""
+    failed = [row.name for row in rows if row.error]
+    problems = [f"{len(failed)} of {len(rows)} pairs could not be scored: {some(failed)}"] if failed else []
+    there = [row for row in rows if not row.error]
+    nowhere = [metric.name for metric in asked if there and all(row.value(metric) is None for row in there)]
+    if nowhere:
+        problems.append(f"no value for any video: {', '.join(nowhere)}")
+    return problems
 
 
 if __name__ == "__main__":
     try:
-        print(main(parse()))
+        sys.exit(main(parse()))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,16 +1,14 @@
 """What a metric is, and what it returns."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metrics.weights import OwnFile, Weights
+from metrics.weights import OwnFile, Weights, sha256_of
 
 Video = UInt8[np.ndarray, "t h w 3"]
 
@@ -44,10 +42,10 @@ class Metric:
     """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`).
 
     It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
-    neither is. `version` changes whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the
-    metric's id. `pool` makes one value of frames' values, of all of them the video's; None where it takes more.
-    `embedded` metrics look through small networks trained on the embedded world: their numbers compare videos of one
-    study, not with papers.
+    neither is. One that rewards frozen videos names in `shown_with` the metric to be read beside it. `version` changes
+    whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the metric's id. `pool` makes one
+    value of frames' values, of all of them the video's; None where it takes more. `embedded` metrics look through small
+    networks trained on the embedded world: their numbers compare videos of one study, not with papers.
     `range`, `source`, `cannot_tell` and `definition` (else what `compute` says of itself) are for the documentation.
     """
 
@@ -66,13 +64,14 @@ class Metric:
     source: str = ""
     cannot_tell: str = ""
     definition: str = ""
+    shown_with: str = ""
 
     @property
     def id(self) -> str:
         """What a number depends on; the hash is of the weights that are there."""
         weights = self.weights
         file = weights if weights is None or isinstance(weights, Path) else weights.file
-        digest = "no-weights" if file is None else "missing" if self.missing else _sha256(file)
+        digest = "no-weights" if file is None else "missing" if self.missing else sha256_of(file)
         return f"{self.name}-v{self.version}-{self.preprocessing}-{digest}"
 
     @property
@@ -81,7 +80,7 @@ class Metric:
         if self.weights is None or isinstance(self.weights, Path):
             return None
         file, pinned = self.weights.file, getattr(self.weights, "sha256", None)
-        return None if file.is_file() and pinned in (None, _sha256(file)) else self.weights
+        return None if file.is_file() and pinned in (None, sha256_of(file)) else self.weights
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
         """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what
@@ -107,26 +106,17 @@ class Metric:
             raise ValueError(f"{self.name} came to no number (NaN) for a video of {list(video.shape)}")
         return score
 
-    def attempt(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score | str:
-        """The score, or in words why there is none: weights that are not there, or the error that was raised."""
+    def attempt(
+        self, id: str, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None
+    ) -> Score | str:
+        """The score, or in words why there is none: weights that are not there, or the error that was raised.
+
+        `id` is the metric's, under which the score will be told; weights that are no longer those of it give none.
+        """
         if self.missing:
             return f"{self.missing.name} is not at {self.missing.file}; {self.missing.how}"
         try:
-            return self(video, reference, prompt)
+            score = self(video, reference, prompt)
+            return score if self.id == id else "its weights changed while it was computed; run the same command again"
         except Exception as error:  # of whatever library the metric looks through; the other metrics go on
             return f"{type(error).__name__}: {error}"
-
-
-def _sha256(weights: Path) -> str:
-    """Of a file's bytes; of a folder's files, names and bytes."""
-    if weights.is_dir():
-        files = sorted(file for file in weights.iterdir() if file.is_file())
-        return hashlib.sha256("".join(f"{file.name} {_sha256(file)}\n" for file in files).encode()).hexdigest()
-    state = weights.stat()
-    return _sha256_of(weights, state.st_mtime_ns, state.st_size)
-
-
-@cache
-def _sha256_of(file: Path, mtime_ns: int, num_bytes: int) -> str:
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()

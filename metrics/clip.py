@@ -5,7 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from metrics.base import Score, Video, mean
 from metrics.embedded import CLIP
 from metrics.once import once
+from metrics.weights import by_content
 
 BATCH = 32  # frames embedded at a time
 
@@ -60,31 +61,30 @@ class ClipModel:
 
 def embedded() -> ClipModel:
     """The judge that ships with the package. Raises RuntimeError where its weights are not there."""
-    return own(str(CLIP))
+    return own(CLIP)
 
 
-@cache
-def own(source: str) -> ClipModel:
-    """A CLIP model by open_clip: a folder in its local-dir format, or MODEL@FILE of weights for one it knows by name.
+@by_content
+def own(weights: Path, model_name: str = "") -> ClipModel:
+    """A CLIP model by open_clip: a folder in its local-dir format, or a file of weights for one it knows by name.
 
     With the model's own preprocessing, on a GPU where there is one. A file as OpenAI published it says itself what
     model it is of. Raises RuntimeError where the weights are not there: never random ones.
     """
-    model_name, _, file = source.rpartition("@")
-    name = model_name or f"local-dir:{source}"
+    name = model_name or f"local-dir:{weights}"
     logging.getLogger().addFilter(_not_open_clips)
-    if model_name and _is_torchscript(Path(file)):
-        return openai(Path(file))
+    if model_name and _is_torchscript(weights):
+        return openai(weights)
     model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # both, as asked for
-        name, pretrained=file if model_name else None, device=_device()
+        name, pretrained=str(weights) if model_name else None, device=_device()
     )
     if not isinstance(model, open_clip.CLIP):
-        raise RuntimeError(f"{source} must be a CLIP model, got {type(model).__name__}")
+        raise RuntimeError(f"{weights} must be a CLIP model, got {type(model).__name__}")
     tokenizer = open_clip.get_tokenizer(name)
     return ClipModel(model.eval(), _of_image(preprocess), tokenizer, partial(_num_tokens, tokenizer))
 
 
-@cache
+@by_content
 def openai(file: Path) -> ClipModel:
     """A CLIP model as OpenAI published it, with CLIP's own preprocessing, on a GPU where there is one.
 
@@ -103,7 +103,7 @@ def openai(file: Path) -> ClipModel:
     return ClipModel(model.eval(), _of_image(preprocess), tokenizer, partial(_num_tokens, tokenizer))
 
 
-@cache
+@by_content
 def evalcrafter(file: Path) -> ClipModel:
     """`openai`, fed as EvalCrafter's code feeds it: pixels 0 to 255 as they are, squashed to a square bilinearly."""
     model = openai(file)

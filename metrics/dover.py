@@ -5,7 +5,6 @@ and which fragments is drawn from a seed here, where the public code draws diffe
 """
 
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from metrics.base import Score, Video
 from metrics.once import once
+from metrics.weights import by_content
 
 # Views as in DOVER's dover.yml (val-l1080p).
 SIDE, GRID, CLIP, STRIDE, TECHNICAL_CLIPS = 224, 7, 32, 2, 3
@@ -42,7 +42,7 @@ def dover(file: Path, branch: Branch, video: Video) -> Score:
     return Score(value, None, {"raw": float(raw.mean()), "raw_std": float(raw.std()), "repeats": float(len(raw))})
 
 
-@cache
+@by_content
 def _raw(file: Path) -> Any:
     """What gives both branches' outputs for each draw; both metrics of a video share it."""
     session = load(file)

@@ -28,11 +28,11 @@ def _clip(eyes: Eyes, name: Literal["clipsim", "clip_temp", "embedded_vqa"], vid
     )
 
 
-def _own_clip(name: str, source: str, video: Video, *prompt: str) -> Score:
+def _own_clip(name: str, weights: Path, model_name: str, video: Video, *prompt: str) -> Score:
     from metrics import clip
 
     compute = {"clipsim": clip.clipsim, "clip_temp": clip.clip_temp}[name]
-    return compute(clip.own(source), video, *prompt)
+    return compute(clip.own(weights, model_name), video, *prompt)
 
 
 def _lpips(eyes: Literal["embedded", "alexnet"], video: Video, reference: Video) -> Score:
@@ -76,14 +76,15 @@ def own_clip_metric(name: Literal["clipsim", "clip_temp"], source: str) -> Metri
 
     Raises ValueError where they are not there.
     """
-    weights = Path(source.rpartition("@")[2])
+    model_name, _, place = source.rpartition("@")
+    weights = Path(place)
     if not weights.exists():
         raise ValueError(f"{name}:{source} needs a folder in open_clip's local-dir format, or MODEL@FILE of weights; "
                          f"there is nothing at {weights}")  # fmt: skip
     like = next(m for m in LEARNED if m.name == name)
     return replace(
-        like, name=f"{name}:{source}", compute=partial(_own_clip, name, source), weights=weights,
-        preprocessing=f"uint8-rgb-open_clip-{source.rpartition('@')[0] or 'local-dir'}",
+        like, name=f"{name}:{source}", compute=partial(_own_clip, name, weights, model_name), weights=weights,
+        preprocessing=f"uint8-rgb-open_clip-{model_name or 'local-dir'}",
         source=f"{source}, by open_clip",
     )  # fmt: skip
 
@@ -108,6 +109,7 @@ def _clip_pair(suffix: str, eyes: Eyes, source: str, beyond: str) -> tuple[Metri
             f"clip_temp{suffix}", 1, "", True, partial(_clip, eyes, "clip_temp"),
             weights=weights, embedded=judge, preprocessing=ways[eyes], range="-1 to 1", source=source,
             cannot_tell=f"a calm video from a frozen one, which scores 1: read it beside motion; and {beyond}",
+            shown_with="motion",
             definition="Mean over successive frames of the cosine of their embeddings.",
         ),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metrics import METRICS, PROFILES, Metric
 from metrics.embedded import CLIP
+from metrics.groups import groups
 
 HEAD = """# Metrics
 
@@ -20,6 +21,11 @@ Every value is stored with the metric's id: its name, version, preprocessing and
 these changes, `python -m bench.score` computes it again; nothing is generated again. Each sample's score also has its
 value over the frames that the schedule kept and over the interpolated ones; a step between frames counts as kept where
 both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a table of them.
+
+`python -m metrics REFERENCE GENERATED` scores two files, two folders (paired by the files' paths within them) or two
+conditions of a study (paired by prompt and seed). A pair that does not fit, or a damaged file, costs the scores of that
+pair alone: its row says why, and the exit status is 1, as it is where a metric has no value for any pair. --metrics
+takes names and the groups of conf/metrics ({groups}), comma between.
 """
 
 BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
@@ -32,7 +38,8 @@ them, need a model whose name says so). The id holds the hash of the weights.
 
 Any no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/) by its name there, such as `pyiqa:niqe`: its mean
 over frames. An optional extra, `pip install 'vgdfr[pyiqa]'`, for noncommercial use only (PolyForm Noncommercial 1.0.0).
-pyiqa downloads its weights itself when first used; the id holds its version.
+pyiqa downloads its weights itself when first used; the id holds its version, not their hash. Its metrics of sets of
+images (`fid`, `inception_score`), those with a reference and `clipscore` are refused.
 
 ## As other projects compute them
 
@@ -45,7 +52,12 @@ def page() -> str:
     """The page as Markdown."""
     of_profiles = {metric.name for profile in PROFILES.values() for metric in profile}
     own = [metric for name, metric in METRICS.items() if name not in of_profiles]
-    parts = [HEAD, "## In short\n", _overview(own), *(_section(metric, "##") for metric in own)]
+    parts = [
+        HEAD.format(groups=", ".join(groups())),
+        "## In short\n",
+        _overview(own),
+        *(_section(metric, "##") for metric in own),
+    ]
     parts.append(BY_NAME)
     for name, profile in PROFILES.items():
         parts += [f"### {name}\n", *(_section(metric, "####") for metric in profile)]
@@ -66,6 +78,7 @@ def _section(metric: Metric, level: str) -> str:
         f"{_direction(metric)}; needs: {_needs(metric)}; version {metric.version}.",
         f"- Source: {metric.source}.",
         f"- It cannot tell {metric.cannot_tell}.",
+        *[f"- `python -m metrics` shows {metric.shown_with} beside it."] * bool(metric.shown_with),
     ]
     return "\n".join(lines) + "\n"
 

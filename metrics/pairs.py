@@ -1,12 +1,22 @@
-"""Which video is compared with which: two files, or the files of equal names in two folders."""
+"""Which video is compared with which: two files, the files of equal names in two folders, or two conditions' samples.
 
+What a study holds is known here by its names alone: `<condition>/<prompt>-s<seed>-<key>/{master.mkv, record.json}`.
+"""
+
+import hashlib
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = {
     ".mkv", ".mp4", ".avi", ".mov", ".webm", ".m4v", ".gif", ".y4m", ".nut", ".ts", ".mpg", ".mpeg", ".apng", ".flv",
     ".wmv", ".ogv", ".3gp", ".webp",
 }  # fmt: skip
+SAMPLE = re.compile(r"(.+-s\d+)-[0-9a-f]{8}")
+MASTER, RECORD = "master.mkv", "record.json"
+SHOWN = 5  # names of a message, and how many more there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,33 +31,120 @@ class Pair:
 def pairs(reference: Path, generated: Path) -> list[Pair]:
     """One pair of two files; of two folders every video, by its path within the folder without the suffix.
 
+    A sample's folder in a study stands for its master, and is named by prompt and seed, `<prompt>-s<seed>`: two
+    conditions are paired so. Where a condition has several videos of these, their length and size follow. What is
+    hidden (a name that begins with a dot) is left out.
     Raises ValueError for a file beside a folder, a folder without videos, a name that only one side has, or twice.
     """
     for path in (reference, generated):
         if not path.exists():
             raise ValueError(f"there is nothing at {path}")
     if reference.is_file() and generated.is_file():
-        return [Pair(generated.stem, reference, generated)]
+        return [Pair(_sample(generated) or generated.stem, reference, generated)]
     if reference.is_file() or generated.is_file():
         raise ValueError(f"expected two files or two folders, got {reference} and {generated}")
-    references, others = _videos(reference), _videos(generated)
+    found = [_videos(folder) for folder in (reference, generated)]
+    if any(len({name for name, _ in videos}) < len(videos) for videos in found):
+        found = [[(f"{name}{_extent(file)}", file) for name, file in videos] for videos in found]
+    references, others = (_once_each(folder, v) for folder, v in zip((reference, generated), found, strict=True))
     for folder, own, beside, partners in (
         (reference, references, generated, others), (generated, others, reference, references),
     ):  # fmt: skip
         if alone := sorted(own.keys() - partners.keys()):
-            more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
-            raise ValueError(f"{folder} has videos that {beside} has not: {', '.join(alone[:5])}{more}")
+            failed = [f"{name} (its sample there has no master)" if name in _failed(beside) else name for name in alone]
+            raise ValueError(f"{folder} has videos that {beside} has not: {some(failed)}")
     return [Pair(name, references[name], others[name]) for name in sorted(references)]
 
 
-def _videos(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def prompt_of(pair: Pair) -> str | None:
+    """What the records of a study's samples say that they show; None where there is no record.
+
+    Raises ValueError for a damaged record, or two of different prompts.
+    """
+    said = [_spec(file).get("prompt") for file in (pair.reference, pair.generated)]
+    if None not in said and said[0] != said[1]:
+        raise ValueError(f"{pair.name}: the samples are of different prompts: {said[0]!r} and {said[1]!r}")
+    return said[1] or said[0]
+
+
+def require_whole(file: Path) -> None:
+    """Raise ValueError for a sample's master that is not the file its record has the hash of.
+
+    A flipped bit may decode without an error.
+    """
+    expected = _record(file).get("files", {}).get(MASTER)
+    if expected is not None:
+        with file.open("rb") as f:
+            if hashlib.file_digest(f, "sha256").hexdigest() != expected:
+                raise ValueError(f"{file} is not what was written; {_look_after(file)}")
+
+
+def some(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _videos(folder: Path) -> list[tuple[str, Path]]:
+    """Every video with its name, in the order of the paths."""
+    found = []
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in SUFFIXES:
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise ValueError(f"{folder} has two videos named {name}: {found[name].name} and {file.name}")
-            found[name] = file
+        path = file.relative_to(folder)
+        if file.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.parts):
+            continue
+        if sample := _sample(file):
+            if file.name == MASTER:  # not the preview beside it
+                found.append(((path.parent.parent / sample).as_posix(), file))
+        else:
+            found.append((path.with_suffix("").as_posix(), file))
     if not found:
         raise ValueError(f"{folder} holds no video ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _once_each(folder: Path, videos: list[tuple[str, Path]]) -> dict[str, Path]:
+    by_name: dict[str, Path] = {}
+    for name, file in videos:
+        if name in by_name:
+            two = [path.relative_to(folder).as_posix() for path in (by_name[name], file)]
+            raise ValueError(f"{folder} has two videos named {name}: {' and '.join(two)}; name one of each")
+        by_name[name] = file
+    return by_name
+
+
+def _sample(file: Path) -> str | None:
+    """`<prompt>-s<seed>` of a file in the folder of a study's sample; None elsewhere."""
+    match = SAMPLE.fullmatch(file.absolute().parent.name)
+    return match[1] if match and file.with_name(MASTER).is_file() else None
+
+
+def _failed(folder: Path) -> set[str]:
+    """Names of a folder's samples that have a record and no master: failed, or not kept."""
+    records = [path.parent for path in folder.rglob(RECORD) if not path.with_name(MASTER).exists()]
+    matches = [(path, SAMPLE.fullmatch(path.name)) for path in records]
+    return {(path.relative_to(folder).parent / match[1]).as_posix() for path, match in matches if match}
+
+
+def _record(file: Path) -> dict[str, Any]:
+    """The record beside a sample's master; empty where there is none. Raises ValueError for a damaged one."""
+    beside = file.with_name(RECORD)
+    if _sample(file) is None or not beside.is_file():
+        return {}
+    try:
+        record = json.loads(beside.read_text(encoding="utf-8"))
+        _ = record["identity"]["spec"], record["files"].get(MASTER)
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{beside} is damaged ({type(error).__name__}: {error}); {_look_after(file)}") from error
+
+
+def _spec(file: Path) -> dict[str, Any]:
+    return _record(file).get("identity", {}).get("spec", {})
+
+
+def _extent(file: Path) -> str:
+    spec = _spec(file)
+    return f"-{spec['num_frames']}x{spec['height']}x{spec['width']}" if spec else ""
+
+
+def _look_after(file: Path) -> str:
+    return f"move it away: python -m bench.store verify {file.absolute().parents[2]}"

@@ -1,7 +1,6 @@
 """LPIPS: distance between frames in the features of a network (Zhang et al. 2018), by the `lpips` package."""
 
 import warnings
-from functools import cache
 from pathlib import Path
 
 import lpips as package
@@ -14,21 +13,26 @@ from torch import Tensor, nn
 
 from metrics.base import Score, Video, mean
 from metrics.embedded import TRUNK
+from metrics.weights import by_content
 
 BATCH = 16  # pairs of frames at a time
 
 
-@cache
 def embedded() -> nn.Module:
     """LPIPS on the AlexNet trunk that ships with the package, every channel of a layer with the same weight."""
-    network = _on_trunk(load_file(TRUNK), heads=False)
+    return _embedded(TRUNK)
+
+
+@by_content
+def _embedded(trunk: Path) -> nn.Module:
+    network = _on_trunk(load_file(trunk), heads=False)
     for head in network.lins:
         for weight in head.parameters():
             nn.init.constant_(weight, 1 / weight.shape[1])
     return network
 
 
-@cache
+@by_content
 def alexnet(file: Path, spatial: bool = False) -> nn.Module:
     """LPIPS v0.1 with its own heads on torchvision's AlexNet, on a GPU where there is one.
 

@@ -33,6 +33,7 @@ TEMPORAL = (
     Metric(
         "flicker", 2, "", True, flicker, range="0-1", source="VBench's temporal flickering, over all frames",
         cannot_tell="a calm video from a frozen one, which scores 1: read it beside motion",
+        shown_with="motion",
     ),
     Metric(
         "motion", 2, "ratio", None, motion, needs_reference=True, pool=None, range="0 and up", source="ours",

@@ -12,6 +12,13 @@ from metrics.perceptual import BATCH, to_tensor
 # What the embedded CLIP model's training captions call quality, and its opposites.
 CLEAR, UNCLEAR = "a clear video", ("a blurred video", "a noisy video", "a ghosted video")
 
+# Of what pyiqa calls no-reference, the networks that take more than frames one by one, and what they are.
+_NOT_OF_ONE_FRAME = {
+    "FID": "compares sets of images",
+    "InceptionScore": "is of a set of images",
+    "CLIPScore": "compares with a text, as clipsim does",
+}
+
 
 def embedded_vqa(clip: ClipModel, video: Video) -> Score:
     """100 times the embedded CLIP's probability that a frame is clear, not blurred, noisy or ghosted; in [0, 100]."""
@@ -19,13 +26,20 @@ def embedded_vqa(clip: ClipModel, video: Video) -> Score:
 
 
 def pyiqa_facts(name: str) -> tuple[str, bool]:
-    """pyiqa's version and whether more is better. Raises ValueError without pyiqa, or for none of its metrics."""
+    """pyiqa's version and whether more is better.
+
+    Raises ValueError without pyiqa, and for all but its metrics of one frame without a reference.
+    """
     package = _package()
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
-    there = package.list_models(metric_mode="NR")
-    if name not in there:
-        raise ValueError(f"pyiqa has no no-reference metric {name!r}; it has {', '.join(there)}")
+    kinds = {other: config["metric_opts"]["type"] for other, config in DEFAULT_CONFIGS.items()}
+    allowed = [other for other in package.list_models(metric_mode="NR") if kinds[other] not in _NOT_OF_ONE_FRAME]
+    if name not in allowed:
+        why = "is none of pyiqa's"
+        if name in kinds:
+            why = _NOT_OF_ONE_FRAME.get(kinds[name], "compares with a reference")
+        raise ValueError(f"pyiqa:{name} {why}; allowed are its no-reference metrics of one frame: {', '.join(allowed)}")
     return package.__version__, not DEFAULT_CONFIGS[name].get("lower_better", False)
 
 
@@ -35,7 +49,10 @@ def pyiqa_frames(name: str, video: Video) -> Score:
     network, per_frame = _network(name), []
     for i in range(0, len(video), BATCH):
         frames = (to_tensor(video[i : i + BATCH]) + 1) / 2
-        per_frame += network(frames.to(network.device)).flatten().double().tolist()
+        values = network(frames.to(network.device)).flatten().double().tolist()
+        if len(values) != len(frames):
+            raise ValueError(f"pyiqa:{name} gave {len(values)} values for {len(frames)} frames")
+        per_frame += values
     return mean(per_frame)
 
 

@@ -1,11 +1,18 @@
 """Weights that the real learned metrics need: where they come from, their hash, and where they lie."""
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, wraps
 from importlib.metadata import version
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import pooch
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def _folder() -> Path:
@@ -45,6 +52,53 @@ class OwnFile:
     def file(self) -> Path:
         """Where it is, or should be."""
         return Path(os.environ.get(self.variable) or _folder() / self.file_name)
+
+
+def sha256_of(weights: Path) -> str:
+    """Of a file's bytes; of a folder's files, names and bytes. A file is read anew when its times or size change.
+
+    An ONNX export may keep its weights in NAME.data beside it: then of both.
+    """
+    beside = weights.with_name(f"{weights.name}.data")
+    if weights.is_dir() or (weights.suffix == ".onnx" and beside.is_file()):
+        files = sorted(f for f in weights.iterdir() if f.is_file()) if weights.is_dir() else [weights, beside]
+        return hashlib.sha256("".join(f"{file.name} {_sha256_of_file(file)}\n" for file in files).encode()).hexdigest()
+    return _sha256_of_file(weights)
+
+
+def _sha256_of_file(file: Path) -> str:
+    state = file.stat()
+    return _sha256_of(file, state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size)
+
+
+@cache
+def _sha256_of(file: Path, *state: int) -> str:
+    with file.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def by_content(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
+    """`load`, which makes a network of a file or folder, remembering its answer while the content stays the same.
+
+    So a network and the sha256 in its metric's id belong together. Raises RuntimeError for weights that change while
+    they are loaded; where there are none, `load` says so.
+    """
+    remembered: dict[tuple[object, ...], tuple[str, T]] = {}
+
+    @wraps(load)
+    def loaded(weights: Path, *args: P.args, **kwargs: P.kwargs) -> T:
+        if not weights.exists():
+            return load(weights, *args, **kwargs)
+        asked, digest = (weights, *args, *sorted(kwargs.items())), sha256_of(weights)
+        if asked not in remembered or remembered[asked][0] != digest:
+            remembered.pop(asked, None)  # the old network's memory is free for the new one
+            network = load(weights, *args, **kwargs)
+            if sha256_of(weights) != digest:
+                raise RuntimeError(f"{weights} changed while it was loaded; run the same command again")
+            remembered[asked] = digest, network
+        return remembered[asked][1]
+
+    return loaded
 
 
 CLIP_VIT_B_32 = Weights(

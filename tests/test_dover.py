@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from metrics import METRICS, dover
-from metrics.base import _sha256
+from metrics.weights import sha256_of
 
 RNG = np.random.default_rng(0)
 LARGE = RNG.integers(256, size=(70, 232, 240, 3), dtype=np.uint8)
@@ -84,7 +84,7 @@ def test_values_are_calibrated_means_over_draws(own: Path) -> None:
         assert score.extra["raw_std"] == pytest.approx(values.std(), abs=1e-4) and score.extra["repeats"] == 3
         assert score.value == pytest.approx(100 / (1 + np.exp(-(score.extra["raw"] - middle) / width)), rel=1e-6)
         assert METRICS[name](LARGE) == score, "the same views again"
-        assert METRICS[name].id.endswith(_sha256(own))
+        assert METRICS[name].id.endswith(sha256_of(own))
 
 
 @pytest.mark.parametrize("clips", ["n", 3, 4])

@@ -140,7 +140,7 @@ def test_a_file_that_is_not_the_pinned_one_is_not_taken(public: Path) -> None:
     assert METRICS["lpips"].missing is None
     torch.save({"features.0.weight": torch.zeros(1)}, ALEXNET.file)
     assert METRICS["lpips"].missing == ALEXNET
-    assert "python -m bench.prefetch" in str(METRICS["lpips"].attempt(VIDEO[:2], VIDEO[:2]))
+    assert "python -m bench.prefetch" in str(METRICS["lpips"].attempt(METRICS["lpips"].id, VIDEO[:2], VIDEO[:2]))
 
 
 def test_lpips_has_its_own_heads_on_torchvisions_alexnet(public: Path) -> None:
@@ -183,7 +183,6 @@ def test_a_users_own_clip_model_goes_by_its_path(tmp_path: Path, public: Path) -
     (by_name,) = named([f"clip_temp:RN50-quickgelu@{weights}"])
     assert -1 <= by_name(VIDEO[:2]).value <= 1 and "RN50-quickgelu" in by_name.id
     (folder / "open_clip_model.safetensors").unlink()
-    clip.own.cache_clear()
     with pytest.raises(RuntimeError, match="[Pp]retrained weights"):  # never random ones
         clipsim(VIDEO, prompt=SCENE.caption)
     with pytest.raises(ValueError, match="clipsim:nowhere needs a folder in open_clip's local-dir format"):

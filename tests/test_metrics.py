@@ -71,6 +71,39 @@ def test_psnr_of_a_half_identical_video_in_both_conventions() -> None:
     assert capped.value == pytest.approx((100 + per_frame) / 2)
 
 
+def test_the_three_numbers_of_a_half_identical_video() -> None:
+    """37.40 with the MSE first, 67.20 in the capped mean; 34.39 is what dropping the infinite frames gives."""
+    reference = np.full((4, 100, 100, 3), 100, np.uint8)
+    video = reference.copy()
+    video[2:] += 4
+    video[2:].reshape(2, -1)[:, :25_540] += 1  # errors of 5 levels in 85 % of the bytes, else of 4
+    psnr, capped = METRICS["psnr"](video, reference), METRICS["psnr_frame_mean"](video, reference)
+    assert psnr.per_frame is not None
+    dropped = psnr.per_frame[np.isfinite(psnr.per_frame)].mean()
+    assert [round(float(v), 2) for v in (psnr.value, capped.value, dropped)] == [37.40, 67.20, 34.39]
+
+
+@given(FRAMES, FRAMES)
+def test_flicker_and_motion_equal_numpys(a: np.ndarray, b: np.ndarray) -> None:
+    steps = [np.abs(np.diff(video.astype(np.float64), axis=0)).mean((1, 2, 3)) for video in (a, b)]
+    assert METRICS["flicker"](a).per_frame == pytest.approx((255 - steps[0]) / 255)
+    if steps[1].any():
+        assert METRICS["motion"](a, b).value == pytest.approx(steps[0].mean() / steps[1].mean())
+
+
+@given(FRAMES, FRAMES)
+def test_centred_cosine_and_the_capped_mean_equal_numpys(a: np.ndarray, b: np.ndarray) -> None:
+    x, y = (v.reshape(len(v), -1).astype(np.float64) for v in (a, b))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    even = ~x.any(1) & ~y.any(1)
+    expected = np.where(lengths > 0, (x * y).sum(1) / np.maximum(lengths, 1e-9), even)
+    assert METRICS["cosine"](a, b).per_frame == pytest.approx(expected, abs=1e-9)
+    mse = np.square(a.astype(np.float64) - b).mean((1, 2, 3))
+    capped = np.minimum(10 * np.log10(255**2 / np.maximum(mse, 1e-12)), 100)
+    assert METRICS["psnr_frame_mean"](a, b).value == pytest.approx(capped.mean())
+
+
 def test_identical_videos() -> None:
     video = structured(2)
     assert METRICS["psnr"](video, video).value == math.inf
@@ -178,9 +211,16 @@ def test_pyiqas_metrics_go_by_their_name_there() -> None:
     score = metric(structured(0).repeat(4, 1).repeat(4, 2))
     assert score.per_frame == pytest.approx(expected.numpy(), rel=1e-3)
     assert metric.higher_is_better is False and pyiqa.__version__ in metric.id
-    for wrong in ("pyiqa:psnr", "pyiqa:beauty"):
-        with pytest.raises(ValueError, match="pyiqa has no no-reference metric"):
-            named([wrong])
+    for wrong, why in (
+        ("psnr", "compares with a reference"), ("lpips", "compares with a reference"), ("beauty", "is none of pyiqa's"),
+        ("fid", "compares sets of images"), ("sfid", "compares sets of images"),
+        ("inception_score", "is of a set of images"),
+        ("clipscore", "compares with a text, as clipsim does"), ("", "is none of pyiqa's"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"pyiqa:{wrong} {why}; allowed are .* brisque.* niqe") as refused:
+            named([f"pyiqa:{wrong}"])
+        allowed = str(refused.value).split(": ", 1)[1].split(", ")
+        assert not {"fid", "sfid", "fid_dinov2", "inception_score", "clipscore", "lpips"} & set(allowed)
     with pytest.raises(ValueError, match="unknown metric beauty; there are psnr"):
         named(["psnr", "beauty"])
 
@@ -190,7 +230,7 @@ def test_what_a_metric_cannot_measure_is_an_error_never_nan(shape: tuple[int, ..
     video = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
     for metric in METRICS.values():
         if metric.weights is None:
-            result = metric.attempt(video, video[::-1].copy())
+            result = metric.attempt(metric.id, video, video[::-1].copy())
             assert isinstance(result, str) or not math.isnan(result.value), metric.name
             assert shape[0] or isinstance(result, str), metric.name
 

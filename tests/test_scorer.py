@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import yaml
 from jaxtyping import UInt8
 
+import conf
 from metrics import METRICS
 from metrics.__main__ import main, parse
+from metrics.groups import names_of
 from metrics.page import page
-from metrics.video_file import read
+from metrics.video_file import VideoFile, read
 from vgdfr.video_file import write_master, write_preview
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -39,8 +43,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "ref", tmp_path / "gen"
 
 
-def said(*arguments: Any) -> str:
-    return main(parse([str(a) for a in arguments]))
+def said(*arguments: Any, status: int = 0) -> str:
+    """What is printed, the exit status being as expected."""
+    printed: list[str] = []
+    assert main(parse([str(a) for a in arguments]), printed.append) == status
+    (text,) = printed
+    return text
 
 
 def test_two_files_give_what_the_metrics_say(folders: tuple[Path, Path]) -> None:
@@ -86,32 +94,148 @@ def test_prompts_come_from_a_file(folders: tuple[Path, Path], tmp_path: Path) ->
     assert outs[0] == outs[1]
 
 
-def test_bad_input_is_refused_by_name(folders: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """A folder of videos that do not fit the others, each beside a reference of its name in `good`."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "good").mkdir()
+    write_master(tmp_path / "bad" / "a.mkv", moving(shift=1), 12)
+    write_master(tmp_path / "bad" / "short.mkv", moving(5), 12)
+    write_master(tmp_path / "bad" / "small.mkv", moving(side=16), 12)
+    write_master(tmp_path / "bad" / "fast.mkv", moving(), 24)
+    (tmp_path / "bad" / "text.mkv").write_text("no video")
+    write_master(tmp_path / "good" / "a.mkv", moving(), 12)
+    whole = (tmp_path / "good" / "a.mkv").read_bytes()
+    (tmp_path / "bad" / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "bad" / "z.mkv").write_bytes(whole)
+    for name in ("short", "small", "fast", "text", "cut", "z"):
+        (tmp_path / "good" / f"{name}.mkv").write_bytes(whole)
+    return tmp_path / "bad"
+
+
+MISFITS = {
+    "short": r"videos must be of equal length.*\[6, 32, 32\].*\[5, 32, 32\].*short.mkv",
+    "small": "videos must be of equal length.*small.mkv",
+    "fast": "at 12 fps and .* at 24 fps",
+    "text": "text.mkv cannot be read as a video",
+    "cut": "cut.mkv (is not whole|cannot be read)",
+}
+
+
+def test_pairs_that_do_not_fit_cost_their_own_scores_only(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = bad.parent / "good"
+    table = said(good, bad, "--metrics", "psnr,ssim", status=1)
+    assert capsys.readouterr().err == ("error: 5 of 7 pairs could not be scored: cut, fast, short, small, text\n")
+    expected = METRICS["psnr"](moving(shift=1), moving()).value
+    assert re.search(rf"^a +{expected:.4f} ", table, re.M) and re.search(r"^z +inf +1.0000$", table, re.M)
+    assert "psnr is infinite for 1 of 2 videos, which the mean leaves out" in table
+    videos = {v["name"]: v for v in json.loads(said(good, bad, "--metrics", "psnr", "--json", status=1))["videos"]}
+    rows = {r["name"]: r for r in csv.DictReader(said(good, bad, "--metrics", "psnr", "--csv", status=1).splitlines())}
+    assert videos["a"]["psnr"] == float(rows["a"]["psnr"]) == expected and videos["a"]["error"] is None
+    for name, why in MISFITS.items():
+        assert re.search(rf"^{name} +- +-$", table, re.M) and re.search(
+            f"^{name} could not be scored: .*{why}", table, re.M
+        )
+        assert videos[name]["psnr"] is None and videos[name]["lossless"] is None and rows[name]["psnr"] == ""
+        assert re.search(why, videos[name]["error"]) and re.search(why, rows[name]["reason"])
+        assert re.search(why, said(good / f"{name}.mkv", bad / f"{name}.mkv", "--metrics", "psnr", status=1))
+
+
+def test_what_is_wrong_before_anything_is_computed_is_refused_by_name(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     ref, gen = folders
     good = ref / "deep" / "a.mkv"
-    write_master(tmp_path / "short.mkv", moving(5), 12)
-    write_master(tmp_path / "small.mkv", moving(side=16), 12)
-    write_master(tmp_path / "fast.mkv", moving(), 24)
-    (tmp_path / "text.mkv").write_text("no video")
-    whole = good.read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "lone").mkdir()
+    (tmp_path / "lone" / "a.mkv").write_bytes(good.read_bytes())
+    (tmp_path / "lone" / "a.mp4").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
     write_master(gen / "deep" / "c.mkv", moving(), 12)
     for arguments, message in (
-        ((good, tmp_path / "short.mkv"), r"short: videos must be of equal length.*\[6, 32, 32\].*\[5, 32, 32\]"),
-        ((good, tmp_path / "small.mkv"), "small: videos must be of equal length"),
-        ((good, tmp_path / "fast.mkv"), "at 12 fps and .* at 24 fps"),
-        ((good, tmp_path / "text.mkv"), "text.mkv cannot be read as a video"),
-        ((good, tmp_path / "cut.mkv"), "cut.mkv (is not whole|cannot be read)"),
-        ((ref, gen), "gen has videos that .*ref has not: deep/c"),
+        ((ref, gen), "gen has videos that .*ref has not: deep/c$"),
         ((good, gen), "expected two files or two folders"),
+        ((ref, tmp_path / "empty"), r"empty holds no video \("),
+        ((ref, tmp_path / "lone"), "lone has two videos named a: a.mkv and a.mp4"),
         ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
-        ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are psnr"),
-        ((good, good, "--metrics", "clipsim_embedded"), "no prompt for a; --prompts takes"),
+        ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are the groups embedded, .*; psnr"),
+        ((good, good, "--metrics", "pyiqa"), "unknown metric pyiqa"),
+        ((good, good, "--metrics", ","), "no metric is named"),
+        ((good, good, "--metrics", "pyiqa:fid"), "pyiqa:fid compares sets of images; allowed are"),
+        ((good, good, "--metrics", "clipsim_embedded"), "no prompt for a; --prompts takes a JSON object"),
         ((good, good, "--metrics", "lpips"), "lpips needs torchvision AlexNet .* gets it from https://"),
         ((good, good, "--per-frame"), "--per-frame goes with --json"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             said(*arguments)
+
+
+def test_names_are_paired_never_positions(folders: tuple[Path, Path]) -> None:
+    """As many videos on both sides, one under another name."""
+    (folders[1] / "deep" / "b.mkv").rename(folders[1] / "deep" / "c.mkv")
+    with pytest.raises(ValueError, match="ref has videos that .*gen has not: deep/b$"):
+        said(*folders)
+
+
+def test_a_metric_that_works_nowhere_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = np.repeat(moving()[:1], 6, 0)
+    write_master(tmp_path / "a.mkv", frozen, 12)
+    out = said(tmp_path / "a.mkv", tmp_path / "a.mkv", "--metrics", "psnr,motion", status=1)
+    assert "no motion: ValueError: motion is a ratio" in out
+    assert capsys.readouterr().err == "error: no value for any video: motion\n"
+    said(tmp_path / "a.mkv", tmp_path / "a.mkv", "--metrics", "flicker")  # motion, not asked for, stands beside it
+
+
+@pytest.mark.parametrize("names", ["flicker,psnr", "clip_temp_embedded,psnr"])
+def test_motion_stands_beside_what_rewards_frozen_videos(names: str, folders: tuple[Path, Path]) -> None:
+    asked = names.split(",")
+    header = said(*folders, "--metrics", names).splitlines()[0]
+    assert header.split() == ["video", asked[0], "motion", "(ratio)", "psnr", "(dB)"]
+    videos = json.loads(said(*folders, "--metrics", f"motion,{names}", "--json"))["videos"]
+    assert [name for name in videos[0] if name in METRICS] == ["motion", *asked], "once"
+
+
+def test_groups_of_metrics_are_those_of_a_sweep(folders: tuple[Path, Path]) -> None:
+    names = yaml.safe_load((Path(conf.__file__).parent / "metrics" / "pixel.yaml").read_text())["names"]
+    assert names_of("pixel") == names and set(
+        json.loads(said(*folders, "--metrics", "pixel", "--json"))["metrics"]
+    ) == {*names}
+    assert names_of("pixel,lpips_embedded,psnr") == [*names, "lpips_embedded"]
+    assert names_of("hunyuan_video") == names_of("paper") and "vqa" in names_of("paper")
+
+
+def test_ctrl_c_prints_what_is_there(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked_at: list[str] = []
+
+    def interrupted(file: Path) -> VideoFile:
+        looked_at.append(file.stem)
+        if looked_at.count("b"):
+            raise KeyboardInterrupt
+        return read(file)
+
+    monkeypatch.setattr("metrics.__main__.read", interrupted)
+    videos = json.loads(said(*folders, "--metrics", "psnr", "--json", status=130))["videos"]
+    assert [video["name"] for video in videos] == ["deep/a"] and videos[0]["psnr"] > 0
+    assert capsys.readouterr().err == "error: interrupted: 1 of 2 pairs were looked at\n"
+
+
+def test_scoring_the_lossy_preview_is_another_number_and_is_said(tmp_path: Path) -> None:
+    """The public mistake of scoring mp4s: what the encoder lost comes on top of what the method changed."""
+    grain = np.random.default_rng(0).normal(0, 1, (6, 64, 64, 3))
+    videos = {"ref": moving(side=64), "gen": np.clip(moving(side=64) + grain, 0, 255).round().astype(np.uint8)}
+    for name, frames in videos.items():
+        write_master(tmp_path / f"{name}.mkv", frames, 12)
+        write_preview(tmp_path / f"{name}.mp4", frames, 12)
+    scores = {
+        suffix: json.loads(said(*(tmp_path / f"{n}.{suffix}" for n in videos), "--metrics", "psnr", "--json"))[
+            "videos"
+        ][0]
+        for suffix in ("mkv", "mp4")
+    }
+    assert scores["mkv"]["psnr"] == METRICS["psnr"](videos["gen"], videos["ref"]).value
+    assert scores["mkv"]["lossless"] and not scores["mp4"]["lossless"]
+    assert abs(scores["mp4"]["psnr"] - scores["mkv"]["psnr"]) > 1
 
 
 def test_the_command_prints_a_table_and_errors_on_one_line(folders: tuple[Path, Path]) -> None:
@@ -120,6 +244,10 @@ def test_the_command_prints_a_table_and_errors_on_one_line(folders: tuple[Path, 
     assert done.returncode == 0 and done.stdout.splitlines()[0].split()[:3] == ["video", "psnr", "(dB)"]
     done = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr == "error: there is nothing at nowhere\n"
+    (folders[1] / "deep" / "b.mkv").write_bytes(b"no video")
+    done = subprocess.run([*command, "--csv"], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == "error: 1 of 2 pairs could not be scored: deep/b\n"
+    assert [row["name"] for row in csv.DictReader(done.stdout.splitlines())] == ["deep/a", "deep/b"]
 
 
 def test_a_file_is_read_as_written(tmp_path: Path) -> None:
@@ -129,14 +257,14 @@ def test_a_file_is_read_as_written(tmp_path: Path) -> None:
 
 
 def test_a_profile_stands_beside_the_metrics_and_what_cannot_be_had_is_a_dash(folders: tuple[Path, Path]) -> None:
-    out = said(*folders, "--metrics", "psnr,ssim", "--profile", "videosys").splitlines()
+    out = said(*folders, "--metrics", "psnr,ssim", "--profile", "videosys", status=1).splitlines()
     assert out[0].split() == "video psnr (dB) ssim psnr_videosys (dB) ssim_videosys lpips_videosys".split()
     for line in out[1:4]:
         assert line.split()[-1] == "-" and line.split()[-2] == line.split()[-4]
     assert (
         out[-1].startswith("no lpips_videosys: torchvision AlexNet (LPIPS) is not at ") and "bench.prefetch" in out[-1]
     )
-    videos = json.loads(said(*folders, "--metrics", "psnr", "--profile", "fastvideo", "--json"))["videos"]
+    videos = json.loads(said(*folders, "--metrics", "psnr", "--profile", "fastvideo", "--json", status=1))["videos"]
     assert all(
         v["lpips_fastvideo"] is None and v["psnr_fastvideo"] == pytest.approx(v["psnr"], abs=0.5) for v in videos
     )

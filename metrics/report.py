@@ -1,0 +1,102 @@
+"""What came of each pair of videos, as a table for people, JSON or CSV."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metrics.base import Metric, Score, jsonable
+from metrics.pairs import some
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair's scores: of each metric a score, or in words why there is none.
+
+    `lossless` is whether both files hold what was written. `error` says why the pair could not be scored at all; then
+    there are no scores.
+    """
+
+    name: str
+    lossless: bool | None = None
+    scores: dict[str, Score | str] = field(default_factory=dict)
+    error: str | None = None
+
+    def value(self, metric: Metric) -> float | None:
+        score = self.scores.get(metric.name)
+        return score.value if isinstance(score, Score) else None
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why there is no value, by metric."""
+        return {name: score for name, score in self.scores.items() if isinstance(score, str)}
+
+
+def as_json(rows: Sequence[Row], ids: dict[str, str], metrics: Sequence[Metric], per_frame: bool) -> str:
+    """Every value; null where there is none, with the reason. `ids` are the metrics'."""
+    return json.dumps({"metrics": ids, "videos": [_object(row, metrics, per_frame) for row in rows]},
+                      indent=1, allow_nan=False)  # fmt: skip
+
+
+def _object(row: Row, metrics: Sequence[Metric], per_frame: bool) -> dict[str, Any]:
+    there = {name: score for name, score in row.scores.items() if isinstance(score, Score)}
+    values = {metric.name: jsonable(row.value(metric)) for metric in metrics}
+    out = {"name": row.name, "lossless": row.lossless, **values}
+    out |= {"extra": {name: score.extra for name, score in there.items()}, "reasons": row.reasons, "error": row.error}
+    if per_frame:
+        out["per_frame"] = {
+            name: [jsonable(float(v)) for v in score.per_frame]
+            for name, score in there.items()
+            if score.per_frame is not None
+        }
+    return out
+
+
+def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """A line for each pair; in the last column why a value, or all of them, are missing."""
+    writer = csv.writer(lines := _Lines(), lineterminator="")
+    writer.writerow(["name", "lossless", *(metric.name for metric in metrics), "reason"])
+    for row in rows:
+        why = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
+        values = [row.value(metric) for metric in metrics]
+        writer.writerow([row.name, row.lossless, *values, why])
+    return "\n".join(lines)
+
+
+class _Lines(list[str]):
+    """What csv writes to."""
+
+    write = list[str].append
+
+
+def as_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """For people; a mean under several rows, over the finite values, and below it what is to be said of the rows."""
+    header = ["video", *(f"{m.name}{f' ({m.unit})' if m.unit else ''}" for m in metrics)]
+    values = [[row.value(metric) for row in rows] for metric in metrics]
+    body = [[row.name, *("-" if (v := row.value(m)) is None else f"{v:.4f}" for m in metrics)] for row in rows]
+    if len(rows) > 1:
+        finite = [[v for v in column if v is not None and math.isfinite(v)] for column in values]
+        body.append(["mean of finite values", *(f"{math.fsum(c) / len(c):.4f}" if c else "-" for c in finite)])
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+    lines = ["  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True)))
+             for row in [header, *body]]  # fmt: skip
+    return "\n".join([*lines, *_notes(rows, metrics, values)])
+
+
+def _notes(rows: Sequence[Row], metrics: Sequence[Metric], values: list[list[float | None]]) -> list[str]:
+    lines = [f"{row.name} could not be scored: {row.error}" for row in rows if row.error]
+    if lossy := [row.name for row in rows if row.lossless is False]:
+        lines.append(f"lossy input: {some(lossy)}; what the encoder changed is scored along")
+    scored = [row for row in rows if not row.error]
+    for metric, column in zip(metrics, values, strict=True):
+        if len(rows) > 1 and (infinite := sum(v is not None and math.isinf(v) for v in column)):
+            lines.append(f"{metric.name} is infinite for {infinite} of {len(scored)} videos, which the mean leaves out")
+        of_videos: dict[str, list[str]] = {}
+        for row in scored:
+            if reason := row.reasons.get(metric.name):
+                of_videos.setdefault(reason, []).append(row.name)
+        for reason, names in of_videos.items():
+            lines.append(f"no {metric.name}{'' if len(names) == len(scored) else f' of {some(names)}'}: {reason}")
+    return lines
