@@ -51,7 +51,7 @@ EMBEDDED = "†"
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its finished samples, and each column's mean.
+    """One condition: its settings, its finished samples (and those that failed), and each column's mean.
 
     `video` names those of the video settings that the study varies, such as "num_frames=33".
     """
@@ -67,6 +67,7 @@ class Line:
     notes: frozenset[str]
     means: dict[str, Mean]
     rows: tuple[Row, ...]
+    failed: tuple[Row, ...] = ()
 
     @property
     def title(self) -> str:
@@ -170,8 +171,9 @@ def _line(rows: list[Row], video: str, baseline_s: dict[tuple[str, tuple[str, in
     ablation = method.get("merge_space") == "latent" or method.get("denoise_renoise") is False
     said = frozenset(note for r in done for note in r.record.get("notes", ()))
     k, theta = method.get("k"), method.get("theta")
+    failed = tuple(r for r in rows if r.record["status"] != "done")
     return Line(
-        method["name"], video, k, theta, other, len(done), len(rows) - len(done), ablation, said, means, tuple(done)
+        method["name"], video, k, theta, other, len(done), len(failed), ablation, said, means, tuple(done), failed
     )
 
 
