@@ -93,7 +93,9 @@ def _sample(
     if schedule := record.get("schedule"):
         sample |= {"segments": schedule["segments"], "kept": schedule["kept_frames"]}
     if found is None:
-        gone = f"its {PREVIEW} is not there; python -m bench.store verify moves the sample away, the sweep makes it anew"
+        gone = (
+            f"its {PREVIEW} is not there; python -m bench.store verify moves the sample away, the sweep makes it anew"
+        )
         return sample | {"failed": "no video", "reason": gone}
     return sample | {"video": found}
 

@@ -158,7 +158,7 @@
     }
   }
 
-  /** |video - baseline| of what both show; the stylesheet amplifies it. Pixels of file:// may be drawn, not read. */
+  /** |video - baseline| of what both show; the stylesheet amplifies it. Pixels of a file may be drawn, not read. */
   function compare(p) {
     const other = p.reference;
     if (!other || p.video.readyState < 2 || other.video.readyState < 2) return;
@@ -181,6 +181,12 @@
     video.muted = true;
     const p = { condition, video, fps: condition.fps, frames: condition.num_frames, kept: null, reference: null };
     if (sample.kept) p.kept = new Set(sample.kept);
+    const presented = () => { // a frame may come after the event that says it was sought
+      if (!video.hasAttribute("src")) return;
+      if (state.difference && !rolling) for (const other of players) if (other === p || other.reference === p) compare(other);
+      video.requestVideoFrameCallback(presented);
+    };
+    video.requestVideoFrameCallback(presented);
     video.src = sample.video;
     return p;
   }
