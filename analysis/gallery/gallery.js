@@ -25,6 +25,8 @@
     return node;
   }
   const number = (value, digits) => (value === null ? "–" : value === "inf" ? "∞" : value.toFixed(digits));
+  /** "k=5 θ=0.7" for "VGDFR (k=5, θ=0.7)": where room is scarce, with the whole title beside. */
+  const short = (title) => title.match(/^VGDFR \((.*)\)$/)?.[1].replaceAll(", ", " ") ?? title;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   // ---- the clock: videos are sought to one frame together, then play together ----
@@ -238,7 +240,7 @@
     const label = el("span", { class: "state" });
     const screen = el("div", { class: "screen" });
     screen.style.aspectRatio = `${condition.width} / ${condition.height}`;
-    const title = el("b", { title: [condition.title, ...condition.notes].join("\n") }, condition.title);
+    const title = el("b", { title: [condition.title, ...condition.notes].join("\n") }, short(condition.title));
     const figure = el("figure", { "data-condition": index, "aria-label": condition.title },
       el("figcaption", {}, title, label), screen);
     if (!sample?.video) {
@@ -319,7 +321,6 @@
   function paintChosen() {
     const chip = (text, pressed, onclick, title = null) =>
       el("button", { type: "button", "aria-pressed": pressed, "aria-label": title, title, onclick }, text);
-    const short = (title) => title.match(/^VGDFR \((.*)\)$/)?.[1].replaceAll(", ", " ") ?? title;
     const all = state.shown.size === conditions.length;
     const focused = [...$("chosen").children].indexOf(document.activeElement);
     $("chosen").replaceChildren(
