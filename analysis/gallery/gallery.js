@@ -492,7 +492,10 @@
     action();
   });
   // a control that was clicked gives the keys back to the player
-  document.addEventListener("click", (e) => e.detail && e.target.closest("button, input[type=checkbox]")?.blur());
+  document.addEventListener("click", (e) => { // the control may have been drawn anew, so not the event's target
+    const at = document.activeElement;
+    if (e.detail && at?.matches("button, input[type=checkbox]")) at.blur();
+  });
   for (const select of document.querySelectorAll("select")) {
     let clicked = false;
     select.addEventListener("pointerdown", () => { clicked = true; });
