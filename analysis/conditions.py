@@ -52,7 +52,7 @@ EMBEDDED = "†"
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its finished samples, and each column's values and mean.
+    """One condition: its settings, its finished samples and those that failed, and each column's values and mean.
 
     `video` names those of the video settings that the study varies, such as "num_frames=33"; `planned` are the samples
     that were tried, finished or not.
@@ -72,6 +72,7 @@ class Line:
     values: dict[str, dict[Key, float]]
     means: dict[str, Interval]
     rows: tuple[Row, ...]
+    failed: tuple[Row, ...]
     planned: frozenset[Key]
 
     @property
@@ -237,6 +238,7 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
         values=values,
         means=means,
         rows=tuple(done),
+        failed=tuple(r for r in rows if r.record["status"] != "done"),
         planned=frozenset(r.sample_id for r in rows),
     )
 

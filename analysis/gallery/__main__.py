@@ -1,0 +1,25 @@
+"""A study's videos side by side, in a folder to open from disk: `python -m analysis.gallery runs/table1`.
+
+Writes index.html and what it needs into report/gallery in the study's folder. The videos stay where they are, so the
+folder shows them while it keeps its place beside the study; with --copy it holds them and can be moved or sent.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from analysis.gallery.page import write_gallery
+from analysis.load import StudyError
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.gallery", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument("--out", type=Path, help="where to write, instead of report/gallery in the study's folder")
+    parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
+    arguments = parser.parse_args()
+    try:
+        print(write_gallery(arguments.study, arguments.out, arguments.copy))
+    except (StudyError, OSError) as error:
+        sys.exit(f"error: {error}")

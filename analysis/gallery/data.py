@@ -1,0 +1,113 @@
+"""What the gallery shows, as one JSON document: columns, conditions with their means, prompts with their samples."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from analysis.conditions import Column, Line, best, columns, lines
+from analysis.load import Row
+
+# the embedded prompts' ids end in the speed profile: 03-accelerating
+SPEED_PROFILE = re.compile(r"\d+-(still|slow|fast|accelerating|stopping)")
+PREVIEW = "preview.mp4"
+
+
+def gallery_data(rows: list[Row], study: str, source: Callable[[Row], str | None]) -> dict[str, Any]:
+    """The document, with nothing in it that JSON does not have (an infinite score is "inf").
+
+    `source` tells where the page finds a sample's video, None if it is not there. Raises StudyError as
+    `analysis.conditions.lines` does: without a baseline, or where a table would mix what must not be mixed.
+    """
+    table = lines(rows)
+    shown = columns(table)
+    baselines = {line.video: i for i, line in enumerate(table) if line.method == "baseline"}
+    latency_s = {
+        (line.video, r.sample_id): r.record["latency_s"]
+        for line in table
+        if line.method == "baseline"
+        for r in line.rows
+    }
+    samples: dict[tuple[str, int], list[dict[str, Any] | None]] = {r.sample_id: [None] * len(table) for r in rows}
+    for i, line in enumerate(table):
+        for row in line.rows:
+            samples[row.sample_id][i] = _sample(row, shown, latency_s.get((line.video, row.sample_id)), source)
+        for row in line.failed:
+            samples[row.sample_id][i] = {"failed": row.record["status"], "reason": _reason(row)}
+    first = {r.sample_id: r for r in reversed(rows)}
+    return {
+        "study": study,
+        "models": sorted({r.record["model_name"] for r in rows}),
+        "columns": [
+            {"title": c.title, "digits": c.digits, "better": c.better, "group": c.group, "name": c.name} for c in shown
+        ],
+        "conditions": [_condition(line, table, shown, baselines) for line in table],
+        "prompts": [_prompt(first[key]) | {"samples": samples[key]} for key in sorted(samples)],
+    }
+
+
+def content(row: Row) -> list[str]:
+    """What the prompt is about: VBench's dimensions, or the speed profile of the embedded world."""
+    profile = SPEED_PROFILE.fullmatch(row.record["prompt_id"])
+    return [*row.record.get("prompt_dimensions", ()), *(profile.groups() if profile else ())]
+
+
+def _condition(line: Line, table: list[Line], shown: list[Column], baselines: dict[str, int]) -> dict[str, Any]:
+    spec = (line.rows or line.failed)[0].record["identity"]["spec"]
+    means = [line.means[c.name] for c in shown]
+    leads = [
+        line.ranked and m.value is not None and round(m.value, c.digits) == best(table, c, line.video)
+        for c, m in zip(shown, means, strict=True)
+    ]
+    return {
+        "title": line.title,
+        "baseline": line.method == "baseline",
+        "reference": baselines.get(line.video),
+        "n": line.n,
+        "failed": line.n_failed,
+        "means": [_number(m.value) for m in means],
+        "infinite": [m.infinite for m in means],
+        "best": leads,
+        "notes": sorted(line.notes),
+        **{name: spec[name] for name in ("height", "width", "num_frames", "fps")},
+    }
+
+
+def _prompt(row: Row) -> dict[str, Any]:
+    spec = row.record["identity"]["spec"]
+    prompt, seed = row.sample_id
+    return {"id": prompt, "seed": seed, "text": spec["prompt"], "content": content(row)}
+
+
+def _sample(
+    row: Row, shown: list[Column], baseline_s: float | None, source: Callable[[Row], str | None]
+) -> dict[str, Any]:
+    record = row.record
+    values = row.scores | {"latency_s": record["latency_s"], "token_ratio": record["token_ratio"]}
+    if baseline_s is not None and record["method"]["name"] != "baseline":
+        values["speedup"] = baseline_s / record["latency_s"]
+    found = source(row)
+    sample: dict[str, Any] = {"scores": [_number(values.get(c.name)) for c in shown]}
+    if reasons := {i: row.reasons[c.name] for i, c in enumerate(shown) if c.name in row.reasons}:
+        sample["reasons"] = reasons
+    if schedule := record.get("schedule"):
+        sample |= {"segments": schedule["segments"], "kept": schedule["kept_frames"]}
+    if found is None:
+        gone = (
+            f"its {PREVIEW} is not there; python -m bench.store verify moves the sample away, the sweep makes it anew"
+        )
+        return sample | {"failed": "no video", "reason": gone}
+    return sample | {"video": found}
+
+
+def _reason(row: Row) -> str:
+    """The last line of a traceback, which says what happened."""
+    said: Iterable[str] = (row.record.get("error") or "").strip().splitlines()
+    return next((line.strip() for line in reversed([*said]) if line.strip()), "no reason was recorded")
+
+
+def _number(value: float | None) -> float | str | None:
+    """Six significant digits are more than is shown."""
+    if value is None or math.isfinite(value):
+        return value if value is None else float(f"{value:.6g}")
+    return "inf" if value > 0 else "-inf"
