@@ -12,6 +12,7 @@ from bench.keep import Keep
 from bench.keep import check as checked_keep
 from bench.prompts import Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
+from bench.trackers import NoTracker, Wandb
 from metrics import named
 from vgdfr.embedded import CHECKPOINT
 
@@ -30,6 +31,7 @@ class Job:
     study: Path
     keep: Keep = "all"
     timing: Timing = Timing()
+    tracker: NoTracker | Wandb = NoTracker()
 
 
 def job_of(config: DictConfig) -> Job:
@@ -40,6 +42,8 @@ def job_of(config: DictConfig) -> Job:
     condition = condition_of(config)
     condition.check()
     named(config.metrics.names)
+    tracker: NoTracker | Wandb = instantiate(config.tracking)
+    tracker.check()
     prompts = prompts_of(config).load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
@@ -50,6 +54,7 @@ def job_of(config: DictConfig) -> Job:
         Path(config.root) / config.study,
         checked_keep(config.keep),
         Timing(**config.timing),
+        tracker,
     )
 
 
