@@ -12,10 +12,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import wandb
 from matplotlib.figure import Figure
 from PIL import Image
 
-import wandb
 from bench.tracked import Sample, TrackedCondition, latencies, provenance, run_id, score_names
 from bench.trackers import FOLDER, Wandb
 
