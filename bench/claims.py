@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from bench.record import Record
+if TYPE_CHECKING:  # it brings torch, which a tracker's process does without
+    from bench.record import Record
 
 LOCKS = ".locks"
 DIED = "the process ended while it made this sample"
@@ -34,7 +36,7 @@ def claimed(study: Path, name: str, timeout_s: float = 0) -> Iterator[bool]:
 
 
 @contextmanager
-def at_work(study: Path, place: str, failure: Record) -> Iterator[None]:
+def at_work(study: Path, place: str, failure: "Record") -> Iterator[None]:
     """Within the block a note says what this process makes; `failure` is the record if it dies of it."""
     note = note_of(study, os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -50,8 +52,10 @@ def note_of(study: Path, pid: int) -> Path:
     return study / LOCKS / f"at-work-{pid}.json"
 
 
-def left_by(study: Path, pid: int) -> tuple[str, Record] | None:
+def left_by(study: Path, pid: int) -> "tuple[str, Record] | None":
     """The sample that a process which is gone was at, and the record of its failure; None if it was at none."""
+    from bench.record import Record
+
     note = note_of(study, pid)
     try:
         left = json.loads(note.read_text())

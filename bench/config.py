@@ -13,6 +13,7 @@ from bench.keep import Keep
 from bench.keep import check as checked_keep
 from bench.prompts import Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
+from bench.trackers import NoTracker, Wandb
 from metrics import named
 from vgdfr.embedded import CHECKPOINT
 
@@ -68,6 +69,7 @@ class Job:
     study: Path
     keep: Keep = "all"
     timing: Timing = Timing()
+    tracker: NoTracker | Wandb = NoTracker()
 
 
 def job_of(config: DictConfig) -> Job:
@@ -79,6 +81,8 @@ def job_of(config: DictConfig) -> Job:
     condition.check()
     condition = condition.canonical()
     named(config.metrics.names)
+    tracker: NoTracker | Wandb = instantiate(config.tracking)
+    tracker.check()
     prompts = prompts_of(config).load()
     for prompt in prompts:
         condition.video.spec(prompt.text, prompt.seed)  # checks itself
@@ -89,6 +93,7 @@ def job_of(config: DictConfig) -> Job:
         Path(config.root) / config.study,
         checked_keep(config.keep),
         Timing(**config.timing),
+        tracker,
     )
 
 

@@ -12,6 +12,7 @@ from bench.plan import checked, planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
 from bench.store import RECORD
+from bench.trackers import tracked
 
 _sweep: Sweep | None = None
 
@@ -29,7 +30,8 @@ def main(config: DictConfig) -> None:
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
     _sweep = Sweep(len(samples), len(samples) - recorded)
     try:
-        run(jobs, _sweep)
+        with tracked(study, jobs[0].tracker):
+            run(jobs, _sweep)
     except OSError as error:  # a full or broken disk: what is stored is whole
         _sweep.stopped = f"{type(error).__name__}: {error}"
 

@@ -1,0 +1,219 @@
+"""What a tracker shows of a study: its conditions, read from records and scores as they lie on disk. No torch."""
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+RECORD_SCHEMA, SCORES_SCHEMA = 1, 2  # bench.record's and bench.score's, which bring torch
+FIXED = ("prompt_id", "seed_index", "status", "prompt", "latency_s", "token_ratio")  # first columns of the table
+LAST = ("preview", "notes", "error", "key")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample, finished or failed. scores: a number, infinite ones included, or None: see `reasons`."""
+
+    folder: Path
+    record: dict[str, Any]
+    scores: dict[str, float | None]
+    reasons: dict[str, str]
+
+    @property
+    def done(self) -> bool:
+        return self.record["status"] == "done"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that decides its pixels but the prompt and the seed: what its condition is."""
+        identity = self.record["identity"]
+        spec = {name: value for name, value in identity["spec"].items() if name not in ("prompt", "seed")}
+        return identity | {"spec": spec}
+
+    @property
+    def preview(self) -> Path | None:
+        """The browser's video; None where it is not kept or was never made."""
+        files = [self.folder / name for name in self.record.get("files", {}) if name.endswith(".mp4")]
+        return next((file for file in files if file.is_file()), None)
+
+
+@dataclass(frozen=True)
+class TrackedCondition:
+    """The samples of one condition; `name` tells it from the study's others."""
+
+    name: str
+    samples: tuple[Sample, ...]
+
+    @cached_property
+    def done(self) -> list[Sample]:
+        return [sample for sample in self.samples if sample.done]
+
+    def config(self, study: str) -> dict[str, Any]:
+        """What a reader filters and groups by: the condition, its model and video, and where its numbers come from."""
+        record, content = self.samples[0].record, self.samples[0].content
+        return {
+            "study": study,
+            "condition": self.name,
+            "slug": record["slug"],
+            "method": record["method"],
+            "model": {"name": record["model_name"]} | content["model"],
+            "video": content["spec"],
+            "generator_version": content["generator_version"],
+            "provenance": provenance(self.samples),
+        }
+
+    def summary(self, baseline_s: dict[str, float]) -> dict[str, float | int]:
+        """Means over finished samples, and how many there are; `baseline_s` has the latency of each baseline by key.
+
+        An infinite score is counted as <name>_infinite and left out of the mean; a mean of nothing is left out.
+        """
+        out: dict[str, float | int] = {"n": len(self.done), "n_failed": len(self.samples) - len(self.done)}
+        columns = {name: [s.scores.get(name) for s in self.done] for name in score_names([self])}
+        columns |= {name: [s.record.get(name) for s in self.done] for name in ("latency_s", "token_ratio", "passes")}
+        for name, values in columns.items():
+            there = [v for v in values if v is not None and not math.isnan(v)]
+            finite = [v for v in there if math.isfinite(v)]
+            if finite:
+                out[name] = math.fsum(finite) / len(finite)
+            if len(finite) < len(there):
+                out[f"{name}_infinite"] = len(there) - len(finite)
+        # a ratio of mean latencies over common samples, as in the paper
+        pairs = [(baseline_s.get(s.record["reference_key"]), s.record["latency_s"]) for s in self.done]
+        common = [(base, own) for base, own in pairs if base is not None and own]
+        if common:
+            out["speedup"] = math.fsum(base for base, _ in common) / math.fsum(own for _, own in common)
+        peaks = [peak for s in self.done if (peak := s.record.get("peak_bytes"))]
+        return out | ({"peak_bytes": max(peaks)} if peaks else {})
+
+    def table(self, study: Path, scores: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+        """Columns and rows, one a sample, failed ones too; the preview as its path within the study.
+
+        What is no finite number is None, with the reason among the notes.
+        """
+        rows = []
+        for sample in sorted(self.samples, key=lambda s: (s.record["prompt_id"], s.record["seed_index"])):
+            record = sample.record
+            values = {name: sample.scores.get(name) for name in scores}
+            odd = [f"{name}: {v}" for name, v in values.items() if v is not None and not math.isfinite(v)]
+            notes = [*record.get("notes", ()), *odd, *(f"{n}: {why}" for n, why in sample.reasons.items())]
+            first = [record["identity"]["spec"]["prompt"] if n == "prompt" else record.get(n) for n in FIXED]
+            preview = str(sample.preview.relative_to(study)) if sample.preview else None
+            error = (record.get("error") or "").strip().splitlines()
+            last = [preview, "; ".join(notes) or None, error[-1] if error else None, record["key"]]
+            rows.append([*first, *(_finite(v) for v in values.values()), *last])
+        return [*FIXED, *scores, *LAST], rows
+
+
+def read(study: Path) -> tuple[list[TrackedCondition], list[str]]:
+    """The study's conditions, the baseline first, and what could not be read, in words.
+
+    Raises ValueError where there is no sample. A study whose sweep is running is read as it is now.
+    """
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    unreadable = []
+    for file in sorted(study.glob("[!.]*/[!.]*/record.json")):
+        try:
+            sample = _sample(file)
+            groups[json.dumps([sample.record["slug"], sample.content], sort_keys=True)].append(sample)
+        except FileNotFoundError:  # it is being replaced
+            continue
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable.append(f"{file.parent.relative_to(study)}: {type(error).__name__}: {error}")
+    if not groups and not unreadable:
+        raise ValueError(f"{study} holds no sample; a study is made by: python -m bench.sweep +exp=table1")
+    by_slug: dict[str, list[list[Sample]]] = defaultdict(list)
+    for samples in groups.values():
+        by_slug[samples[0].record["slug"]].append(samples)
+    ordered = sorted(by_slug.items(), key=lambda item: (item[0] != "baseline", item[0]))
+    return [c for slug, same in ordered for c in _named(slug, same)], unreadable
+
+
+def _named(slug: str, groups: list[list[Sample]]) -> list[TrackedCondition]:
+    """Conditions of one slug; where there are several (other videos, models, devices), by what sets them apart."""
+    flat = [dict(_flat(samples[0].content)) for samples in groups]
+    names = sorted({n for each in flat for n in each if len({json.dumps(f.get(n)) for f in flat}) > 1})
+    return [
+        TrackedCondition(
+            " ".join([slug, *(f"{n.rpartition('.')[2]}={_short(own.get(n))}" for n in names)]), (*samples,)
+        )
+        for own, samples in zip(flat, groups, strict=True)
+    ]
+
+
+def _flat(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def _short(value: Any) -> str:
+    return value[:8] if isinstance(value, str) and len(value) == 64 else str(value)  # a sha256
+
+
+def _sample(file: Path) -> Sample:
+    record = json.loads(file.read_text())
+    if record["schema"] != RECORD_SCHEMA:
+        raise ValueError(f"expected a record of schema {RECORD_SCHEMA}, got {record['schema']}")
+    scores: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    try:
+        document = json.loads(file.with_name("scores.json").read_text())
+    except FileNotFoundError:  # not scored yet
+        document = {"schema": SCORES_SCHEMA, "scores": {}}
+    except ValueError as error:
+        document, reasons["scores"] = {"schema": SCORES_SCHEMA, "scores": {}}, f"scores.json is damaged ({error})"
+    if document["schema"] != SCORES_SCHEMA:
+        reasons["scores"] = f"expected scores of schema {SCORES_SCHEMA}, got {document['schema']}"
+        document = {"scores": {}}
+    for name, score in document["scores"].items():
+        scores[name] = None if score["value"] is None else float(score["value"])
+        if score["value"] is None:
+            reasons[name] = score["reason"]
+    return Sample(file.parent, record, scores, reasons)
+
+
+def score_names(conditions: Iterable[TrackedCondition]) -> list[str]:
+    """Of all scores that any sample has, computed or not."""
+    return sorted({name for c in conditions for s in c.samples for name in s.scores})
+
+
+def latencies(conditions: Iterable[TrackedCondition]) -> dict[str, float]:
+    """The latency of every finished sample by its key, in which a record names its baseline."""
+    return {s.record["key"]: s.record["latency_s"] for c in conditions for s in c.done if s.record["latency_s"]}
+
+
+def provenance(samples: Iterable[Sample]) -> dict[str, Any]:
+    """Code, versions and machine, and the weights; a list of values where samples differ in one."""
+    seen: dict[str, dict[str, Any]] = defaultdict(dict)
+    for sample in samples:
+        weights = {"weights_sha256": sample.record["identity"]["model"].get("weights_sha256")}
+        for name, value in (sample.record["environment"] | weights).items():
+            seen[name][json.dumps(value, sort_keys=True)] = value
+    return {n: next(iter(v.values())) if len(v) == 1 else [v[k] for k in sorted(v)] for n, v in seen.items()}
+
+
+def run_id(study: str, what: Any) -> str:
+    """The same for the same study and content, on every machine and every day."""
+    return hashlib.sha256(json.dumps([study, what], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def newest_ns(study: Path) -> tuple[int, int]:
+    """How many records and scores there are, and when the newest was written."""
+    times = []
+    for file in (*study.glob("[!.]*/[!.]*/record.json"), *study.glob("[!.]*/[!.]*/scores.json")):
+        try:
+            times.append(file.stat().st_mtime_ns)
+        except FileNotFoundError:
+            continue
+    return len(times), max(times, default=0)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
