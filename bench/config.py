@@ -32,13 +32,13 @@ class Job:
     timing: Timing = Timing()
 
 
-def job_of(config: DictConfig) -> Job:
-    """Build and check everything a job needs, without loading a model.
+def job_of(config: DictConfig, here: bool = True) -> Job:
+    """Build and check everything a job needs, without loading a model; the device only if it is to run `here`.
 
     Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
     """
     condition = condition_of(config)
-    condition.check()
+    condition.check(here)
     named(config.metrics.names)
     prompts = prompts_of(config).load()
     for prompt in prompts:
