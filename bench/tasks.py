@@ -34,7 +34,7 @@ def check_launcher(config: DictConfig) -> None:
         return
     lacking = [name for name in ("submitit", PLUGIN) if not _is_there(name)]
     if lacking:
-        raise ValueError(f"this launcher needs {' and '.join(lacking)}; install them with: pip install 'vgdfr[slurm]'")
+        raise ValueError(f"this launcher needs {' and '.join(lacking)}; install it with: pip install 'vgdfr[slurm]'")
     if on_other_machines(config) and (commands := [c for c in ("sbatch", "srun", "scontrol") if not shutil.which(c)]):
         raise ValueError(
             f"hydra/launcher=slurm needs Slurm's commands, and there is no {', '.join(commands)} here; run it on a "

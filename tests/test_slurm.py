@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.types import RunMode
 
 from analysis.load import load
 from bench.config import CONF
 from bench.plan import checked
 from bench.prefetch import configs_of
 from bench.run import units_of
+from bench.tasks import check_launcher
 from bench.upkeep import verify
 
 SMALL = [
@@ -112,32 +113,26 @@ def test_a_failed_sample_is_tried_by_one_task_and_all_end_with_that_status(
     assert len(failed) == 1 and "SystemExit: 3" in failed[0].record["error"]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        (["metod.k=1"], "Could not override 'metod"),
-        (["method.thta=0.5,0.6"], "Could not override 'method.thta'"),
-        (["method.k=0,1"], "error: "),
-        (["hydra.launcher.partitoin=gpu"], "Could not override 'hydra.launcher.partitoin'"),
-    ],
-)
-def test_a_mistake_ends_it_before_anything_is_submitted(
-    arguments: list[str], tmp_path: Path, wrong: list[str], said: str
-) -> None:
-    done = sweep(LOCAL, *arguments, *wrong)
-    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert not list(tmp_path.rglob("submitit"))
+def test_a_mistake_ends_it_before_anything_is_submitted(arguments: list[str], tmp_path: Path) -> None:
+    done = sweep(LOCAL, *arguments, "+method.thta=0.5,0.6")
+    assert done.returncode == 1 and "error: method: " in done.stderr and "thta" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and "tasks" not in done.stdout and not list(tmp_path.rglob("submitit"))
 
 
-def test_what_is_lacking_for_a_launcher_is_said(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text("import sys\nsys.modules['submitit'] = None\n")
-    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-    done = sweep("hydra/launcher=slurm", *arguments, PYTHONPATH=path)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "needs submitit; install them with: pip install 'vgdfr[slurm]'" in done.stderr, done.stderr
-    done = sweep("hydra/launcher=slurm", *arguments, PATH=str(tmp_path))
-    assert done.returncode == 1 and "there is no sbatch, srun, scontrol here" in done.stderr, done.stderr
+def test_what_is_lacking_for_a_launcher_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        slurm, local, none = (
+            compose("config", given, return_hydra_config=True) for given in (["hydra/launcher=slurm"], [LOCAL], [])
+        )
+    assert slurm.hydra.mode == RunMode.MULTIRUN, "one condition is not run on the login node either"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_launcher(local)
+    with pytest.raises(ValueError, match="there is no sbatch, srun, scontrol here; .* hydra/launcher=slurm_local"):
+        check_launcher(slurm)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ValueError, match=r"needs submitit; install it with: pip install 'vgdfr\[slurm\]'"):
+        check_launcher(local)
+    check_launcher(none)
 
 
 def test_a_device_of_the_nodes_need_not_be_here(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +155,5 @@ def test_every_option_of_the_slurm_conf_is_one_that_the_launcher_takes() -> None
             ]
             assert set(launchers[0]) <= set(launchers[1])
             assert launchers[0]._target_ == launchers[1]._target_
-    assert not GlobalHydra.instance().is_initialized()
-    with pytest.raises(HydraException):
-        configs_of(["hydra.launcher.nothing=1"])
+    with pytest.raises(HydraException, match="partitoin"):
+        configs_of(["hydra/launcher=slurm", "hydra.launcher.partitoin=gpu"])
