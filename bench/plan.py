@@ -33,6 +33,10 @@ class PlanFirst(Callback):
     sweep: DictConfig | None = None
     began = ""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if tasks.needs_multirun(config):  # Hydra would leave the launcher out, and run it here
+            raise SystemExit("error: with this hydra/launcher add --multirun; a single condition is then a task, too")
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.sweep, self.began = config, datetime.now(UTC).isoformat(timespec="milliseconds")
         try:

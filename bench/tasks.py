@@ -27,10 +27,14 @@ class Leave(BaseException):
         self.reason = reason
 
 
+def needs_multirun(config: DictConfig) -> bool:
+    """Whether a launcher is chosen that starts tasks, which Hydra does in a sweep only."""
+    return config.hydra.launcher._target_.startswith(PLUGIN)
+
+
 def check_launcher(config: DictConfig) -> None:
     """Raise ValueError where the sweep's launcher cannot be used here."""
-    launcher = config.hydra.launcher._target_
-    if not launcher.startswith(PLUGIN):
+    if not needs_multirun(config):
         return
     lacking = [name for name in ("submitit", PLUGIN) if not _is_there(name)]
     if lacking:

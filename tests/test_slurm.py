@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from hydra.types import RunMode
 
 from analysis.load import load
 from bench.config import CONF
-from bench.plan import checked
+from bench.plan import PlanFirst, checked
 from bench.prefetch import configs_of
 from bench.run import units_of
 from bench.tasks import check_launcher
@@ -124,7 +123,9 @@ def test_what_is_lacking_for_a_launcher_is_said(monkeypatch: pytest.MonkeyPatch,
         slurm, local, none = (
             compose("config", given, return_hydra_config=True) for given in (["hydra/launcher=slurm"], [LOCAL], [])
         )
-    assert slurm.hydra.mode == RunMode.MULTIRUN, "one condition is not run on the login node either"
+    with pytest.raises(SystemExit, match="add --multirun"):  # one condition is not run on the login node either
+        PlanFirst().on_run_start(slurm)
+    PlanFirst().on_run_start(none)
     monkeypatch.setenv("PATH", str(tmp_path))
     check_launcher(local)
     with pytest.raises(ValueError, match="there is no sbatch, srun, scontrol here; .* hydra/launcher=slurm_local"):
