@@ -82,7 +82,7 @@ def test_a_task_that_is_told_to_leave_is_queued_again_and_continues(arguments: l
         text=True,
         env=os.environ | before_each_call(tmp_path / "site", "time.sleep(0.3)"),
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not any(study.glob("[!.]*/*/record.json")) or not (notes := list(study.glob(".locks/at-work-*.json"))):
         assert time.monotonic() < until and process.poll() is None, logs(study)
         time.sleep(0.05)
@@ -103,7 +103,7 @@ def test_a_failed_sample_is_tried_by_one_task_and_all_end_with_that_status(
     done = sweep(LOCAL, *arguments, **before_each_call(tmp_path / "site", once))
     assert done.returncode == 1 and "1 samples failed: baseline" in done.stderr, done.stdout + done.stderr
     assert "a task failed" in done.stdout
-    until = time.monotonic() + 120  # the launching process need not wait for the others
+    until = time.monotonic() + 300  # the launching process need not wait for the others
     while len(said := logs(tmp_path / "tiny")) < 2 or not all(" failed of 6" in text for text in said):
         assert time.monotonic() < until, said
         time.sleep(0.1)
