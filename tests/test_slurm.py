@@ -83,7 +83,9 @@ def test_a_task_that_is_told_to_leave_is_queued_again_and_continues(arguments: l
         env=os.environ | before_each_call(tmp_path / "site", "time.sleep(0.3)"),
     )
     until = time.monotonic() + 300
-    while not any(study.glob("[!.]*/*/record.json")) or not (notes := list(study.glob(".locks/at-work-*.json"))):
+    while not any(" made: " in text for text in logs(study)) or not (
+        notes := list(study.glob(".locks/at-work-*.json"))
+    ):
         assert time.monotonic() < until and process.poll() is None, logs(study)
         time.sleep(0.05)
     os.kill(int(notes[0].stem.rpartition("-")[2]), signal.SIGUSR2)
