@@ -38,9 +38,14 @@ class Condition:
     video: VideoSettings
     method: Method | RopeProxy
 
-    def check(self) -> None:
-        """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model."""
-        self.model.check()
+    def check(self, here: bool = True) -> None:
+        """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model.
+
+        Unless it is to run `here`, this machine need not have the device.
+        """
+        if here:
+            self.model.check_machine()
+        self.model.check_folder()
         self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
 
     def canonical(self) -> "Condition":

@@ -72,13 +72,13 @@ class Job:
     tracker: NoTracker | Wandb = NoTracker()
 
 
-def job_of(config: DictConfig) -> Job:
-    """Build and check everything a job needs, without loading a model.
+def job_of(config: DictConfig, here: bool = True) -> Job:
+    """Build and check everything a job needs, without loading a model; the device only if it is to run `here`.
 
     Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
     """
     condition = condition_of(config)
-    condition.check()
+    condition.check(here)
     condition = condition.canonical()
     named(config.metrics.names)
     tracker: NoTracker | Wandb = instantiate(config.tracking)

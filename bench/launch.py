@@ -25,8 +25,9 @@ from bench.claims import DIED, left_by, note_of
 from bench.plan import checked
 from bench.prefetch import configs_of
 from bench.progress import say
-from bench.run import LAUNCH_BEGAN, units_of
+from bench.run import units_of
 from bench.store import Store
+from bench.tasks import LAUNCH_BEGAN
 
 FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with failed samples
 DEATHS_OF_NOTHING = 3  # in a row, each while no sample was made: starting again does not help

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -12,7 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import score
+from bench import score, tasks
 from bench.config import Job, condition_of, job_of, prompts_of
 from vgdfr.assets import Asset, describe
 
@@ -25,14 +26,33 @@ def planned() -> tuple[Job, ...]:
 
 
 class PlanFirst(Callback):
-    """A Hydra callback: a mistake in any job stops the sweep before it starts."""
+    """A Hydra callback: a mistake in any job stops the sweep before it starts.
+
+    A cluster's launcher takes it along into each task, which so knows of the whole sweep.
+    """
+
+    sweep: DictConfig | None = None
+    began = ""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if tasks.needs_multirun(config):  # Hydra would leave the launcher out, and run it here
+            raise SystemExit("error: with this hydra/launcher add --multirun; a single condition is then a task, too")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.sweep, self.began = config, datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
+            tasks.check_launcher(config)
             configs = composed(config)
+        except ValueError as error:
+            raise SystemExit(f"error: {error}") from None
         except OmegaConfBaseException as error:  # an experiment's own choice of conditions
             raise SystemExit(f"error: {error.msg or error}") from None
-        _planned[:] = checked(*configs)
+        _planned[:] = checked(*configs, here=not tasks.on_other_machines(config))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if self.sweep is not None and not _planned:  # another process than the one that planned
+            tasks.enter(self.began)
+            _planned[:] = checked(*composed(self.sweep))
 
 
 def composed(config: DictConfig) -> list[DictConfig]:
@@ -53,8 +73,10 @@ def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:
     return list({asset.source: asset for asset in assets}.values())
 
 
-def checked(*configs: DictConfig) -> list[Job]:
+def checked(*configs: DictConfig, here: bool = True) -> list[Job]:
     """`job_of` each of `configs`, ending the program with the message where one is wrong or lacks a download.
+
+    Unless they are to run `here`, this machine need not have the device.
 
     A SystemExit, because Hydra turns a callback's exceptions into warnings and would start the sweep all the same.
     """
@@ -69,13 +91,15 @@ def checked(*configs: DictConfig) -> list[Job]:
 
     try:
         for config in each():
-            condition_of(config).model.check_machine()
+            model = condition_of(config).model
+            if here:
+                model.check_machine()
         if missing := missing_assets(configs):
             raise FileNotFoundError(
                 f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"
                 "run the same arguments with: python -m bench.prefetch"
             )
-        return [job_of(config) for config in each()]
+        return [job_of(config, here) for config in each()]
     except MissingMandatoryValue as error:
         raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
     except (ValueError, OSError, HydraException) as error:

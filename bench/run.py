@@ -23,6 +23,7 @@ from bench.progress import Sweep
 from bench.provenance import environment, weights_sha256
 from bench.record import Record
 from bench.store import MASTER, Store
+from bench.tasks import LAUNCH_BEGAN
 from bench.timing import OtherPixels, timed_alone
 from metrics.video_file import read
 from vgdfr import (
@@ -39,8 +40,6 @@ from vgdfr import (
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
-
-LAUNCH_BEGAN = "VGDFR_LAUNCH_BEGAN"  # in the environment of bench.launch's workers: when it began
 
 
 @cache

@@ -7,6 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from bench import tasks
 from bench.config import CONF
 from bench.plan import checked, planned
 from bench.progress import Sweep, say
@@ -17,9 +18,11 @@ from bench.trackers import tracked
 _sweep: Sweep | None = None
 
 
-@hydra.main(config_path=CONF, config_name="config", version_base="1.3")
-def main(config: DictConfig) -> None:
-    """Hydra calls it for each job; the first makes the samples of all, prompt by prompt, so that conditions share."""
+def job(config: DictConfig) -> None:
+    """Hydra calls it for each job; the first makes the samples of all, prompt by prompt, so that conditions share.
+
+    As a task of a cluster (bench.tasks) each is the first in its process: all are workers on the same samples.
+    """
     global _sweep
     if _sweep is not None:
         return
@@ -34,6 +37,17 @@ def main(config: DictConfig) -> None:
             run(jobs, _sweep)
     except OSError as error:  # a full or broken disk: what is stored is whole
         _sweep.stopped = f"{type(error).__name__}: {error}"
+    except tasks.Leave as leave:
+        if not isinstance(leave.reason, SystemExit):
+            tasks.exit_status(1)
+        say(_sweep.close())
+        raise leave.reason from None
+    if tasks.within() and (status := finish()):
+        tasks.exit_status(status)
+        raise RuntimeError(_sweep.stopped or f"{len(_sweep.failed)} samples failed: {', '.join(_sweep.failed)}")
+
+
+main = hydra.main(config_path=CONF, config_name="config", version_base="1.3")(job)  # `job` is what tasks import
 
 
 def finish() -> int:
@@ -50,14 +64,24 @@ def finish() -> int:
     return int(bool(_sweep.failed or _sweep.stopped))
 
 
-if __name__ == "__main__":
-    interrupted = False
+def command() -> int:
+    """The sweep that the command line describes; the exit status."""
+    interrupted, ended = False, "a task failed or could not be started; others may be at work still"
     try:
         main()
+        ended = "all tasks have ended"
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted, ended = True, "tasks that were started go on"
     finally:
         status = finish()
+        if _sweep is None and (jobs := planned()):
+            say(f"{ended}; see: python -m bench.store ls {jobs[0].study}")
     if interrupted:
         say("interrupted: what is finished is stored, the same command continues")
-    sys.exit(130 if interrupted else status)
+    return 130 if interrupted else status
+
+
+if __name__ == "__main__":
+    from bench import sweep  # by its name, by which a cluster's tasks find `job`
+
+    sys.exit(sweep.command())

@@ -76,7 +76,7 @@ class HunyuanVideo:
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
         self.check_machine()
-        self._check_folder()
+        self.check_folder()
 
     def check_machine(self) -> None:
         """Raise ValueError for a dtype, device or execution that there is not, or not here."""
@@ -89,7 +89,8 @@ class HunyuanVideo:
         self.execution.check(self.torch_device, getattr(torch, self.dtype))
         self._check_gpu()
 
-    def _check_folder(self) -> None:
+    def check_folder(self) -> None:
+        """Raise FileNotFoundError for a part of the checkpoint that is not there."""
         folder = self.folder()
         missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
         for part, patterns in PARTS.items():
