@@ -14,6 +14,7 @@ from pathlib import Path
 
 from analysis.conditions import Line, lines
 from analysis.load import StudyError, load
+from analysis.page import write
 from analysis.projection import (
     FlopsOfStudy,
     Projection,
@@ -226,9 +227,8 @@ def main() -> None:
     except StudyError as error:
         sys.exit(f"error: {error}")
     report = arguments.study / "report"
-    report.mkdir(exist_ok=True)
-    (report / "cost.md").write_text(text + "\n")
-    (report / "cost.csv").write_text(samples)
+    for name, content in (("cost.md", text), ("cost.csv", samples)):
+        write(report / name, content)
     print(text)
 
 

@@ -1,22 +1,19 @@
 """What schedules cost in FLOPs, of a study's samples and of the paper's Table 1, and what they can gain at most."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
+from analysis import paper
 from analysis.conditions import Line
 from analysis.load import Row, StudyError
 from bench.condition import Condition
 from bench.config import CONF, condition_of
 from vgdfr.backbones.hunyuan_video import Tiling
 from vgdfr.flops import TEXT_TOKENS, Flops, architecture_of
-
-PAPER_TABLE = Path(__file__).parent / "paper_table1.csv"
 
 
 def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
@@ -52,9 +49,13 @@ class PaperRow:
 
 def paper_table() -> tuple[float, list[PaperRow]]:
     """The original's latency in seconds, and VGDFR's rows."""
-    first, *rest = csv.DictReader(PAPER_TABLE.read_text().splitlines())
-    rows = [PaperRow(int(r["k"]), float(r["theta"]), float(r["latency_s"]), float(r["speedup"])) for r in rest]
-    return float(first["latency_s"]), rows
+    original_s, rows = 0.0, []
+    for setting, numbers in paper.rows().items():
+        if setting is None:
+            original_s = numbers["latency_s"]
+        else:
+            rows.append(PaperRow(*setting, numbers["latency_s"], numbers["speedup"]))
+    return original_s, rows
 
 
 def implied_cost(row: PaperRow, baseline_s: float, steps: int) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.conditions import EMBEDDED, Line, columns
 from analysis.figures.style import GREY, RC, colour_of, marker_of
@@ -108,6 +109,7 @@ def content(k: int, data: Sequence[Panel]) -> Figure:
             for between in range(1, len(names)):
                 ax.axhline(between - 0.5, color="#d1d5db", lw=0.8)
             ax.grid(axis="y", visible=False)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.set(xlabel=panel.title, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
             ax.set_yticklabels([name.replace("_", " ") for name in names])
             ax.tick_params(axis="y", length=0)

@@ -35,7 +35,7 @@ class Timeline:
 
 
 def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Timeline:
-    """That of the prompt's first seed, at `k` (by default the first there is). Raises StudyError where there is none."""
+    """That of the prompt's first seed, at `k` (by default the lowest). Raises StudyError where there is none."""
     of_prompt = [
         (line, row)
         for line in table

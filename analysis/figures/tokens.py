@@ -14,7 +14,7 @@ from analysis.load import StudyError
 
 @dataclass(frozen=True)
 class Costs:
-    """Samples as (k, token ratio, measured cost of a compressed step as a share of a full one), and the model's curve."""
+    """Samples as (k, token ratio, time of a compressed step over that of a full one, measured), and the curve."""
 
     model: str
     samples: tuple[tuple[int, float, float], ...]
@@ -52,7 +52,7 @@ def tokens(data: Costs) -> Figure:
     """Samples coloured by k, their medians, the FLOP model, and the diagonal of a cost that is linear in tokens."""
     ks = sorted({k for k, _, _ in data.samples})
     with plt.rc_context(RC):
-        figure, ax = plt.subplots(figsize=(5.4, 4.2), layout="constrained")
+        figure, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
         ax.plot((0, 1), (0, 1), color=GREY, ls=(0, (2, 3)), lw=1, label="linear in tokens")
         ax.plot(*zip(*data.curve, strict=True), color="#111827", lw=2, label=f"FLOP model of {data.model}")
         for i, k in enumerate(ks):
@@ -62,7 +62,7 @@ def tokens(data: Costs) -> Figure:
                 shifted, ys, "o", color=colour_of(k, list(ks)), ms=4.5, alpha=0.55, mew=0, label=f"samples, k = {k}"
             )
         middle = medians(data.samples)
-        ax.plot(*zip(*middle, strict=True), "_", color="#111827", ms=22, mew=2, label="median of the samples")
+        ax.plot(*zip(*middle, strict=True), "_", color="#111827", ms=16, mew=2.5, label="median of the samples")
         # a few samples timed on a busy machine must not squeeze the rest into a corner
         highest = max(1.05, 1.1 * max(cost for _, cost in middle))
         beyond = sum(cost > highest for _, _, cost in data.samples)
@@ -72,7 +72,7 @@ def tokens(data: Costs) -> Figure:
             xlabel="share of tokens kept",
             ylabel="time of a pass / time of a full pass",
         )
-        ax.legend(loc="upper left")
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), labelspacing=0.9)
         if beyond:
             ax.set_title(f"{beyond} of {len(data.samples)} samples lie above", fontsize=8, color=GREY, loc="right")
     return figure

@@ -21,7 +21,7 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
     titles = ("baseline", f"VGDFR k={record['method']['k']} θ={record['method']['theta']}")
     kept = set(record["schedule"]["kept_frames"])
     with plt.rc_context(RC):
-        figure = plt.figure(figsize=(1.3 * columns, 4.8), layout="constrained")
+        figure = plt.figure(figsize=(1.3 * columns, 5.0), layout="constrained")
         cells = figure.add_gridspec(3, columns, height_ratios=(1.3, 1.3, 1.1))
         for row, (video, title) in enumerate(zip(videos, titles, strict=True)):
             for column, t in enumerate(shown):
@@ -44,8 +44,7 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
         axes.axhline(record["method"]["theta"], color="#b03a2e", ls=":", lw=1)
         axes.set(xlim=(-0.5, count - 0.5), ylim=(0, 1.02), xlabel="frame (ticks: kept)", ylabel="SSIM, lag 1")
         patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
-        legend = axes.legend(patches, list(FACTOR_NAMES.values()), ncols=3, fontsize=8, loc="lower right")
-        legend.set(frame_on=True)
+        figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
         figure.suptitle(
             f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}, '
             f"speed-up {baseline.record['latency_s'] / record['latency_s']:.2f}",
