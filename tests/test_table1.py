@@ -76,7 +76,9 @@ def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> No
     assert [line.n for line in table] == [2, 2, 2, 2]
     assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
     assert table[1].means["psnr"] == (25.0, 20.0, 30.0, 2, 0)
-    assert table[2].means["psnr"] == (25.0, None, None, 1, 1), "an infinite PSNR is counted, never averaged in or capped"
+    assert table[2].means["psnr"] == (25.0, None, None, 1, 1), (
+        "an infinite PSNR is counted, never averaged in or capped"
+    )
     assert table[0].means["psnr"].value is None
 
 
