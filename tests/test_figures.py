@@ -81,7 +81,7 @@ def study(tmp_path: Path) -> Path:
             sample(
                 folder, prompt, k, theta, pairs, step, psnr=20 + 10 * theta + i, lpips=0.4 - 0.2 * theta, clipsim=0.5
             )
-        sample(folder, prompt, 15, 0.9, 2, 0.9, psnr=32.0 + i, lpips=0.1, clipsim=0.49)
+        sample(folder, prompt, 15, 0.9, 6 if "still" in prompt else 2, 0.9, psnr=32.0 + i, lpips=0.1, clipsim=0.49)
     return folder
 
 

@@ -13,7 +13,6 @@ from analysis.projection import implied_cost, paper_savings, paper_table
 from vgdfr.flops import Flops, architecture_of
 from vgdfr.presets import PRESETS
 
-
 study = made_study  # the fixture
 
 

@@ -73,16 +73,16 @@ class Flops:
         c1 = f2 - f1 - 3 * c2
         return f1 - c1 - c2, c1, c2
 
-    def dit(self, kept_latents: float) -> float:
+    def dit(self, kept_latents: float | int) -> float:
         """One DiT pass on `kept_latents` latent frames; between whole numbers, too, for curves and inversion."""
         c0, c1, c2 = (float(c) for c in self.dit_coefficients)
         return c0 + c1 * kept_latents + c2 * kept_latents**2
 
-    def cost_ratio(self, kept_latents: float) -> float:
+    def cost_ratio(self, kept_latents: float | int) -> float:
         """What a pass on the shortened latent costs, as a share of a full one."""
         return self.dit(kept_latents) / self.dit(self.num_latents)
 
-    def latents_of_cost(self, ratio: float) -> float:
+    def latents_of_cost(self, ratio: float | int) -> float:
         """The inverse of `cost_ratio`: how many latent frames a pass of that cost sees."""
         c0, c1, c2 = (float(c) for c in self.dit_coefficients)
         missing = c0 - ratio * self.dit(self.num_latents)
