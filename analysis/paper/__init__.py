@@ -9,7 +9,7 @@ from typing import NamedTuple
 from analysis.conditions import Column, Line
 from analysis.sheet import Cell, Sheet
 
-FILE = Path(__file__).parent / "paper_table1.csv"
+FILE = Path(__file__).parents[1] / "paper_table1.csv"
 _CLEAR = 1 / 3  # twice as many pairs of rows one way as the other: less is no trend
 Setting = tuple[int, float] | None  # k and theta; None for the baseline
 

@@ -1,0 +1,236 @@
+"""Projected cost: what a model's stages cost in FLOPs, and what a schedule can gain at most.
+
+`python -m analysis.cost` prints the stages of HunyuanVideo 13B in the paper's setting, and what Table 1's latencies
+imply; `python -m analysis.cost runs/table1` the bound of each condition's speed-up, beside what was measured, and
+writes report/cost.md and report/cost.csv. `--model embedded --set model.video.num_frames=33` takes any model of conf.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.conditions import Line, lines
+from analysis.load import StudyError, load
+from analysis.page import write
+from analysis.projection import (
+    FlopsOfStudy,
+    Projection,
+    bound,
+    flops_of,
+    implied_cost,
+    model_of,
+    paper_savings,
+    paper_table,
+    projections,
+    study_savings,
+)
+from vgdfr.flops import TEXT_TOKENS, Flops
+from vgdfr.schedule import uniform
+
+ABOVE = "▲"  # marks what is above its bound
+
+
+def paper_report(flops: Flops, steps: int) -> str:
+    """Table 1's latencies read as cost per compressed step, the tokens that go with it, and the bounds."""
+    baseline_s, rows = paper_table()
+    fewest = {factor: len(uniform(flops.num_frames, factor).kept_latents) for factor in (2, 4)}
+    header = ["k", "θ", "Latency (s)", "Speedup", "cost per compressed step", "latent frames", "tokens"]
+    header += [f"bound, factor {f} ({n} of {flops.num_latents})" for f, n in fewest.items()]
+    body = []
+    for row in rows:
+        r = implied_cost(row, baseline_s, steps)
+        kept = flops.latents_of_cost(r)
+        bounds = [bound(steps, row.k, flops.cost_ratio(n)) for n in fewest.values()]
+        body.append(
+            [str(row.k), f"{row.theta:g}", f"{row.latency_s:.2f}", f"{row.speedup:.2f}", f"{r:.3f}", f"{kept:.1f}"]
+            + [f"{kept / flops.num_latents:.2f}"]
+            + [f"{b:.2f}{' ' + ABOVE if row.speedup > round(b, 2) else ''}" for b in bounds]
+        )
+    saved = paper_savings(baseline_s, rows, steps)
+    return "\n".join(
+        [
+            "## The paper's Table 1",
+            "",
+            table_text(header, body),
+            "",
+            f"Cost per compressed step: (latency - k t) / (({steps} - k) t), t = {baseline_s:.2f} s / {steps}; all "
+            "that is no full step counts in it, so it is from above. Latent frames and tokens: those at which a pass "
+            "costs so much by the FLOP model. Bound: every block merged, by at most 2 or 4 frames into one, and "
+            f"nothing but the DiT takes time. {ABOVE}: the printed speed-up is above that bound: more was merged.",
+            "",
+            f"A sweep of Table 1 at these costs, DiT passes for one prompt: {saved.alone:.1f} each sample alone, "
+            f"{saved.prefix_shared:.1f} with the first steps shared: {saved.alone / saved.prefix_shared:.2f} times "
+            "fewer FLOPs. What equal schedules save beyond that, mean latencies do not tell; a study's records do.",
+        ]
+    )  # fmt: skip
+
+
+def stages_report(name: str, flops: Flops, steps: int, k: int, levels: int, kept: Sequence[int]) -> str:
+    """FLOPs of each stage at a few lengths of the shortened latent, and of whole samples."""
+    body, n = [], flops.num_latents
+    prefix = k * flops.count_dit(n)
+    for latents in kept:
+        whole = latents == n
+        rest = (steps - k) * flops.count_dit(latents)
+        module = 0 if whole else flops.decode(levels=levels) + flops.encode(latents, levels)
+        denoised = prefix + rest + module
+        body.append(
+            [f"{latents} of {n}", *(_tera(v) for v in (flops.count_dit(latents), prefix, rest))]
+            + (["–", "–"] if whole else [_tera(flops.decode(levels=levels)), _tera(flops.encode(latents, levels))])
+            + [_tera(flops.decode(latents)), f"{flops.cost_ratio(latents):.3f}"]
+            + [f"{bound(steps, k, flops.cost_ratio(latents)):.2f}", f"{steps * flops.count_dit(n) / denoised:.2f}"]
+        )  # fmt: skip
+    c0, c1, c2 = (float(c) for c in flops.dit_coefficients)
+    header = ["latent frames", "DiT pass", f"{k} full steps", f"{steps - k} steps on them", "compression decoder"]
+    header += ["compression encoder", "VAE decode", "cost of a pass", "bound", "projected"]
+    return "\n".join(
+        [
+            f"## {name}: {flops.num_frames} frames of {flops.width}x{flops.height}, {steps} steps, k = {k}",
+            "",
+            table_text(header, body),
+            "",
+            f"In TFLOP, a multiplication with its addition as two. A DiT pass on n latent frames: {_tera(c0)} + "
+            f"{_tera(c1)} n + {_tera(c2)} n² ({flops.text_tokens} text tokens); text encoders, once a prompt: "
+            f"{_tera(flops.text())}. Bound: the speed-up of the denoising loop if only the DiT took time; projected: "
+            "with the compression module, at equal FLOP/s.",
+        ]
+    )  # fmt: skip
+
+
+def _tera(flops: float) -> str:
+    value = flops / 1e12
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+CSV_COLUMNS = (
+    "condition", "prompt", "seed_index", "kept_latents", "num_latents", "dit_flops", "module_flops", "baseline_flops",
+    "cost_ratio", "measured_cost_ratio", "bound", "projected", "speedup", "above_bound",
+)  # fmt: skip
+
+
+def csv_text(projected: Sequence[tuple[Line, Sequence[Projection]]]) -> str:
+    """A line per sample."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for _, samples in projected:
+        for p in samples:
+            ratios = ["" if r is None else f"{r:.6g}" for r in (p.cost_ratio, p.measured_cost_ratio)]
+            gains = [f"{g:.6g}" for g in (p.bound, p.projected, p.speedup)]
+            flops = [f"{f:.0f}" for f in (p.dit_flops, p.module_flops, p.baseline_flops)]
+            settings = [p.row.record["slug"], *p.row.sample_id, p.kept_latents, p.num_latents]
+            writer.writerow([*settings, *flops, *ratios, *gains, int(p.speedup > p.bound)])
+    return out.getvalue()
+
+
+def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_baselines: int, study: str) -> str:
+    """Each condition's cost and bound beside its measured speed-up, all over the samples that the baseline has, too."""
+    body = []
+    for line, samples in projected:
+        if not samples:
+            continue
+        tokens = sum(p.kept_latents / p.num_latents for p in samples) / len(samples)
+        base, dit, module = (
+            sum(v) for v in zip(*((p.baseline_flops, p.dit_flops, p.module_flops) for p in samples), strict=True)
+        )
+        measured = sum(p.baseline_s for p in samples) / sum(p.row.record["latency_s"] for p in samples)
+        single = sum(p.speedup > p.bound for p in samples)
+        body.append(
+            [line.title, str(len(samples)), f"{tokens:.2f}"]
+            + [_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")]
+            + [f"{base / dit:.2f}", f"{base / (dit + module):.2f}"]
+            + [f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single)]
+        )  # fmt: skip
+    saved = study_savings([p for _, samples in projected for p in samples], num_baselines)
+    assert saved.equal_shared is not None
+    header = ["Method", "n", "Tokens", "cost of a pass, FLOPs", "cost of a pass, measured", "bound", "projected"]
+    header += ["Speedup", "samples above bound"]
+    return "\n".join(
+        [
+            f"## Study `{study}`: what its schedules can gain",
+            "",
+            table_text(header, body),
+            "",
+            "Cost of a pass: on the shortened latent, as a share of a full one. Bound: baseline's FLOPs over the "
+            "sample's if only the DiT took time; projected: with the compression module, at equal FLOP/s. "
+            f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass "
+            "runs at more FLOP/s than a long one.",
+            "",
+            f"DiT FLOPs of the sweep, in baselines: {saved.alone:.1f} each sample alone, {saved.prefix_shared:.1f} "
+            f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
+            f"{saved.equal_shared:.1f} with equal schedules shared, too "
+            f"({saved.alone / saved.equal_shared:.2f} times fewer).",
+        ]
+    )  # fmt: skip
+
+
+def _mean_ratio(values: Sequence[float | None]) -> str:
+    present = [v for v in values if v is not None]
+    return f"{sum(present) / len(present):.3f}" if present else "–"
+
+
+def table_text(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first column to the left."""
+    widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
+
+    def row(texts: Sequence[str]) -> str:
+        padded = (t.rjust(w) if i else t.ljust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True)))
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths))
+    return "\n".join([row(header), f"|{rule}|", *map(row, body)])
+
+
+def study_cost(study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> tuple[str, str]:
+    """The study's report in Markdown, and its samples as CSV."""
+    table = lines(load(study))
+    projected = projections(table, FlopsOfStudy(overrides, text_tokens))
+    num_baselines = sum(line.n for line in table if line.method == "baseline")
+    return study_report(projected, num_baselines, study.name), csv_text(projected)
+
+
+def model_cost(
+    name: str, overrides: Sequence[str] = (), kept: Sequence[int] = (), text_tokens: int = TEXT_TOKENS
+) -> str:
+    """The model's stages; for the paper's own model in the paper's setting what Table 1 implies, too."""
+    condition = model_of(name, overrides)
+    video, method = condition.video, condition.method
+    spec = {"height": video.height, "width": video.width, "num_frames": video.num_frames}
+    flops = flops_of(name, condition.model.tiling, spec, overrides, text_tokens)
+    k, levels = getattr(method, "k", 5), getattr(method, "spatial_levels", 1)
+    n = flops.num_latents
+    if wrong := [latents for latents in kept if not 1 <= latents <= n]:
+        raise StudyError(f"--kept must be 1 to {n} latent frames for {video.num_frames} frames, got {wrong}")
+    if not kept:
+        kept = sorted({*(len(uniform(video.num_frames, f).kept_latents) for f in (4, 2)), -(-3 * n // 4), n})
+    text = stages_report(name, flops, video.num_inference_steps, k, levels, kept)
+    paper = (name, *spec.values(), video.num_inference_steps) == ("hunyuan_video", 544, 960, 97, 50)
+    return text + ("\n\n" + paper_report(flops, video.num_inference_steps) if paper else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
+    parser.add_argument("--model", default="hunyuan_video", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--kept", type=int, nargs="+", default=[], help="latent frames after compression")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, as for bench.sweep")
+    parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        if arguments.study is None:
+            print(model_cost(arguments.model, arguments.set, arguments.kept, arguments.text_tokens))
+            return
+        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens)
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    report = arguments.study / "report"
+    for name, content in (("cost.md", text), ("cost.csv", samples)):
+        write(report / name, content)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

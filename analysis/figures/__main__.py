@@ -1,0 +1,45 @@
+"""The command; see the package."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from analysis import figures
+from analysis.load import StudyError
+
+
+def command() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.figures",
+        description=figures.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
+    parser.add_argument("--only", nargs="+", choices=list(figures.FIGURES), help="these figures, instead of all")
+    parser.add_argument("--prompt", help="a prompt's id, such as 03-accelerating: the comparison of this one alone")
+    parser.add_argument("--grid", action="store_true", help="every condition, instead of one beside the baseline")
+    parser.add_argument("--k", type=int)
+    parser.add_argument("--theta", type=float)
+    arguments = parser.parse_args()
+    if arguments.grid and not arguments.prompt:
+        parser.error("--grid needs --prompt")
+    try:
+        if arguments.prompt and not arguments.only:
+            k, theta = (
+                (5 if arguments.k is None else arguments.k),
+                (0.7 if arguments.theta is None else arguments.theta),
+            )
+            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid))
+            return
+        study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta)
+        drawn = figures.draw(study, arguments.study / "report", arguments.only or tuple(figures.FIGURES))
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    for each in drawn:
+        print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")
+    if arguments.only and any(each.reason for each in drawn):
+        sys.exit("error: not every figure that was asked for could be drawn")
+
+
+if __name__ == "__main__":
+    command()

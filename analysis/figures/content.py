@@ -1,0 +1,125 @@
+"""Which content profits: tokens, speed-up and difference by speed profile or VBench dimension."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from analysis.conditions import EMBEDDED, Line, columns
+from analysis.figures.style import GREY, RC, colour_of, marker_of
+from analysis.figures.tradeoff import UNITS, around
+from analysis.figures.videos import JUDGED
+from analysis.load import Row, StudyError
+from analysis.statistics import Interval, interval, ratio_of_means
+
+SHOWN = ("lpips", "psnr")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One kind of content under one theta."""
+
+    content: str
+    theta: float
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity, by content and theta."""
+
+    title: str
+    bars: tuple[Bar, ...]
+
+
+def contents_of(row: Row) -> list[str]:
+    """VBench's dimensions of the prompt; for the embedded world's prompts the speed profile that their id ends with."""
+    if row.record.get("prompt_dimensions"):
+        return list(row.record["prompt_dimensions"])
+    found = re.fullmatch(r"\d+-([a-z]+)", row.record["prompt_id"])
+    return [found[1]] if found and row.record["model_name"] == "embedded" else []
+
+
+def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel]]:
+    """The k shown (by default the first) and a panel for tokens, speed-up and each difference metric there is."""
+    baseline = next(line for line in table if line.method == "baseline")
+    ranked = [line for line in table if line.ranked and line.video == baseline.video and line.rows and not line.other]
+    contents = sorted({c for line in ranked for row in line.rows for c in contents_of(row)})
+    if len(contents) < 2:
+        raise StudyError("content is known of VBench's prompts and the embedded world's; this study has not two kinds")
+    k = min(line.k or 0 for line in ranked) if k is None else k
+    of_k = [line for line in ranked if line.k == k and line.theta is not None]
+    if not of_k:
+        raise StudyError(f"no finished sample with k={k}")
+    shown = [c for name in SHOWN for c in columns(list(table)) if c.name.removesuffix("_embedded") == name]
+    baseline_s = {row.sample_id: row.record["latency_s"] for row in baseline.rows}
+    tokens, speedups = [], []
+    scores: dict[str, list[Bar]] = {c.name: [] for c in shown}
+    for content in contents:
+        for line in of_k:
+            rows = [row for row in line.rows if content in contents_of(row)]
+            if not rows:
+                continue
+            theta = line.theta or 0.0
+            tokens.append(Bar(content, theta, interval(_by_prompt(rows, None))))
+            own_s = {row.sample_id: row.record["latency_s"] for row in rows}
+            speedups.append(Bar(content, theta, ratio_of_means(baseline_s, own_s)))
+            for c in shown:
+                scores[c.name].append(Bar(content, theta, interval(_by_prompt(rows, c.name))))
+    out = [Panel("tokens kept", tuple(tokens)), Panel("speed-up (×)", tuple(speedups))]
+    for c in shown:
+        if any(bar.value.value is not None for bar in scores[c.name]):
+            out.append(Panel(c.title + UNITS.get(c.name, ""), tuple(scores[c.name])))
+    return k, out
+
+
+def _by_prompt(rows: Sequence[Row], score: str | None) -> dict[str, list[float | None]]:
+    out: dict[str, list[float | None]] = {}
+    for row in rows:
+        value = row.record["token_ratio"] if score is None else row.scores.get(score)
+        out.setdefault(row.record["prompt_id"], []).append(value)
+    return out
+
+
+def content(k: int, data: Sequence[Panel]) -> Figure:
+    """A panel per quantity; contents on the common axis, a marker per theta, 95 % intervals."""
+    names = list(dict.fromkeys(bar.content for panel in data for bar in panel.bars))
+    thetas = sorted({bar.theta for panel in data for bar in panel.bars})
+    colour = colour_of(k, [k])
+    with plt.rc_context(RC):
+        figure, axes = plt.subplots(
+            1, len(data), figsize=(2.1 + 2.4 * len(data), 1.7 + 0.62 * len(names)), layout="constrained", sharey=True,
+            squeeze=False,
+        )  # fmt: skip
+        for ax, panel in zip(axes[0], data, strict=True):
+            for bar in panel.bars:
+                if bar.value.value is None:
+                    continue
+                place = thetas.index(bar.theta)
+                y = names.index(bar.content) + 0.62 * ((place + 0.5) / len(thetas) - 0.5)
+                ax.errorbar(bar.value.value, y, xerr=around(bar.value), color=colour, alpha=0.4, lw=1)
+                ax.plot(
+                    bar.value.value, y, marker_of(bar.theta, list(thetas)), color=colour, ms=5.5,
+                    markeredgecolor="white", markeredgewidth=0.7,
+                )  # fmt: skip
+            for between in range(1, len(names)):
+                ax.axhline(between - 0.5, color="#d1d5db", lw=0.8)
+            ax.grid(axis="y", visible=False)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.set(xlabel=panel.title, yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+            ax.set_yticklabels([name.replace("_", " ") for name in names])
+            ax.tick_params(axis="y", length=0)
+        handles = [
+            Line2D([], [], color=colour, marker=marker_of(t, list(thetas)), ls="", ms=6, label=f"θ = {t:g}")
+            for t in thetas
+        ]
+        title = f"VGDFR with k = {k}, by content"
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
+        note = "Bars: 95 % bootstrap intervals over prompts; none where there is one prompt"
+        judged = any(EMBEDDED in panel.title for panel in data)
+        figure.supxlabel(note + (f"\n{JUDGED}" if judged else ""), fontsize=7.5, color=GREY)
+    return figure

@@ -1,0 +1,65 @@
+"""One look for all figures, and files that are the same bytes each time they are drawn."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers tell apart: one per k, the same in every figure
+K_COLOURS = {5: "#0072B2", 10: "#D55E00", 15: "#009E73"}
+MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+THETA_MARKERS = {0.5: "o", 0.6: "s", 0.7: "^", 0.8: "D", 0.9: "v"}
+MORE_MARKERS = ("P", "X", "*", "<", ">")
+# one colour per merge factor: kept as it is, two into one, four into one
+FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
+FACTOR_NAMES = {1: "kept", 2: "2 merged into 1", 4: "4 merged into 1"}
+GREY, BASELINE = "#6b7280", "#111827"
+# file formats with what would otherwise differ from run to run left out
+FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 160, "metadata": {"Software": None}},
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+}
+RC = {
+    "svg.hashsalt": "vgdfr", "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#9ca3af", "legend.frameon": False,
+    "legend.fontsize": 8.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "lines.linewidth": 1.6,
+    "figure.facecolor": "white", "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+def colour_of(k: int | None, every: list[int | None]) -> str:
+    """A k's colour: the paper's have their own, others in order."""
+    if k in K_COLOURS:
+        return K_COLOURS[k]
+    others = [each for each in every if each not in K_COLOURS]
+    return MORE_COLOURS[others.index(k) % len(MORE_COLOURS)]
+
+
+def marker_of(theta: float | None, every: list[float | None]) -> str:
+    """A theta's marker, likewise."""
+    if theta in THETA_MARKERS:
+        return THETA_MARKERS[theta]
+    others = [each for each in every if each not in THETA_MARKERS]
+    return MORE_MARKERS[others.index(theta) % len(MORE_MARKERS)]
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with plt.rc_context(RC):
+        for suffix, how in FORMATS.items():
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix, **how)
+            partial = folder / f".{name}.{suffix}.partial"
+            partial.write_bytes(content.getvalue())
+            files.append(partial.replace(folder / f"{name}.{suffix}"))
+    plt.close(figure)
+    return files

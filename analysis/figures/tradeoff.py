@@ -1,0 +1,150 @@
+"""What quality costs: speed-up against LPIPS, PSNR and CLIPSIM, with intervals and the Pareto front."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.conditions import EMBEDDED, Column, Line, columns
+from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
+from analysis.figures.videos import JUDGED
+from analysis.load import StudyError
+from analysis.statistics import Interval, interval, ratio_of_means
+
+METRICS = ("lpips", "psnr", "clipsim")
+UNITS = {"psnr": " (dB)"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A condition: its speed-up over the baseline, and the metric's mean; `best` if no other is better in both."""
+
+    k: int | None
+    theta: float | None
+    title: str
+    speedup: Interval
+    metric: Interval
+    best: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A metric's conditions, and the baseline's own value where it has one."""
+
+    title: str
+    better: int
+    points: tuple[Point, ...]
+    baseline: Interval | None
+
+
+def by_prompt(line: Line, name: str) -> dict[str, list[float | None]]:
+    """The scores of a line's samples, by prompt."""
+    out: dict[str, list[float | None]] = {}
+    for row in line.rows:
+        out.setdefault(row.record["prompt_id"], []).append(row.scores.get(name))
+    return out
+
+
+def latencies(line: Line) -> dict[tuple[str, int], float | None]:
+    return {row.sample_id: row.record["latency_s"] for row in line.rows}
+
+
+def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
+    """Which points no other dominates: none is at least as good in both and better in one; x is better when higher."""
+    signed = [(x, better * y) for x, y in points]
+    return [not any(a >= x and b >= y and (a, b) != (x, y) for a, b in signed) for x, y in signed]
+
+
+def panels(table: Sequence[Line]) -> list[Panel]:
+    """One per metric of the study; VGDFR's conditions of one video setting, ablations and other methods left out."""
+    baselines = {line.video: line for line in table if line.method == "baseline"}
+    video = next(iter(baselines))
+    ranked = [line for line in table if line.ranked and line.video == video and line.rows and not line.other]
+    if len(ranked) < 2:
+        raise StudyError("a trade-off needs at least two settings of VGDFR; this study has fewer")
+    speedups = [ratio_of_means(latencies(baselines[video]), latencies(line)) for line in ranked]
+    shown = {name: c for c in columns(list(table)) for name in METRICS if c.name.removesuffix("_embedded") == name}
+    out = []
+    for name in METRICS:
+        column: Column | None = shown.get(name)
+        if column is None:
+            continue
+        pairs = [
+            (line, s, m)
+            for line, s in zip(ranked, speedups, strict=True)
+            if s.value is not None and (m := interval(by_prompt(line, column.name))).value is not None
+        ]
+        if not pairs:
+            continue
+        best = pareto([(s.value or 0, m.value or 0) for _, s, m in pairs], column.better)
+        points = [Point(line.k, line.theta, line.title, s, m, b) for (line, s, m), b in zip(pairs, best, strict=True)]
+        own = interval(by_prompt(baselines[video], column.name))
+        title = column.title + UNITS.get(name, "")
+        out.append(Panel(title, column.better, tuple(points), own if own.value is not None else None))
+    if not out:
+        raise StudyError("no sample is scored for LPIPS, PSNR or CLIPSIM; score the study: python -m bench.score STUDY")
+    return out
+
+
+def tradeoff(data: Sequence[Panel]) -> Figure:
+    """A panel per metric: a line per k, a marker per theta, 95 % intervals; the Pareto front behind them."""
+    ks = sorted({p.k for panel in data for p in panel.points}, key=lambda k: k or 0)
+    thetas = sorted({p.theta for panel in data for p in panel.points}, key=lambda t: t or 0)
+    with plt.rc_context(RC):
+        figure, axes = plt.subplots(1, len(data), figsize=(3.7 * len(data), 3.9), layout="constrained", squeeze=False)
+        for ax, panel in zip(axes[0], data, strict=True):
+            _draw(ax, panel, ks, thetas)
+        handles = [Line2D([], [], color=colour_of(k, ks), lw=2, label=f"k = {k}") for k in ks]
+        handles += [
+            Line2D([], [], color=GREY, marker=marker_of(t, thetas), ls="", ms=6, label=f"θ = {t:g}")
+            for t in thetas
+            if t is not None
+        ]
+        handles.append(Line2D([], [], color=FRONT, lw=6, label="Pareto front"))
+        if any(panel.baseline for panel in data):
+            handles.append(Line2D([], [], color=BASELINE, marker="*", ls="", ms=10, label="Original"))
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 10), columnspacing=1.2)
+        n = max(p.metric.n for panel in data for p in panel.points)
+        note = f"Means of {n} samples; bars: 95 % bootstrap intervals over prompts"
+        judged = any(EMBEDDED in panel.title for panel in data)
+        figure.supxlabel(note + (f"\n{JUDGED}" if judged else ""), fontsize=7.5, color=GREY)
+    return figure
+
+
+FRONT = "#fde68a"
+
+
+def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | None]) -> None:
+    front = sorted((p.speedup.value or 0, p.metric.value or 0) for p in panel.points if p.best)
+    ax.plot(*zip(*front, strict=True), color=FRONT, lw=7, solid_capstyle="round", solid_joinstyle="round", zorder=1)
+    for k in ks:
+        points = sorted((p for p in panel.points if p.k == k), key=lambda p: p.theta or 0)
+        colour = colour_of(k, ks)
+        ax.plot(
+            [p.speedup.value or 0 for p in points], [p.metric.value or 0 for p in points], color=colour, lw=1.2,
+            zorder=3,
+        )  # fmt: skip
+        for p in points:
+            ax.errorbar(
+                p.speedup.value or 0, p.metric.value or 0, xerr=around(p.speedup), yerr=around(p.metric), color=colour,
+                alpha=0.35, lw=1, zorder=2,
+            )  # fmt: skip
+            ax.plot(
+                p.speedup.value or 0, p.metric.value or 0, marker_of(p.theta, thetas), color=colour, ms=6.5,
+                markeredgecolor="white", markeredgewidth=0.8, zorder=4,
+            )  # fmt: skip
+    if panel.baseline and panel.baseline.value is not None:
+        ax.errorbar(1, panel.baseline.value, yerr=around(panel.baseline), color=BASELINE, alpha=0.35, lw=1)
+        ax.plot(1, panel.baseline.value, "*", color=BASELINE, ms=11, markeredgecolor="white", zorder=4)
+    arrow = {1: "higher is better", -1: "lower is better", 0: ""}[panel.better]
+    ax.set(xlabel="speed-up (×)", ylabel=panel.title, title=f"{panel.title.split(' (')[0]}: {arrow}")
+
+
+def around(value: Interval) -> list[list[float]] | None:
+    """The interval as matplotlib's error bars want it: distances below and above."""
+    if value.value is None or value.low is None or value.high is None:
+        return None
+    return [[max(value.value - value.low, 0.0)], [max(value.high - value.value, 0.0)]]

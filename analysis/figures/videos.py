@@ -1,0 +1,89 @@
+"""Frames of videos beside each other: one condition against the baseline, or the paper's Fig. 3 and 4."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from analysis.conditions import EMBEDDED
+from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
+from analysis.load import Row
+from metrics.video_file import read
+
+
+def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
+    """Baseline above, VGDFR below, at the same times; the schedule and the similarity at lag 1 under them."""
+    videos = [read(row.folder / "master.mkv").frames for row in (baseline, sample)]
+    record = sample.record
+    count = len(videos[0])
+    shown = np.linspace(0, count - 1, columns).round().astype(int)
+    titles = ("baseline", f"VGDFR k={record['method']['k']} θ={record['method']['theta']}")
+    kept = set(record["schedule"]["kept_frames"])
+    with plt.rc_context(RC):
+        figure = plt.figure(figsize=(1.3 * columns, 5.0), layout="constrained")
+        cells = figure.add_gridspec(3, columns, height_ratios=(1.3, 1.3, 1.1))
+        for row, (video, title) in enumerate(zip(videos, titles, strict=True)):
+            for column, t in enumerate(shown):
+                axes = figure.add_subplot(cells[row, column])
+                axes.imshow(video[t])
+                axes.set(xticks=[], yticks=[])
+                if column == 0:
+                    axes.set_ylabel(title)
+                if row == 0:
+                    axes.set_title(f"frame {t}", fontsize=9)
+                elif t not in kept:
+                    axes.set_xlabel("interpolated", fontsize=7, color=GREY)
+        axes = figure.add_subplot(cells[2, :])
+        axes.grid(False)
+        for start, length, factor in record["schedule"]["segments"]:
+            axes.axvspan(start - 0.5, start + length - 0.5, color=FACTOR_COLOURS[factor], lw=0)
+        axes.vlines(sorted(kept), 0, 0.08, color="black", lw=1)
+        lag1 = record["similarity"]["lag1"]
+        axes.plot(np.arange(len(lag1)) + 0.5, lag1, color="#b03a2e", lw=1.5)
+        axes.axhline(record["method"]["theta"], color="#b03a2e", ls=":", lw=1)
+        axes.set(xlim=(-0.5, count - 0.5), ylim=(0, 1.02), xlabel="frame (ticks: kept)", ylabel="SSIM, lag 1")
+        patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
+        figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
+        figure.suptitle(
+            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}, '
+            f"speed-up {baseline.record['latency_s'] / record['latency_s']:.2f}",
+            fontsize=10,
+        )
+    return figure
+
+
+def caption(scores: dict[str, float]) -> list[str]:
+    """What stands under a video: its difference to the baseline, where it was scored for it."""
+    shown = (("psnr", "PSNR {:.1f} dB"), ("ssim", "SSIM {:.2f}"), ("lpips", "LPIPS {:.3f}"))
+    out = [text.format(scores[name]) for name, text in shown if name in scores]
+    if "lpips" not in scores and "lpips_embedded" in scores:
+        out.append(f"LPIPS{EMBEDDED} {scores['lpips_embedded']:.4f}")
+    return out
+
+
+def grid(titled: Sequence[tuple[str, Row]]) -> Figure:
+    """A column per condition: start, middle and end; under them the differences to the baseline."""
+    with plt.rc_context(RC):
+        width = 1.5 * len(titled) + 0.5
+        figure, axes = plt.subplots(3, len(titled), figsize=(width, 5.9), layout="constrained", squeeze=False)
+        judged = False
+        for column, (title, row) in enumerate(titled):
+            video = read(row.folder / "master.mkv").frames
+            for i, (t, where) in enumerate(((0, "start"), (len(video) // 2, "middle"), (len(video) - 1, "end"))):
+                axes[i, column].imshow(video[t])
+                axes[i, column].set(xticks=[], yticks=[])
+                if column == 0:
+                    axes[i, column].set_ylabel(f"{where}\n(frame {t})")
+            # the name, then one setting a line
+            axes[0, column].set_title(title.replace(" (", "\n").replace(", ", "\n").removesuffix(")"), fontsize=8)
+            text = caption(row.scores)
+            judged |= any(EMBEDDED in line for line in text)
+            axes[2, column].set_xlabel("\n".join(text), fontsize=7.5)
+        figure.suptitle(f'"{titled[0][1].record["identity"]["spec"]["prompt"]}"', fontsize=10)
+        if judged:
+            figure.supxlabel(JUDGED, fontsize=7.5, color=GREY)
+    return figure
+
+
+JUDGED = f"{EMBEDDED} seen by the small judge trained on the embedded world: compare within this figure only"

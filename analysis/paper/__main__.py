@@ -1,0 +1,30 @@
+"""Every table and figure of the paper from a finished study, and a page that shows them: `make paper`.
+
+`python -m analysis.paper runs/table1` writes runs/table1/report/paper/index.html with everything beside it. What other
+experiments show is taken from the studies `ablation`, `rope_sensitivity` and `rope_proxy` beside the study, where they
+are, or from --ablation, --rope and --rope-proxy. What cannot be shown is named on the page, with the reason.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from analysis.load import StudyError
+from analysis.paper.build import Paper, beside, make
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="a study of Table 1, such as runs/table1")
+    parser.add_argument("--out", type=Path, help="where to write (default: report/paper in the study)")
+    parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
+    parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
+    parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
+    a = parser.parse_args()
+    try:
+        others = [
+            beside(a.study, given, name)
+            for given, name in ((a.ablation, "ablation"), (a.rope, "rope_sensitivity"), (a.rope_proxy, "rope_proxy"))
+        ]
+        print(make(Paper(a.study, (a.out or a.study / "report" / "paper").resolve(), *others)))
+    except (StudyError, OSError) as error:
+        sys.exit(f"error: {error}")

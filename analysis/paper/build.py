@@ -1,0 +1,131 @@
+"""Every table and figure of the paper from a finished study, and a page that shows them."""
+
+import io
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from analysis import figures, table1
+from analysis.cost import model_cost, study_cost
+from analysis.load import StudyError
+from analysis.page import Block, page, write
+
+FROM_STUDY = ("qualitative", "tradeoff", "timeline", "comparison", "content", "tokens")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The studies that the paper is made of, and the folder it is written to; None for a study that is not there."""
+
+    study: Path
+    out: Path
+    ablation: Path | None
+    rope: Path | None
+    rope_proxy: Path | None
+
+
+def table(paper: Paper) -> list[Block]:
+    """Table 1 as analysis.table1 writes it."""
+    return _command("table1", paper, lambda: table1.main(paper.study, intervals=True, beside_paper=True), paper.study)
+
+
+def drawn(names: Sequence[str], study: Callable[[Paper], Path | None], run: str) -> Callable[[Paper], list[Block]]:
+    """The figures of one of the studies."""
+
+    def section(paper: Paper) -> list[Block]:
+        folder = study(paper)
+        if folder is None:
+            raise StudyError(f"no such study beside this one; {run}")
+        made = figures.draw(figures.of(folder), paper.out / "figures", names)
+        return [Block(d.title, files=_relative(d.files, paper), reason=d.reason) for d in made]
+
+    return section
+
+
+def cost(paper: Paper) -> list[Block]:
+    """What the study's schedules can gain; what a 13B model's stages cost, and what the paper's Table 1 implies."""
+    text, samples = study_cost(paper.study)
+    whole = model_cost("hunyuan_video")
+    files = [write(paper.out / "tables" / n, t) for n, t in (("cost.md", text), ("cost.csv", samples))]
+    model = [write(paper.out / "tables" / "cost_hunyuan_video.md", whole)]
+    return [Block(markdown=text, files=_relative(files, paper)), Block(markdown=whole, files=_relative(model, paper))]
+
+
+def rope(paper: Paper) -> list[Block]:
+    """The layers' sensitivity, by analysis.rope_sensitivity."""
+    if paper.rope is None:
+        raise StudyError("no such study beside this one; run: python -m bench.sweep +exp=rope_sensitivity")
+    main = _part("analysis.rope_sensitivity").main
+    return _command("rope_sensitivity", paper, lambda: main(paper.rope, paper.rope_proxy), paper.rope)
+
+
+def gallery(paper: Paper) -> list[Block]:
+    """The videos side by side, by analysis.gallery."""
+    made = _part("analysis.gallery.page").write_gallery(paper.study, paper.out / "gallery")
+    place = made / "index.html" if made.is_dir() else made
+    return [Block("Open the gallery", files=_relative([place], paper))]
+
+
+# a section's title, and what makes it; StudyError says why it cannot be shown
+SECTIONS: list[tuple[str, Callable[[Paper], list[Block]]]] = [
+    ("Table 1", table),
+    ("Figures", drawn(FROM_STUDY, lambda p: p.study, "")),
+    ("Ablation", drawn(("ablation",), lambda p: p.ablation, "run: python -m bench.sweep +exp=ablation")),
+    ("RoPE sensitivity", rope),
+    ("Projected cost", cost),
+    ("Gallery", gallery),
+]
+
+
+def _command(name: str, paper: Paper, run: Callable[[], object], study: Path) -> list[Block]:
+    """A report that a command writes into its own study's report/, copied; its Markdown and figure shown."""
+    with redirect_stdout(io.StringIO()):
+        run()
+    files = []
+    for file in sorted((study / "report").glob(f"{name}.*")):
+        to = paper.out / ("figures" if file.suffix in (".png", ".svg", ".pdf") else "tables") / file.name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        files.append(Path(shutil.copyfile(file, to)))
+    text = next((f.read_text() for f in files if f.suffix == ".md"), "")
+    return [Block(markdown=text, files=_relative(files, paper))]
+
+
+def _part(module: str) -> Any:
+    """A part of the project that reports of its own are made by. Raises StudyError where it is not installed."""
+    package = module.rsplit(".", 1)[0] if module.count(".") > 1 else module
+    if find_spec(package) is None:
+        raise StudyError(f"{package} is not there")
+    return import_module(module)
+
+
+def _relative(files: Sequence[Path], paper: Paper) -> tuple[str, ...]:
+    return tuple(file.relative_to(paper.out).as_posix() for file in files)
+
+
+def make(paper: Paper) -> Path:
+    """Write everything and then the page, whose path is returned.
+
+    Raises StudyError, having written nothing, for a study that cannot be reported on.
+    """
+    figures.of(paper.study)
+    paper.out.mkdir(parents=True, exist_ok=True)
+    made = []
+    for title, section in SECTIONS:
+        try:
+            made.append((title, section(paper)))
+        except StudyError as error:
+            made.append((title, [Block(reason=str(error))]))
+    return write(paper.out / "index.html", page(f"VGDFR: study {paper.study.resolve().name}", made))
+
+
+def beside(study: Path, given: Path | None, name: str) -> Path | None:
+    """The study that was given, or the one of that name beside `study`. Raises StudyError for one that is not there."""
+    if given is not None and not given.is_dir():
+        raise StudyError(f"{given} is no folder")
+    found = study.resolve().parent / name
+    return given or (found if found.is_dir() else None)

@@ -1,0 +1,184 @@
+"""Figures tested on their data: what is chosen, computed and left out; and that files are the same bytes each time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import figures
+from analysis.conditions import lines
+from analysis.figures import content, timeline, tokens, tradeoff
+from analysis.figures.choose import papers_columns, telling_prompt
+from analysis.figures.tradeoff import pareto
+from analysis.load import StudyError, load
+from analysis.projection import FlopsOfStudy, projections, study_savings
+from vgdfr.schedule import FrameSchedule
+
+FULL_STEP_S = 0.1
+FRAMES, STEPS = 65, 50
+TILING = {"frames": 128, "frames_stride": 96, "pixels": 256, "pixels_stride": 192}
+
+
+def sample(
+    study: Path, prompt: str, k: int = 0, theta: float = 0.0, pairs: int = 0, step: float = 0.5, **scores: float
+) -> None:
+    """A sample whose compressed steps take `step` of a full one; its schedule merges the first `pairs` blocks."""
+    slug = f"vgdfr-k{k}-theta{theta:g}" if k else "baseline"
+    method: dict[str, Any] = {"name": "baseline"}
+    schedule = FrameSchedule.of_factors(FRAMES, [(1 + 8 * i, 2) for i in range(pairs)])
+    seconds = {"denoise_full": STEPS * FULL_STEP_S}
+    if k:
+        method = {
+            "name": "vgdfr", "k": k, "theta": theta, "preview_steps": 1, "spatial_levels": 1, "merge_space": "pixel",
+            "denoise_renoise": True, "global_layers": "paper", "preview_latent": "latest",
+        }  # fmt: skip
+        seconds = {
+            "denoise_full": k * FULL_STEP_S,
+            "compress": 0.05,
+            "denoise_compressed": (STEPS - k) * FULL_STEP_S * step,
+        }
+    spec = {
+        "prompt": f"a {prompt}", "seed": 1, "height": 64, "width": 64, "num_frames": FRAMES,
+        "num_inference_steps": STEPS, "guidance_scale": 1.0, "flow_shift": 1.0, "fps": 12,
+    }  # fmt: skip
+    record = {
+        "schema": 1, "status": "done", "slug": slug, "model_name": "embedded", "method": method, "prompt_id": prompt,
+        "seed_index": 0, "prompt_dimensions": [], "notes": [], "shared_stages": [], "environment": {"gpu": None},
+        "identity": {
+            "generator_version": 1, "model": {"dtype": "float32", "device_type": "cpu", "tiling": TILING}, "spec": spec,
+        },
+        "schedule": None, "similarity": None, "token_ratio": 1.0, "seconds": seconds,
+        "latency_s": sum(seconds.values()),
+    }  # fmt: skip
+    if k:
+        record["schedule"] = {
+            "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
+            "kept_frames": list(schedule.kept_frames),
+            "kept_latents": list(schedule.kept_latents),
+        }
+        record["similarity"] = {f"lag{i}": [1 - 0.1 * i] * (FRAMES - i) for i in (1, 2, 3)}
+        record["token_ratio"] = schedule.token_ratio
+    folder = study / slug / prompt
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record))
+    values = {n: {"value": v, "reason": None, "id": f"{n}-v1-rgb-no-weights"} for n, v in scores.items()}
+    (folder / "scores.json").write_text(json.dumps({"schema": 2, "scores": values}))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Four prompts of two kinds; more is merged at the lower theta, and faster, and further from the baseline."""
+    folder = tmp_path / "made"
+    for i, prompt in enumerate(("00-still", "01-fast", "02-still", "03-fast")):
+        sample(folder, prompt, clipsim=0.5)
+        for k, theta, pairs, step in ((5, 0.5, 6, 0.5), (5, 0.9, 6 if "still" in prompt else 2, 0.75)):
+            sample(
+                folder, prompt, k, theta, pairs, step, psnr=20 + 10 * theta + i, lpips=0.4 - 0.2 * theta, clipsim=0.5
+            )
+        sample(folder, prompt, 15, 0.9, 6 if "still" in prompt else 2, 0.9, psnr=32.0 + i, lpips=0.1, clipsim=0.49)
+    return folder
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12), st.sampled_from((1, -1)))
+def test_the_pareto_front_is_what_nothing_dominates(points: list[tuple[int, int]], better: int) -> None:
+    front = pareto(points, better)
+    assert any(front)
+    for (x, y), chosen in zip(points, front, strict=True):
+        above = [(a, b) for a, b in points if a >= x and b * better >= y * better and (a > x or b != y)]
+        assert chosen == (not above)
+
+
+def test_tradeoff_points_are_the_tables_means_with_intervals(study: Path) -> None:
+    table = lines(load(study))
+    lpips, psnr, clipsim = tradeoff.panels(table)
+    assert (lpips.title, psnr.title, clipsim.title) == ("LPIPS", "PSNR (dB)", "CLIPSIM")
+    assert lpips.baseline is None and clipsim.baseline is not None and clipsim.baseline.value == 0.5
+    first = psnr.points[0]
+    assert (first.k, first.theta) == (5, 0.5) and first.metric.value == pytest.approx(26.5)
+    assert first.metric.low is not None and first.metric.low < 26.5 < (first.metric.high or 0)
+    assert first.speedup.value == pytest.approx(5.0 / (0.5 + 0.05 + 2.25))
+    assert [p.best for p in psnr.points] == [True, True, True]
+    assert [p.best for p in clipsim.points] == [True, False, False]
+
+
+def test_a_timeline_has_the_samples_own_schedules(study: Path) -> None:
+    table = lines(load(study))
+    assert telling_prompt(table) == "01-fast"
+    made = timeline.timeline_of(table, "01-fast")
+    assert (made.k, made.prompt, made.num_frames) == (5, "a 01-fast", FRAMES)
+    assert [s.theta for s in made.schedules] == [0.5, 0.9]
+    assert [sum(factor == 2 for _, _, factor in s.segments) for s in made.schedules] == [6, 2]
+    assert [len(lag) for lag in made.lags] == [64, 63, 62]
+    with pytest.raises(StudyError, match=r"no sample with k=7; there is k = 15, 5"):
+        timeline.timeline_of(table, "01-fast", 7)
+
+
+def test_quality_by_content_groups_prompts_by_their_speed_profile(study: Path) -> None:
+    k, (kept, speedup, lpips, psnr) = content.panels(lines(load(study)))
+    assert k == 5 and (lpips.title, psnr.title) == ("LPIPS", "PSNR (dB)")
+    values = {(bar.content, bar.theta): bar.value for bar in kept.bars}
+    assert set(values) == {("fast", 0.5), ("fast", 0.9), ("still", 0.5), ("still", 0.9)}
+    assert values["still", 0.9].value == pytest.approx(11 / 17) and values["fast", 0.9].value == pytest.approx(15 / 17)
+    assert {b.value.n for b in psnr.bars} == {2} and all(b.value.value for b in speedup.bars)
+
+
+def test_costs_of_passes_are_measured_over_a_full_one(study: Path) -> None:
+    made = tokens.costs_of(lines(load(study)))
+    assert len(made.samples) == 12
+    assert (5, 11 / 17, pytest.approx(0.5)) in [(k, r, c) for k, r, c in made.samples]
+    ratios, costs = np.array(made.curve).T
+    assert (np.diff(costs) > 0).all() and (np.diff(costs, 2) > 0).all(), "a quadratic, opening upwards"
+    assert (ratios[-1], costs[-1]) == (1, 1)
+
+
+def test_bounds_projections_and_savings(study: Path) -> None:
+    table, counts = lines(load(study)), FlopsOfStudy()
+    by_line = {line.title: ps for line, ps in projections(table, counts)}
+    for ps in by_line.values():
+        for p in ps:
+            assert p.projected < p.bound and p.bound > 1
+    p = by_line["VGDFR (k=5, θ=0.5)"][0]
+    flops = counts.of(p.row.record)
+    full, short = flops.count_dit(17), flops.count_dit(11)
+    assert p.bound == pytest.approx(50 * full / (5 * full + 45 * short))
+    saved = study_savings([p for ps in by_line.values() for p in ps], 4)
+    assert saved.alone - saved.prefix_shared == pytest.approx(4 * (5 + 5 + 15) / 50)
+    # of the still prompts both thetas have the same schedule
+    assert saved.equal_shared is not None
+    assert saved.prefix_shared - saved.equal_shared == pytest.approx(2 * 45 / 50 * short / full)
+
+
+def test_what_the_study_does_not_allow_is_named_and_the_rest_is_drawn_the_same_each_time(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("ablation", "tradeoff", "timeline", "content", "tokens")
+    before = {f: f.read_bytes() for f in study.rglob("*") if f.is_file()}
+    first = figures.draw(figures.of(study), study / "report", names)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    second = figures.draw(figures.of(study), study / "again", names)
+    assert first[0].files == () and "the study has no ablations" in (first[0].reason or "")
+    for a, b in zip(first[1:], second[1:], strict=True):
+        assert [f.suffix for f in a.files] == [".png", ".svg", ".pdf"]
+        for one, other in zip(a.files, b.files, strict=True):
+            assert one.read_bytes() == other.read_bytes(), one.name
+    assert {f: f.read_bytes() for f in before} == before
+    assert not list(study.rglob("*.partial"))
+
+
+def test_the_papers_grid_shows_the_baseline_and_of_each_k_first_middle_and_last_theta(study: Path) -> None:
+    titles = [title for title, _ in papers_columns(load(study), "00-still")]
+    assert titles == ["Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=15, θ=0.9)"]
+
+
+@pytest.mark.parametrize("module", ["figures", "cost", "paper"])
+def test_what_is_no_study_is_refused_in_a_line_and_nothing_is_written(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"analysis.{module}", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "is no folder" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
