@@ -1,12 +1,13 @@
 # make table1  the paper's Table 1 in miniature, on this machine     make test   the tests
-# make setup   only the environment (.venv)                          make check  ruff, pyright, import-linter
+# make paper   every table and figure of it, with an index page      make check  ruff, pyright, import-linter
+# make setup   only the environment (.venv)
 PYTHON ?= python3
 ROOT ?= runs
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup table1 test check
+.PHONY: setup table1 paper test check
 
 setup: $(INSTALLED)
 
@@ -23,6 +24,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 table1: setup
 	@$(BIN)/python -m bench.sweep +exp=table1 root='$(ROOT)'; status=$$?; \
 	$(BIN)/python -m analysis.table1 '$(ROOT)/table1' && exit $$status
+
+paper: setup
+	@$(BIN)/python -m analysis.paper '$(ROOT)/table1'
 
 test: setup
 	$(BIN)/python -m pytest
