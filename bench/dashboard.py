@@ -39,12 +39,12 @@ def workspace(entity: str, project: str, study: str, names: Sequence[str]) -> "W
     from wandb_workspaces.reports import v2 as wr
 
     paid = [next((n for n in (name, f"{name}_embedded") if n in names), None) for name in AGAINST]
-    trade_off = [
+    trade_off: list[Any] = [
         wr.ScatterPlot(title=f"speedup against {name}", x=wr.SummaryMetric("speedup"), y=wr.SummaryMetric(name))
         for name in paid
         if name and "speedup" in names
     ]
-    bars = [
+    bars: list[Any] = [
         wr.BarPlot(title=name, metrics=[wr.SummaryMetric(name)], groupby=wr.Config("condition"), max_bars_to_show=50)
         for name in names
     ]

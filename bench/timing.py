@@ -6,7 +6,7 @@ from typing import Any, Literal
 from bench.condition import Sample
 from bench.machine import watched
 from bench.record import Record, sha256_of_frames
-from vgdfr import generate
+from vgdfr import RopeProxy, generate
 from vgdfr.backbones.base import Backbone
 
 
@@ -46,9 +46,11 @@ class OtherPixels(Exception):
 def timed_alone(backbone: Backbone, sample: Sample, record: Record, frames_sha256: str, timing: Timing) -> Record:
     """`record` with the times of complete runs of its sample alone. Raises OtherPixels where one gives other frames."""
     runs: list[dict[str, Any]] = []
+    method = sample.condition.method
+    assert not isinstance(method, RopeProxy)  # which makes no video
     for i in range(timing.warmups + timing.repeats):
         with watched(backbone.device) as machine:
-            video = generate(backbone, sample.spec, sample.condition.method)
+            video = generate(backbone, sample.spec, method)
         if (digest := sha256_of_frames(video.frames)) != frames_sha256:
             raise OtherPixels(
                 f"run {i + 1} of the sample alone gives frames of sha256 {digest[:12]}, stored are {frames_sha256[:12]}"

@@ -35,7 +35,7 @@ def write(study: Path, tracker: Wandb, conditions: Sequence[TrackedCondition], r
             at = columns.index("preview")
             for row in rows:
                 row[at] = wandb.Video(str(study / row[at]), format="mp4") if row[at] else None
-        log: dict[str, Any] = {"samples": wandb.Table(columns=columns, data=rows, allow_mixed_types=True)}
+        log: dict[str, Any] = {"samples": wandb.Table(columns=[*columns], data=rows, allow_mixed_types=True)}
         drawn = [sample for sample in condition.done if sample.record["schedule"] and sample.record["similarity"]]
         if drawn:
             log |= {"schedules": _image(schedules(drawn)), "similarity": _image(similarity(drawn))}
@@ -88,7 +88,7 @@ def _report(folder: Path, table: Path | None) -> tuple[dict[str, Any], str | Non
     if table is not None:
         header, *rows = csv.reader(io.StringIO(table.read_text()))
         log["table1"] = wandb.Table(
-            columns=header, data=[[_number(v) for v in r] for r in rows], allow_mixed_types=True
+            columns=[*header], data=[[_number(v) for v in r] for r in rows], allow_mixed_types=True
         )
         notes = table.with_suffix(".md").read_text()
     for figure in sorted(folder.glob("*.png")):

@@ -4,6 +4,7 @@ import json
 import math
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from vgdfr.presets import PRESETS
 
 def of(name: str, **changed: int) -> Flops:
     preset = PRESETS[name]
-    size = {key: preset.video[key] for key in ("height", "width", "num_frames")} | changed
+    size: dict[str, Any] = {key: preset.video[key] for key in ("height", "width", "num_frames")} | changed
     return Flops(architecture_of(preset.model), preset.model.tiling, **size)
 
 

@@ -118,7 +118,8 @@ def test_all_latents_scores_and_back(jobs: Jobs) -> None:
 def test_scoring_alone_loads_the_model_that_made_the_sample(jobs: Jobs) -> None:
     study = jobs()[0].study
     sweep(jobs("metrics.names=[psnr]", "keep=latents"))
-    _loaded.clear(), _read.cache_clear()
+    _loaded.clear()
+    _read.cache_clear()
     assert not any(score_study(study, ["ssim"]).values()) and len(_loaded) == 1
 
 

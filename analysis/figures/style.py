@@ -25,7 +25,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
     "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
 }
-RC = {
+RC: dict[Any, Any] = {  # matplotlib names each setting in a type of its own
     "svg.hashsalt": "vgdfr", "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e7eb",
     "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#9ca3af", "legend.frameon": False,
