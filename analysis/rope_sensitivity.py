@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from analysis.conditions import EMBEDDED
+from analysis.figures.style import encoded
 from analysis.load import StudyError
 from analysis.rope_sensitivity_data import (
     METRICS,
@@ -23,7 +24,7 @@ from analysis.rope_sensitivity_data import (
     refuse_other_settings,
     sensitivity,
 )
-from analysis.rope_sensitivity_figure import draw, encoded, scale_of
+from analysis.rope_sensitivity_figure import draw, scale_of
 from analysis.statistics import Interval
 
 PARTS = {  # a layer's three intervals

@@ -1,27 +1,19 @@
 """Draws each layer's preference for Global-RoPE, for analysis.rope_sensitivity."""
 
-import io
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.style import RC
 from analysis.rope_sensitivity_data import Layer, Sensitivity, agreement
 from analysis.statistics import Interval
 
 # Okabe and Ito's palette, told apart by colour-blind eyes and, by lightness, in grey
 GLOBAL_ALONE, LOCAL_ALONE, INK = "#0072B2", "#E69F00", "#222222"
-STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#666666",
-    "svg.hashsalt": "vgdfr", "svg.fonttype": "none", "pdf.fonttype": 42,
-}  # fmt: skip
 
 
 def scale_of(full: Sensitivity) -> tuple[float, str]:
@@ -45,7 +37,7 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
     bars = max(4.6, 0.24 * len(full.layers))
     width = LEFT + bars + (4.1 if proxy else 0.15)
     height = TOP + BOTTOM + HEIGHT * len(studies) + ROW_GAP * (len(studies) - 1)
-    with plt.rc_context(STYLE):
+    with plt.rc_context(RC):
         figure = plt.figure(figsize=(width, height))
 
         def axes(left: float, bottom: float, wide: float, high: float, sharey: Axes | None = None) -> Axes:
@@ -146,17 +138,3 @@ def _ranks(axis: Axes, full: Sensitivity, proxy: Sensitivity, chosen: tuple[int,
     ]
     axis.legend(handles, ["dual-stream", "single-stream", "recommended"], loc="upper center", ncols=3, frameon=False,
                 bbox_to_anchor=(0.5, -0.13), fontsize=8, handletextpad=0.2, columnspacing=1)  # fmt: skip
-
-
-def encoded(figure: Figure) -> dict[str, bytes]:
-    """The figure as PNG, SVG and PDF: the same bytes for the same data."""
-    out = {}
-    with plt.rc_context(STYLE):
-        for suffix, metadata in (
-            ("png", {"Software": None}), ("svg", {"Date": None, "Creator": None}), ("pdf", {"CreationDate": None}),
-        ):  # fmt: skip
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=160, metadata=metadata)
-            out[suffix] = buffer.getvalue()
-    plt.close(figure)
-    return out

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from scipy.stats import rankdata
 
+from analysis.figures.style import encoded
 from analysis.load import StudyError
 from analysis.rope_sensitivity import csv_text, main, markdown
 from analysis.rope_sensitivity_data import (
@@ -26,7 +27,7 @@ from analysis.rope_sensitivity_data import (
     measured_of_study,
     sensitivity,
 )
-from analysis.rope_sensitivity_figure import GLOBAL_ALONE, LOCAL_ALONE, draw, encoded, scale_of
+from analysis.rope_sensitivity_figure import GLOBAL_ALONE, LOCAL_ALONE, draw, scale_of
 
 PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # what each of 2 dual and 4 single layers gains by Global-RoPE
 EVERY = range(len(PLANTED))

@@ -50,16 +50,24 @@ def marker_of(theta: float | None, every: list[float | None]) -> str:
     return MORE_MARKERS[others.index(theta) % len(MORE_MARKERS)]
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
+def encoded(figure: Figure) -> dict[str, bytes]:
+    """The figure as PNG, SVG and PDF, by suffix: the same bytes for the same data."""
+    files = {}
     with plt.rc_context(RC):
         for suffix, how in FORMATS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, **how)
-            partial = folder / f".{name}.{suffix}.partial"
-            partial.write_bytes(content.getvalue())
-            files.append(partial.replace(folder / f"{name}.{suffix}"))
+            files[suffix] = content.getvalue()
     plt.close(figure)
+    return files
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for suffix, content in encoded(figure).items():
+        partial = folder / f".{name}.{suffix}.partial"
+        partial.write_bytes(content)
+        files.append(partial.replace(folder / f"{name}.{suffix}"))
     return files

@@ -5,13 +5,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from analysis import figures, table1
+from analysis import differences, figures, rope_sensitivity, table1
 from analysis.cost import model_cost, study_cost
+from analysis.gallery import write_gallery
 from analysis.load import StudyError
 from analysis.page import Block, page, write
 
@@ -32,6 +30,11 @@ class Paper:
 def table(paper: Paper) -> list[Block]:
     """Table 1 as analysis.table1 writes it."""
     return _command("table1", paper, lambda: table1.main(paper.study, intervals=True, beside_paper=True), paper.study)
+
+
+def statistics(paper: Paper) -> list[Block]:
+    """Means and paired differences with their intervals, as analysis.statistics writes them."""
+    return _command("statistics", paper, lambda: differences.main(paper.study), paper.study)
 
 
 def drawn(names: Sequence[str], study: Callable[[Paper], Path | None], run: str) -> Callable[[Paper], list[Block]]:
@@ -60,20 +63,20 @@ def rope(paper: Paper) -> list[Block]:
     """The layers' sensitivity, by analysis.rope_sensitivity."""
     if paper.rope is None:
         raise StudyError("no such study beside this one; run: python -m bench.sweep +exp=rope_sensitivity")
-    main = _part("analysis.rope_sensitivity").main
-    return _command("rope_sensitivity", paper, lambda: main(paper.rope, paper.rope_proxy), paper.rope)
+    study = paper.rope
+    return _command("rope_sensitivity", paper, lambda: rope_sensitivity.main(study, paper.rope_proxy), study)
 
 
 def gallery(paper: Paper) -> list[Block]:
     """The videos side by side, by analysis.gallery."""
-    made = _part("analysis.gallery.page").write_gallery(paper.study, paper.out / "gallery")
-    place = made / "index.html" if made.is_dir() else made
-    return [Block("Open the gallery", files=_relative([place], paper))]
+    made = write_gallery(paper.study, paper.out / "gallery")
+    return [Block("Open the gallery", files=_relative([made], paper))]
 
 
 # a section's title, and what makes it; StudyError says why it cannot be shown
 SECTIONS: list[tuple[str, Callable[[Paper], list[Block]]]] = [
     ("Table 1", table),
+    ("Differences to the baseline", statistics),
     ("Figures", drawn(FROM_STUDY, lambda p: p.study, "")),
     ("Ablation", drawn(("ablation",), lambda p: p.ablation, "run: python -m bench.sweep +exp=ablation")),
     ("RoPE sensitivity", rope),
@@ -93,14 +96,6 @@ def _command(name: str, paper: Paper, run: Callable[[], object], study: Path) ->
         files.append(Path(shutil.copyfile(file, to)))
     text = next((f.read_text() for f in files if f.suffix == ".md"), "")
     return [Block(markdown=text, files=_relative(files, paper))]
-
-
-def _part(module: str) -> Any:
-    """A part of the project that reports of its own are made by. Raises StudyError where it is not installed."""
-    package = module.rsplit(".", 1)[0] if module.count(".") > 1 else module
-    if find_spec(package) is None:
-        raise StudyError(f"{package} is not there")
-    return import_module(module)
 
 
 def _relative(files: Sequence[Path], paper: Paper) -> tuple[str, ...]:
