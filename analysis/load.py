@@ -73,6 +73,15 @@ def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
     return rows
 
 
+def planned(study: Path) -> frozenset[str]:
+    """The places of the samples that the latest sweep wanted, as it noted; empty for a study without such a note."""
+    file = study / "plan.json"
+    try:
+        return frozenset(json.loads(file.read_text())["samples"]) if file.is_file() else frozenset()
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{file} is damaged ({error!r}); the study's sweep writes it anew") from None
+
+
 def load_probes(study: Path) -> list[Row]:
     """Every sample of layer errors in `study`, failed ones included. Raises StudyError if it holds none."""
     rows = [row for row in _samples(study, "value") if row.is_probe] if study.is_dir() else []

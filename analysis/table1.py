@@ -8,12 +8,12 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from analysis import paper, sheet
 from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, leaders, lines, rivals
-from analysis.load import FRAMES, Row, StudyError, load
+from analysis.load import FRAMES, Row, StudyError, load, planned
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import Interval
 
@@ -36,8 +36,12 @@ def table_sheet(
     names: Sequence[str] | None = None,
     intervals: bool = False,
     beside_paper: bool = False,
+    wanted: Set[str] = frozenset(),
 ) -> Sheet:
-    """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for."""
+    """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for.
+
+    `wanted` are the places of the samples that the study's latest sweep planned.
+    """
     shown = columns(table, names)
     competing = {(v, c.name): rivals(table, c, v) for v in {line.video for line in table} for c in shown}
     top = {(v, c.name): leaders(competing[v, c.name], c) for v, _ in competing for c in shown}
@@ -67,16 +71,18 @@ def table_sheet(
         groups=tuple(groups),
         rules=frozenset(rules),
         notes=tuple(notes(table, study, shown, intervals, any(first is not None for first, _ in top.values()))),
-        banner=incomplete(table),
+        banner=incomplete(table, wanted),
     )
 
 
-def incomplete(table: list[Line]) -> str | None:
-    """What is missing of conditions x the prompts and seeds of any of them; None if nothing is."""
+def incomplete(table: list[Line], wanted: Set[str] = frozenset()) -> str | None:
+    """What is missing of `wanted`, and of conditions x the prompts and seeds of any of them; None if nothing is."""
     expected = 0
     for video in {line.video for line in table}:
         of_video = [line for line in table if line.video == video]
         expected += len(of_video) * len({key for line in of_video for key in line.planned})
+    there = {f"{r.folder.parent.name}/{r.folder.name}" for line in table for r in (*line.rows, *line.failed)}
+    expected = max(expected, len(there | wanted))
     complete, failed = sum(line.n for line in table), sum(line.n_failed for line in table)
     return None if complete == expected else f"Incomplete: {complete} of {expected} samples, {failed} failed."
 
@@ -186,7 +192,7 @@ def main(
     """Print the table and write its files; whether the study is complete. `frames` are those its scores are of."""
     table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
     title = study.resolve().name if frames == "all" else f"{study.resolve().name}, {frames} frames"
-    made = [table_sheet(table, title, names, intervals, beside_paper)]
+    made = [table_sheet(table, title, names, intervals, beside_paper, planned(study))]
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
     text = "\n".join(sheet.markdown(each) for each in made)

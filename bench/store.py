@@ -5,6 +5,7 @@ what is damaged into quarantine (the sweep's command makes it anew), and removes
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ from vgdfr.video_file import write_master, write_preview
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"
 LATENTS = "latents.safetensors"
+PLAN = "plan.json"
 PARTIAL, QUARANTINE = ".partial-", ".quarantine"
 
 
@@ -103,6 +105,11 @@ class Store:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return record
+
+    def plan(self, places: Iterable[str]) -> None:
+        """Note what the latest sweep wants of this study, so that a report can say what is not there yet."""
+        with whole(self.folder / PLAN) as partial:
+            partial.write_text(json.dumps({"samples": sorted(places)}, indent=1))
 
     def update(self, place: str, record: Record) -> Record:
         """Replace the record of the sample at `place`, whole or not at all."""

@@ -12,7 +12,7 @@ from bench.config import CONF
 from bench.plan import checked, planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
-from bench.store import RECORD
+from bench.store import RECORD, Store
 from bench.trackers import tracked
 
 _sweep: Sweep | None = None
@@ -31,6 +31,7 @@ def job(config: DictConfig) -> None:
     samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
     recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
+    Store(study).plan(samples.values())
     _sweep = Sweep(len(samples), len(samples) - recorded)
     try:
         with tracked(study, jobs[0].tracker):

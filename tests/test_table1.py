@@ -198,6 +198,20 @@ def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_pa
     assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
 
 
+def test_what_a_sweep_planned_and_nobody_made_is_missing(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = [f"{folder.parent.name}/{folder.name}" for folder in study.glob("*/*")]
+    (study / "plan.json").write_text(json.dumps({"samples": there}))
+    assert main(study) and "Incomplete" not in capsys.readouterr().out
+    (study / "plan.json").write_text(json.dumps({"samples": [*there, "baseline/z-s0-00000000"]}))
+    assert not main(study)
+    assert f"Incomplete: {len(there)} of {len(there) + 1} samples, 0 failed." in capsys.readouterr().out
+    (study / "plan.json").write_text("{")
+    with pytest.raises(StudyError, match="plan.json is damaged"):
+        main(study)
+
+
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
     made = sheet.Sheet(("a_b", "n"), ((sheet.Cell("<b>50% & θ_{x}\\"), sheet.Cell("1", "best")),), banner="3 of 4")
     assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in sheet.latex(made)
