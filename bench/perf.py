@@ -136,7 +136,8 @@ def peak_bytes(frames: int, height: int, width: int) -> int:
         for file, video in zip(files, moving(0, frames, height, width), strict=True):
             write_master(file, video, 24)
         # not getrusage's maximum, which a process inherits from the one that started it
-        code = ("import re, sys; from metrics.__main__ import main, parse; main(parse(sys.argv[1:])); "
+        code = ("import re, sys; from metrics.__main__ import main, parse; "
+                "main(parse(sys.argv[1:]), lambda text: None); "
                 r"print(re.search(r'VmHWM:\s+(\d+) kB', open('/proc/self/status').read())[1])")  # fmt: skip
         names = ["--metrics", "psnr,ssim,flicker,cosine"]
         done = subprocess.run(

@@ -120,9 +120,12 @@ def tracked(
         _beside.append(started[-1])
         say(f"tracking goes on beside this; its log: {log}")
         return
-    said = (log.read_text(errors="replace").strip().splitlines() or ["nothing"])[-1]
+    lines = log.read_text(errors="replace").strip().splitlines()
+    said = next((line for line in reversed(lines) if not _OF_WANDB.match(line)), "nothing")
     say(f"tracking: {said}" if status == 0 else f"tracking failed: {said}; log: {log}; by hand: {by_hand}")
 
+
+_OF_WANDB = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")  # how lines of its own log begin
 
 _PROBE = f"""
 import wandb

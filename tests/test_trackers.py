@@ -43,7 +43,7 @@ def write(study: Path, slug: str, prompt: str, scores: dict[str, Any], **other: 
     folder = study / slug / prompt
     folder.mkdir(parents=True, exist_ok=True)
     if made["files"]:
-        (folder / "preview.mp4").write_bytes(b"a video")
+        (folder / "preview.mp4").write_bytes(f"video {slug} {prompt}".encode())
     (folder / "record.json").write_text(json.dumps(made))
     values = {n: {"id": f"{n}-v1-none", "value": v, "reason": None if v else "no weights"} for n, v in scores.items()}
     (folder / "scores.json").write_text(json.dumps({"schema": 2, "scores": values}))
@@ -209,7 +209,7 @@ def test_previews_are_uploaded_when_asked_for_and_a_study_without_a_table_is_sho
     assert result.returncode == 0 and "without Table 1: error: the study has no finished baseline" in result.stdout
     own = next(name for name, run in server.runs.items() if run["displayName"] == "vgdfr-k5")
     sent = [content for name, content in server.files.items() if name.startswith(f"run-{own}-samples/media/videos/")]
-    assert sent == [b"a video"] * 2
+    assert sorted(sent) == [b"video vgdfr-k5 a", b"video vgdfr-k5 b"]
 
 
 def test_a_background_process_waits_for_another_and_skips_what_is_shown(study: Path) -> None:
@@ -263,7 +263,9 @@ def test_a_sweep_waits_no_longer_than_it_says_and_survives_its_tracker(
 )
 def test_wrong_settings_are_refused_before_a_model_loads(setting: str, message: str, tiny_checkpoint: Path) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
-        config = compose("config", ["tracking=wandb", setting, f"model.backbone.path={tiny_checkpoint}", *SMALL])
+        config = compose(
+            "config", ["tracking=wandb", setting, f"model.backbone.path={tiny_checkpoint}", *SMALL, "method=baseline"]
+        )
     with pytest.raises(ValueError) as caught:
         job_of(config)
     assert str(caught.value) == message
