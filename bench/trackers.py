@@ -5,6 +5,7 @@ and then and at its end: a slow network, a wrong key or a crash there never cost
 """
 
 import importlib.util
+import re
 import subprocess
 import sys
 import threading
