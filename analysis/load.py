@@ -74,7 +74,7 @@ def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
 
 
 def planned(study: Path) -> frozenset[str]:
-    """The places of the samples that the latest sweep wanted, as it noted; empty for a study without such a note."""
+    """The places of the samples that the study's sweeps wanted, as they noted; empty for one without such a note."""
     file = study / "plan.json"
     try:
         return frozenset(json.loads(file.read_text())["samples"]) if file.is_file() else frozenset()

@@ -40,7 +40,7 @@ def table_sheet(
 ) -> Sheet:
     """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for.
 
-    `wanted` are the places of the samples that the study's latest sweep planned.
+    `wanted` are the places of the samples that the study's sweeps planned.
     """
     shown = columns(table, names)
     competing = {(v, c.name): rivals(table, c, v) for v in {line.video for line in table} for c in shown}
@@ -84,7 +84,11 @@ def incomplete(table: list[Line], wanted: Set[str] = frozenset()) -> str | None:
     there = {f"{r.folder.parent.name}/{r.folder.name}" for line in table for r in (*line.rows, *line.failed)}
     expected = max(expected, len(there | wanted))
     complete, failed = sum(line.n for line in table), sum(line.n_failed for line in table)
-    return None if complete == expected else f"Incomplete: {complete} of {expected} samples, {failed} failed."
+    if complete == expected:
+        return None
+    text = f"Incomplete: {complete} of {expected} samples, {failed} failed."
+    never = len(wanted - there)
+    return f"{text} {never} planned and not tried (no longer wanted? remove plan.json)." if never else text
 
 
 def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, marked: bool) -> list[str]:

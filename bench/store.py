@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench.claims import claimed
 from bench.record import Record
 from vgdfr.files import sha256, whole
 from vgdfr.video import VideoSpec
@@ -107,9 +108,15 @@ class Store:
         return record
 
     def plan(self, places: Iterable[str]) -> None:
-        """Note what the latest sweep wants of this study, so that a report can say what is not there yet."""
-        with whole(self.folder / PLAN) as partial:
-            partial.write_text(json.dumps({"samples": sorted(places)}, indent=1))
+        """Note what a sweep wants of this study, beside what others wanted, so that a report can say what is missing."""
+        with claimed(self.folder, PLAN, timeout_s=-1):
+            file = self.folder / PLAN
+            try:
+                before = json.loads(file.read_text())["samples"]
+            except (FileNotFoundError, ValueError, KeyError):  # none, or damaged
+                before = []
+            with whole(file) as partial:
+                partial.write_text(json.dumps({"samples": sorted({*before, *places})}, indent=1))
 
     def update(self, place: str, record: Record) -> Record:
         """Replace the record of the sample at `place`, whole or not at all."""

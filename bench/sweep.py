@@ -31,9 +31,9 @@ def job(config: DictConfig) -> None:
     samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
     recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
-    Store(study).plan(samples.values())
     _sweep = Sweep(len(samples), len(samples) - recorded)
     try:
+        Store(study).plan(samples.values())
         with tracked(study, jobs[0].tracker):
             run(jobs, _sweep)
     except OSError as error:  # a full or broken disk: what is stored is whole

@@ -96,3 +96,13 @@ def test_room_is_asked_for_master_and_latents(tmp_path: Path) -> None:
     long = dataclasses.replace(spec, num_frames=free // (64 * 64 * 3) // 4 * 4 + 1)
     with pytest.raises(OSError, match="make room"):
         store.require_space(long)
+
+
+def test_plans_of_several_sweeps_add_up_and_a_damaged_one_is_written_anew(tmp_path: Path) -> None:
+    store, file = Store(tmp_path), tmp_path / "plan.json"
+    store.plan(["baseline/a", "vgdfr/a"])
+    store.plan(["baseline/a", "baseline/b"])
+    assert json.loads(file.read_text()) == {"samples": ["baseline/a", "baseline/b", "vgdfr/a"]}
+    file.write_text("{")
+    store.plan(["baseline/b"])
+    assert json.loads(file.read_text()) == {"samples": ["baseline/b"]}

@@ -206,7 +206,7 @@ def test_what_a_sweep_planned_and_nobody_made_is_missing(
     assert main(study) and "Incomplete" not in capsys.readouterr().out
     (study / "plan.json").write_text(json.dumps({"samples": [*there, "baseline/z-s0-00000000"]}))
     assert not main(study)
-    assert f"Incomplete: {len(there)} of {len(there) + 1} samples, 0 failed." in capsys.readouterr().out
+    assert f"Incomplete: {len(there)} of {len(there) + 1} samples, 0 failed. 1 planned and" in capsys.readouterr().out
     (study / "plan.json").write_text("{")
     with pytest.raises(StudyError, match="plan.json is damaged"):
         main(study)
