@@ -108,7 +108,7 @@ class Store:
         return record
 
     def plan(self, places: Iterable[str]) -> None:
-        """Note what a sweep wants of this study, beside what others wanted, so that a report can say what is missing."""
+        """Note what a sweep wants of this study, beside what others wanted: a report says what is missing."""
         with claimed(self.folder, PLAN, timeout_s=-1):
             file = self.folder / PLAN
             try:
