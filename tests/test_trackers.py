@@ -212,10 +212,16 @@ def test_previews_are_uploaded_when_asked_for_and_a_study_without_a_table_is_sho
     assert sorted(sent) == [b"video vgdfr-k5 a", b"video vgdfr-k5 b"]
 
 
-def test_a_background_process_waits_for_another_and_skips_what_is_shown(study: Path) -> None:
+def test_a_background_process_waits_for_another_and_skips_what_is_shown(
+    study: Path, server: wandb_server.Kept
+) -> None:
     arguments = ("bench.track", study, "--background")
     assert "WANDB_MODE is offline" in command(*arguments, WANDB_MODE="offline").stdout
     assert command(*arguments, WANDB_MODE="offline").stdout == "nothing new to show\n"
+    assert "not sent: No API key configured" in command(*arguments).stdout
+    online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY}
+    assert "and sent to vgdfr, group mine" in command(*arguments, **online).stdout, "what was written was never sent"
+    assert command(*arguments, **online).stdout == "nothing new to show\n" and len(server.runs) == 3
     with claimed(study, CLAIM):
         result = command("bench.track", study, WANDB_MODE="offline")
     assert result.returncode == 1 and "another process shows" in result.stderr
