@@ -25,6 +25,7 @@ CONF = Path(__file__).parent.parent / "conf" / "tracking" / "wandb.yaml"
 SEND_S = 600.0  # for sending all runs, unless --timeout says otherwise
 TABLE_S = 600.0  # for making Table 1
 TABLES = "tables"  # in runs/STUDY/wandb: where W&B keeps tables until they are sent
+WANDB_ERROR = "wandb: ERROR "  # how the lines begin that say what went wrong
 STATE = "shown.json"  # in runs/STUDY/wandb: what of the study was shown last, how, and whether it was sent
 
 
@@ -67,10 +68,10 @@ def send(folders: list[Path], timeout_s: float) -> str | None:
             return f"not sent within {timeout_s:.0f} s"
         raise
     lines = said.strip().splitlines()
-    failed = [line for line in lines if "error" in line.lower() or "failed" in line.lower()]
-    if process.returncode or failed:
-        return (failed or lines or [f"exit status {process.returncode}"])[-1].removeprefix("wandb: ")
-    return None
+    if process.returncode:
+        return (lines or [f"exit status {process.returncode}"])[-1].removeprefix("Error: ")
+    failed = [line.removeprefix(WANDB_ERROR) for line in lines if line.startswith(WANDB_ERROR)]
+    return failed[-1] if failed else None  # a run that failed does not change the exit status
 
 
 def show(study: Path, tracker: Wandb, timeout_s: float) -> tuple[int, bool]:

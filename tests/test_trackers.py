@@ -144,9 +144,11 @@ def test_differing_machines_and_videos_are_told_apart_and_damage_is_named(study:
 
 def test_runs_are_sent_whole_and_sending_them_again_duplicates_nothing(study: Path, server: wandb_server.Kept) -> None:
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY}
-    first = command("bench.track", study, "--project", "p", **online)
+    project = "failed-errors"  # which is what W&B's lines say, too
+    first = command("bench.track", study, "--project", project, **online)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "3 runs of 5 samples written to" in first.stdout and "and sent to p, group mine" in first.stdout
+    assert "3 runs of 5 samples written to" in first.stdout
+    assert f"and sent to {project}, group mine" in first.stdout, first.stdout
     by_name = {run["displayName"]: name for name, run in server.runs.items()}
     assert set(by_name) == {"baseline", "vgdfr-k5", "mine"}
     assert {run["groupName"] for run in server.runs.values()} == {"mine"}
@@ -162,7 +164,7 @@ def test_runs_are_sent_whole_and_sending_them_again_duplicates_nothing(study: Pa
 
     ids, history = set(server.runs), {name: len(server.history(name)) for name in server.runs}
     write(study, "vgdfr-k5", "c", {"flicker": 0.5, "psnr": 40.0, "lpips": 0.1}, latency_s=1.6)  # made the next time
-    assert command("bench.track", study, "--project", "p", **online).returncode == 0
+    assert command("bench.track", study, "--project", project, **online).returncode == 0
     assert set(server.runs) == ids and {name: len(server.history(name)) for name in ids} == history
     assert set(history.values()) == {1}
     assert (server.summary(own)["n"], server.summary(own)["n_failed"], server.summary(own)["psnr"]) == (3, 0, 30.0)
@@ -180,6 +182,9 @@ def test_without_network_runs_stay_in_the_folder_and_can_be_sent_later(
     monkeypatch.setenv("WANDB_API_KEY", wandb_server.KEY)
     monkeypatch.setenv("WANDB_BASE_URL", silent)  # one that no longer answers once sending has begun
     assert send(folders, timeout_s=3) == "not sent within 3 s"
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    assert send(folders, timeout_s=120) == "WANDB_API_KEY invalid: API key must have 40+ characters, has 5."
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY, "WANDB_DIR": str(study)}
     by_hand = command("wandb", "sync", study / "wandb", **online)
     assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
