@@ -369,7 +369,10 @@ def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint:
 def test_the_page_of_faults_names_tests_that_are_there() -> None:
     tests = Path(__file__).parent
     for line in (tests.parent / "docs" / "faults.md").read_text().splitlines()[8:]:
-        for name in re.findall(r"`((?:test_\w+\.py(?:::)?)?(?:test_\w+)?)`", line.rsplit("|", 2)[1]):
+        names = re.findall(r"`((?:test_\w+\.py(?:::)?)?(?:test_\w+)?)`", line.rsplit("|", 2)[1])
+        assert names, line
+        for name in names:
             file, _, test = name.rpartition("::") if ".py" in name else ("test_faults.py", "", name)
             file, test = (test, "") if test.endswith(".py") else (file, test)
-            assert f"def {test}" in (tests / file).read_text(), name
+            assert not test or f"def {test}(" in (tests / file).read_text(), name
+            assert (tests / file).is_file(), name
