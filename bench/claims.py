@@ -2,10 +2,11 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:  # it brings torch, which a tracker's process does without
     from bench.record import Record
 
 LOCKS = ".locks"
+HOST = socket.gethostname()  # a process's number says something on its own machine only
+SKIP = "skip-"  # and when the launch began: units that its workers pass over
 DIED = "the process ended while it made this sample"
 
 
@@ -36,11 +39,23 @@ def claimed(study: Path, name: str, timeout_s: float = 0) -> Iterator[bool]:
 
 
 @contextmanager
+def at_unit(study: Path, unit: str, made: int) -> Iterator[None]:
+    """Within the block a note says which unit this process is at, and how many samples it made before."""
+    with _noted(unit_note_of(study, os.getpid()), {"unit": unit, "made": made}):
+        yield
+
+
+@contextmanager
 def at_work(study: Path, place: str, failure: "Record") -> Iterator[None]:
     """Within the block a note says what this process makes; `failure` is the record if it dies of it."""
-    note = note_of(study, os.getpid())
+    with _noted(note_of(study, os.getpid()), {"place": place, "record": json.loads(failure.to_json())}):
+        yield
+
+
+@contextmanager
+def _noted(note: Path, content: dict[str, Any]) -> Iterator[None]:
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"place": place, "record": json.loads(failure.to_json())}))
+    note.write_text(json.dumps(content))
     try:
         yield
     finally:
@@ -48,17 +63,43 @@ def at_work(study: Path, place: str, failure: "Record") -> Iterator[None]:
 
 
 def note_of(study: Path, pid: int) -> Path:
-    """Where the process `pid` notes what it is at."""
-    return study / LOCKS / f"at-work-{pid}.json"
+    """Where the process `pid` of this machine notes which sample it makes."""
+    return study / LOCKS / f"at-work-{HOST}-{pid}.json"
+
+
+def unit_note_of(study: Path, pid: int) -> Path:
+    """Where the process `pid` of this machine notes which unit it is at."""
+    return study / LOCKS / f"at-unit-{HOST}-{pid}.json"
 
 
 def left_by(study: Path, pid: int) -> "tuple[str, Record] | None":
     """The sample that a process which is gone was at, and the record of its failure; None if it was at none."""
     from bench.record import Record
 
-    note = note_of(study, pid)
+    left = _left(note_of(study, pid))
+    return None if left is None else (left["place"], Record.from_json(json.dumps(left["record"])))
+
+
+def unit_left_by(study: Path, pid: int) -> tuple[str, int] | None:
+    """The unit that a process which is gone was at, and how many samples it had made before; None if it was at none."""
+    left = _left(unit_note_of(study, pid))
+    return None if left is None else (left["unit"], left["made"])
+
+
+def _left(note: Path) -> dict[str, Any] | None:
     try:
-        left = json.loads(note.read_text())
+        return json.loads(note.read_text())
     except (FileNotFoundError, ValueError):  # none, or not even the note was finished
         return None
-    return left["place"], Record.from_json(json.dumps(left["record"]))
+
+
+def skip(study: Path, unit: str, began: str) -> None:
+    """Have the workers of the launch that `began` then pass over `unit`, which one of them died at."""
+    with (study / LOCKS / f"{SKIP}{began}").open("a") as file:
+        file.write(f"{unit}\n")
+
+
+def skipped(study: Path, began: str | None) -> set[str]:
+    """The units that workers of the launch that `began` then pass over; none where there is no launch."""
+    file = study / LOCKS / f"{SKIP}{began}"
+    return set(file.read_text().splitlines()) if began and file.is_file() else set()

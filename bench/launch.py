@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from hydra.errors import HydraException
 
-from bench.claims import DIED, left_by, note_of
+from bench.claims import DIED, left_by, note_of, skip, skipped, unit_left_by, unit_note_of
 from bench.plan import checked
 from bench.prefetch import configs_of
 from bench.progress import say
@@ -30,7 +30,7 @@ from bench.store import Store
 from bench.tasks import LAUNCH_BEGAN
 
 FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with failed samples
-DEATHS_OF_NOTHING = 3  # in a row, each while no sample was made: starting again does not help
+DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
 
 
@@ -114,20 +114,25 @@ class Worker:
         self.reader.join()
         if status in FINE or self.gave_up:
             return False
-        left = left_by(self.study, self.process.pid)
+        left, left_unit = left_by(self.study, self.process.pid), unit_left_by(self.study, self.process.pid)
+        for note in (note_of, unit_note_of):
+            note(self.study, self.process.pid).unlink(missing_ok=True)
         how = f"signal {-status} ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
-        self.deaths_of_nothing = self.deaths_of_nothing + 1 if left is None else 0
-        if self.deaths_of_nothing == DEATHS_OF_NOTHING:
-            say(f"worker {self.number} ended by {how} {DEATHS_OF_NOTHING} times while it made no sample; given up")
-            self.gave_up = True
-            return False
         at = ""
         if left is not None:
             (place, record), store = left, Store(self.study)
             if store.get(place, record.key) is None:  # else it had just been stored
                 store.put(place, replace(record, error=f"{DIED}: {how}"))
                 at = f" at {place}, which is recorded as failed"
-            note_of(self.study, self.process.pid).unlink(missing_ok=True)
+        elif left_unit is not None:  # it scored, restored or timed what is there, or loaded a model
+            skip(self.study, left_unit[0], self.began)
+            at = f" at {left_unit[0]}, while it made no sample; no worker of this launch tries that again"
+        came_on = left is not None or (left_unit is not None and left_unit[1] > 0)
+        self.deaths_of_nothing = 0 if came_on else self.deaths_of_nothing + 1
+        if self.deaths_of_nothing == DEATHS_OF_NOTHING:
+            say(f"worker {self.number} ended by {how}{at}; {DEATHS_OF_NOTHING} times before it had done any; given up")
+            self.gave_up = True
+            return False
         say(f"worker {self.number} ended by {how}{at}; started again")
         self.start()
         return True
@@ -153,7 +158,7 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
     overrides = [a for a in arguments if a not in ("--multirun", "-m")]
     jobs = checked(*configs_of(overrides))
     study = jobs[0].study
-    samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
+    samples = {sample.key: (sample.folder, unit.name) for unit in units_of(jobs) for sample, _, _ in unit.samples}
     began = datetime.now(UTC).isoformat(timespec="milliseconds")
     say(f"{len(samples)} samples in {study}, {len(where)} workers")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends is taken as Ctrl-C
@@ -170,10 +175,12 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
         again = shlex.join(["python", "-m", "bench.launch", *sys.argv[1:]])
         say(f"interrupted: what is finished is stored; go on with: {again}")
         return 130
-    store = Store(study)
-    records = [store.recorded(folder) for folder in samples.values()]
-    done = sum(record is not None and record.status == "done" for record in records)
-    failed = sum(record is not None and record.status != "done" for record in records)
+    store, passed_over = Store(study), skipped(study, began)
+    records = [(store.recorded(folder), unit in passed_over) for folder, unit in samples.values()]
+    failed = sum(over or (record is not None and record.status != "done") for record, over in records)
+    done = sum(not over and record is not None and record.status == "done" for record, over in records)
+    for unit in sorted(passed_over):  # what was made of it may lack scores
+        say(f"failed: all of {unit}, which a worker died at; the next launch tries it again")
     say(f"{done} done, {failed} failed, {len(samples) - done - failed} missing of {len(samples)} samples")
     return int(done < len(samples))
 

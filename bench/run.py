@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bench import keep, record, score
-from bench.claims import DIED, at_work, claimed
+from bench.claims import DIED, at_unit, at_work, claimed, skipped
 from bench.condition import Condition, Sample
 from bench.config import Job
 from bench.models import backbone_of
@@ -124,10 +124,14 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
         claimed_elsewhere = []
         for unit in waiting:
             with claimed(study, unit.name) as mine:
-                if mine:
-                    _run_unit(unit, Store(study), sweep, jobs)
-                else:
+                if not mine:
                     claimed_elsewhere.append(unit)
+                elif unit.name in skipped(study, os.environ.get(LAUNCH_BEGAN)):
+                    for sample, _, _ in unit.samples:
+                        sweep.end(_name(sample), "failed: passed over, a worker of this launch died at its unit")
+                else:
+                    with at_unit(study, unit.name, sweep.made):
+                        _run_unit(unit, Store(study), sweep, jobs)
         if len(claimed_elsewhere) == len(waiting):
             time.sleep(1)
         waiting = claimed_elsewhere

@@ -25,7 +25,13 @@ CONF = Path(__file__).parent.parent / "conf" / "tracking" / "wandb.yaml"
 SEND_S = 600.0  # for sending all runs, unless --timeout says otherwise
 TABLE_S = 600.0  # for making Table 1
 TABLES = "tables"  # in runs/STUDY/wandb: where W&B keeps tables until they are sent
-STATE = "shown.json"  # in runs/STUDY/wandb: what of the study was shown last, and how
+WANDB_ERROR = "wandb: ERROR "  # how the lines begin that say what went wrong
+STATE = "shown.json"  # in runs/STUDY/wandb: what of the study was shown last, how, and whether it was sent
+
+
+def mode() -> str:
+    """W&B's mode; nothing is sent unless it is "online"."""
+    return os.environ.get("WANDB_MODE", "online")
 
 
 def table_of(study: Path) -> tuple[Path | None, str]:
@@ -62,14 +68,17 @@ def send(folders: list[Path], timeout_s: float) -> str | None:
             return f"not sent within {timeout_s:.0f} s"
         raise
     lines = said.strip().splitlines()
-    failed = [line for line in lines if "error" in line.lower() or "failed" in line.lower()]
-    if process.returncode or failed:
-        return (failed or lines or [f"exit status {process.returncode}"])[-1].removeprefix("wandb: ")
-    return None
+    if process.returncode:
+        return (lines or [f"exit status {process.returncode}"])[-1].removeprefix("Error: ")
+    failed = [line.removeprefix(WANDB_ERROR) for line in lines if line.startswith(WANDB_ERROR)]
+    return failed[-1] if failed else None  # a run that failed does not change the exit status
 
 
-def show(study: Path, tracker: Wandb, timeout_s: float) -> int:
-    """Write the runs, send them if possible, and say so; the exit status: 1 if they could not be sent whole."""
+def show(study: Path, tracker: Wandb, timeout_s: float) -> tuple[int, bool]:
+    """Write the runs, send them if possible, and say so; the exit status, 1 if not all were sent, and whether all were.
+
+    Where there is no way to send them the status is 0: they can be sent later.
+    """
     conditions, unreadable = read(study)
     for line in unreadable:
         print(f"not shown: {line}")
@@ -84,19 +93,18 @@ def show(study: Path, tracker: Wandb, timeout_s: float) -> int:
     samples = sum(len(c.samples) for c in conditions)
     written = f"{len(folders)} runs of {samples} samples written to {study / FOLDER}"
     later = f"later: wandb sync {study / FOLDER}, or python {' '.join(tracker.arguments(study))}"
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode != "online":
-        print(f"{written}; not sent, WANDB_MODE is {mode}; {later}")
-        return 0
+    if mode() != "online":
+        print(f"{written}; not sent, WANDB_MODE is {mode()}; {later}")
+        return 0, False
     if reason := unreachable():
         print(f"{written}; not sent: {reason}; {later}")
-        return 0
+        return 0, False
     if reason := send(folders, timeout_s):
         print(f"{written}; not all sent: {reason}; {later}")
-        return 1
+        return 1, False
     place = f"{tracker.entity}/{tracker.project}" if tracker.entity else tracker.project
     print(f"{written} and sent to {place}, group {study.name}")
-    return 0
+    return 0, True
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -111,12 +119,14 @@ def main(arguments: argparse.Namespace) -> int:
         if not mine:
             raise ValueError(f"another process shows {study} just now")
         file = study / FOLDER / STATE
-        state = json.dumps([newest_ns(study), tracker.arguments(study)])
-        if arguments.background and file.is_file() and file.read_text() == state:
+        now = [newest_ns(study), tracker.arguments(study)]
+        sent, not_sent = (json.dumps([*now, {"sent": all_sent}]) for all_sent in (True, False))
+        enough = [sent] if mode() == "online" else [sent, not_sent]
+        if arguments.background and file.is_file() and file.read_text() in enough:
             print("nothing new to show")
             return 0
-        status = show(study, tracker, arguments.timeout)
-        file.write_text(state)
+        status, all_sent = show(study, tracker, arguments.timeout)
+        file.write_text(sent if all_sent else not_sent)
         return status
 
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.claims import LOCKS
+from bench.claims import LOCKS, note_of, unit_note_of
 from bench.record import Record
 from bench.store import MASTER, PARTIAL, QUARANTINE, Store
 from metrics.video_file import read
@@ -93,8 +93,13 @@ def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
     """
     old = time.time() - OLD_S
     going = [path for path in study.glob(f"*/{PARTIAL}*") if path.stat().st_mtime < old]
-    for note in (study / LOCKS).glob("at-work-*.json"):
-        if not _runs(int(note.stem.rpartition("-")[2])) and note.stat().st_mtime < old:
+    for note in (study / LOCKS).glob("at-*.json"):
+        pid = int(note.stem.rpartition("-")[2])
+        mine = note in (
+            note_of(study, pid),
+            unit_note_of(study, pid),
+        )  # of another machine's processes nothing is known
+        if mine and not _runs(pid) and note.stat().st_mtime < old:
             going.append(note)
     for file in study.glob("[!.]*/[!.]*/.*"):
         if file.is_file() and file.stat().st_mtime < old:

@@ -34,7 +34,8 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
     A sample's folder in a study stands for its master, and is named by prompt and seed, `<prompt>-s<seed>`: two
     conditions are paired so. Where a condition has several videos of these, their length and size follow. What is
     hidden (a name that begins with a dot) is left out.
-    Raises ValueError for a file beside a folder, a folder without videos, a name that only one side has, or twice.
+    Raises ValueError for a file beside a folder, a folder without videos, a name that only one side has, or twice, and
+    a sample whose master was not kept: its preview is no substitute.
     """
     for path in (reference, generated):
         if not path.exists():
@@ -68,11 +69,11 @@ def prompt_of(pair: Pair) -> str | None:
 
 
 def require_whole(file: Path) -> None:
-    """Raise ValueError for a sample's master that is not the file its record has the hash of.
+    """Raise ValueError for a sample's file that is not the one its record has the hash of.
 
     A flipped bit may decode without an error.
     """
-    expected = _record(file).get("files", {}).get(MASTER)
+    expected = _record(file).get("files", {}).get(file.name)
     if expected is not None:
         with file.open("rb") as f:
             if hashlib.file_digest(f, "sha256").hexdigest() != expected:
@@ -86,16 +87,23 @@ def some(names: list[str]) -> str:
 
 def _videos(folder: Path) -> list[tuple[str, Path]]:
     """Every video with its name, in the order of the paths."""
-    found = []
+    found, not_kept = [], []
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        if file.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in path.parts):
+        if any(part.startswith(".") for part in path.parts):
             continue
-        if sample := _sample(file):
-            if file.name == MASTER:  # not the preview beside it
+        if sample := _sample(file):  # its preview is never listed
+            if file.name == MASTER:
                 found.append(((path.parent.parent / sample).as_posix(), file))
-        else:
+            elif file.name == RECORD and not file.with_name(MASTER).is_file():
+                not_kept += [str(file.parent)] if MASTER in _record(file).get("dropped", {}) else []
+        elif file.suffix.lower() in SUFFIXES:
             found.append((path.with_suffix("").as_posix(), file))
+    if not_kept:
+        raise ValueError(
+            f"{some(not_kept)}: the master was not kept; bring it back with keep=all, or score with: "
+            "python -m bench.score"
+        )
     if not found:
         raise ValueError(f"{folder} holds no video ({', '.join(sorted(SUFFIXES))})")
     return found
@@ -114,11 +122,11 @@ def _once_each(folder: Path, videos: list[tuple[str, Path]]) -> dict[str, Path]:
 def _sample(file: Path) -> str | None:
     """`<prompt>-s<seed>` of a file in the folder of a study's sample; None elsewhere."""
     match = SAMPLE.fullmatch(file.absolute().parent.name)
-    return match[1] if match and file.with_name(MASTER).is_file() else None
+    return match[1] if match and any(file.with_name(name).is_file() for name in (MASTER, RECORD)) else None
 
 
 def _failed(folder: Path) -> set[str]:
-    """Names of a folder's samples that have a record and no master: failed, or not kept."""
+    """Names of a folder's samples that have a record and no master, such as failed ones."""
     records = [path.parent for path in folder.rglob(RECORD) if not path.with_name(MASTER).exists()]
     matches = [(path, SAMPLE.fullmatch(path.name)) for path in records]
     return {(path.relative_to(folder).parent / match[1]).as_posix() for path, match in matches if match}

@@ -89,7 +89,15 @@ def test_other_weights_devices_precisions_methods_prompts_and_seeds_are_other_sa
 
 @pytest.mark.parametrize(
     "setting",
-    ["study=other", "root=elsewhere", "keep=scores", "timing=isolated", "metrics=pixel", "prompts.limit=1"],
+    [
+        "study=other",
+        "root=elsewhere",
+        "keep=scores",
+        "timing=isolated",
+        "metrics=pixel",
+        "prompts.limit=1",
+        "tracking=wandb",
+    ],
 )
 def test_settings_of_the_study_decide_nothing(setting: str) -> None:
     """Through the real configuration, every field of a job but the condition is one that decides no pixel."""
@@ -104,8 +112,8 @@ def test_settings_of_the_study_decide_nothing(setting: str) -> None:
 
 
 def test_every_setting_of_a_job_is_looked_at_here() -> None:
-    decide_nothing = {"metrics", "study", "keep", "timing"}
-    assert {"condition", "prompts"} | decide_nothing <= {f.name for f in fields(Job)}
+    decide_nothing = {"metrics", "study", "keep", "timing", "tracker"}
+    assert {"condition", "prompts"} | decide_nothing == {f.name for f in fields(Job)}
     assert {f.name for f in fields(Condition)} == {"model_name", "model", "video", "method"}
     assert {f.name for f in fields(Prompt)} == {"id", "text", "seed_index", "dimensions"}
     identity = CONDITION.sample(PROMPT, "w", "cpu").identity

@@ -127,6 +127,22 @@ def test_a_master_that_is_not_what_was_written_costs_its_own_pair(conditions: tu
     assert videos[0]["psnr"] is None and videos[1]["psnr"] > 0
 
 
+def test_a_preview_never_stands_for_a_master_that_was_not_kept(conditions: tuple[Path, Path]) -> None:
+    for condition in conditions:
+        (next(condition.glob("00-still-s0-*")) / "master.mkv").unlink()
+    assert [pair.name for pair in pairs(*conditions)] == ["01-slow-s0"], "as failed samples, left out on both sides"
+    for condition in conditions:
+        change(condition, lambda record: record.update(files={}, dropped=record["files"]))
+    message = r"baseline/00-still-s0-0a{7}: the master was not kept; .* keep=all, .*: python -m bench.score$"
+    with pytest.raises(ValueError, match=message):
+        pairs(*conditions)
+    folders = [next(condition.glob("00-still-s0-*")) for condition in conditions]
+    with pytest.raises(ValueError, match=message):
+        pairs(*folders)
+    (pair,) = pairs(*(folder / "preview.mp4" for folder in folders))
+    assert pair.generated.name == "preview.mp4", "a file that is named is taken"
+
+
 def test_several_videos_of_a_prompt_and_seed_are_told_apart_by_size_and_length(conditions: tuple[Path, Path]) -> None:
     for condition, key in zip(conditions, ("cccccccc", "dddddddd"), strict=True):
         sample(condition, "00-still-s0", key, side=48)

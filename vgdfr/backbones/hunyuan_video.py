@@ -90,7 +90,7 @@ class HunyuanVideo:
         self._check_gpu()
 
     def check_folder(self) -> None:
-        """Raise FileNotFoundError for a part of the checkpoint that is not there."""
+        """Raise FileNotFoundError for a part of the checkpoint that is not there, ValueError for a file cut short."""
         folder = self.folder()
         missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
         for part, patterns in PARTS.items():
