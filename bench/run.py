@@ -1,116 +1,28 @@
 """Run jobs: every sample is found, or generated and stored, or fails and says why; then it is scored."""
 
-import gc
-import hashlib
-import json
 import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import partial
 from typing import Any
-
-import torch
 
 from bench import keep, record, score
 from bench.claims import DIED, at_unit, at_work, claimed, skipped
-from bench.condition import Condition, Sample
+from bench.condition import Sample
 from bench.config import Job
-from bench.models import backbone_of
+from bench.models import backbone_of, embed_prompts, free_memory
 from bench.progress import Sweep
-from bench.provenance import environment, weights_sha256
+from bench.provenance import environment
 from bench.record import Record
-from bench.store import MASTER, Store
+from bench.store import LATENTS, MASTER, Store
 from bench.tasks import LAUNCH_BEGAN
-from bench.timing import OtherPixels, timed_alone
-from metrics.video_file import read
-from vgdfr import (
-    Baseline,
-    BrokenVideo,
-    GeneratedVideo,
-    HunyuanVideo,
-    RopeProxy,
-    Vgdfr,
-    VideoSpec,
-    generate,
-    layer_errors,
-)
+from bench.timing import time_stored
+from bench.units import Unit, units_of
+from vgdfr import BrokenVideo, GeneratedVideo, RopeProxy, generate, layer_errors
 from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
-
-
-@cache
-def embed_prompts(jobs: tuple[Job, ...]) -> None:
-    """Embed the prompts of all `jobs`; before a DiT is loaded, so that text encoders are not in memory beside it."""
-    hide_loading_bars()
-    for job in jobs:
-        job.condition.model.text().embed(p.text for p in job.prompts)
-
-
-def conditions_of(job: Job) -> tuple[Condition, ...]:
-    """The job's condition, after the baseline that it is measured against."""
-    own = job.condition
-    return (own,) if isinstance(own.method, Baseline | RopeProxy) else (own.baseline, own)
-
-
-def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
-    """The job's samples, each with its baseline's, prompt by prompt; the baseline comes first."""
-    weights, device = weights_sha256(job.condition.model), job.condition.model.device_type
-    for prompt in job.prompts:
-        reference: Sample | None = None
-        for condition in conditions_of(job):
-            sample = condition.sample(prompt, weights, device)
-            yield sample, reference
-            reference = sample
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What one worker makes in one go: all samples of a prompt and seed, on one model with one video setting.
-
-    They share noise, first steps and preview. Each sample comes with its baseline's and the job that asked for it.
-    """
-
-    spec: VideoSpec
-    samples: tuple[tuple[Sample, Sample | None, Job], ...]
-
-    @property
-    def name(self) -> str:
-        """The same in every process, whichever conditions it asks for."""
-        sample = self.samples[0][0]
-        decides = json.dumps([sample.identity["model"], sample.identity["spec"]], sort_keys=True)
-        return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
-
-    @property
-    def probes(self) -> list[tuple[Sample, Job]]:
-        """Its samples that are layer errors."""
-        return [(sample, job) for sample, _, job in self.samples if isinstance(sample.condition.method, RopeProxy)]
-
-    @property
-    def of_videos(self) -> "Unit":
-        """The unit without them."""
-        videos = (each for each in self.samples if not isinstance(each[0].condition.method, RopeProxy))
-        return Unit(self.spec, tuple(videos))
-
-    @property
-    def stops(self) -> set[int]:
-        """The steps after which its samples branch off the baseline."""
-        return {m.k for sample, _, _ in self.samples if isinstance(m := sample.condition.method, Vgdfr)}
-
-
-def units_of(jobs: Sequence[Job]) -> list[Unit]:
-    """The samples of all jobs, each once, model by model and prompt by prompt; a baseline before what refers to it."""
-    units: dict[tuple[HunyuanVideo, VideoSpec], dict[str, tuple[Sample, Sample | None, Job]]] = {}
-    for job in jobs:
-        for sample, reference in samples_of(job):
-            unit = units.setdefault((sample.condition.model, sample.spec), {})
-            unit.setdefault(sample.key, (sample, reference, job))
-    models = list(dict.fromkeys(model for model, _ in units))
-    ordered = sorted(units.items(), key=lambda item: models.index(item[0][0]))
-    return [Unit(spec, tuple(samples.values())) for (_, spec), samples in ordered]
 
 
 def run(jobs: Sequence[Job], sweep: Sweep) -> None:
@@ -144,14 +56,20 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     unit = unit.of_videos
     shared, outcomes = Shared(unit.spec, unit.stops), {}
     unscored: set[str] = set()  # keys of samples that a score is still to come of
+    needed = _needed_again(store, unit)
+    if any(found and MASTER in found.dropped for s, _, _ in unit.samples if (found := store.recorded(s.folder))):
+        embed_prompts(tuple(jobs))  # frames may be made again of latents, for which the model is loaded
     for sample, reference, job in unit.samples:
         name = _name(sample)
         sweep.begin(name)
-        outcome = "found" if _there(store, sample, job) else _failed_in_this_launch(store, sample)
+        try:
+            there = _there(store, sample, job) and sample.key not in needed
+            outcome = "found" if there else _failed_in_this_launch(store, sample)
+        except keep.Gone as error:
+            outcome = f"failed: {error}"
         if outcome is None:
             store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
-            embed_prompts(tuple(jobs))
-            outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
+            outcome = _make(store, sample, reference, _loaded(job, jobs), shared, sweep)
         if not outcome.startswith("failed"):
             try:
                 scores = _score(store, sample, reference, job)
@@ -169,8 +87,15 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     for sample, _, job in unit.samples:
         if sample.key in outcomes:
             sweep.begin(f"{_name(sample)} alone")
-            sweep.end(_name(sample), _time(store, sample, job, jobs, outcomes[sample.key]))
+            loaded = partial(_loaded, job, jobs)
+            sweep.end(_name(sample), time_stored(store, sample, job.timing, loaded, outcomes[sample.key]))
     _drop(store, unit, unscored)
+
+
+def _loaded(job: Job, jobs: Sequence[Job]) -> Backbone:
+    """The job's model; the prompts of all `jobs` are embedded before it is loaded."""
+    embed_prompts(tuple(jobs))
+    return backbone_of(job.condition.model)
 
 
 def _name(sample: Sample) -> str:
@@ -178,34 +103,32 @@ def _name(sample: Sample) -> str:
 
 
 def _there(store: Store, sample: Sample, job: Job) -> bool:
-    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents."""
+    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents.
+
+    Raises Gone where it does not, though the latents are there: on another machine, say. What is stored stays.
+    """
     found = store.get(sample.folder, sample.key)
-    lacking = keep.lacking(found, job.keep) if found else set()
-    if found and lacking == {MASTER}:
-        try:
-            keep.restored(store, sample.folder, found, sample.condition.model)
-        except ValueError:  # it cannot come back here, so the sample is made again
-            return False
+    if found is None:
+        return False
+    lacking = keep.lacking(found, job.keep)
+    if MASTER in lacking and LATENTS in found.files:
+        keep.restored(store, sample.folder, found, sample.condition)
         return True
-    return found is not None and not lacking
+    return not lacking
 
 
-def _time(store: Store, sample: Sample, job: Job, jobs: Sequence[Job], outcome: str) -> str:
-    """Time a stored sample alone, unless that was done; in words, what came of it."""
-    found = store.recorded(sample.folder)
-    if found is None or found.status != "done" or job.timing.is_of(found):
-        return outcome
-    embed_prompts(tuple(jobs))
-    digest = found.frames_sha256 or record.sha256_of_frames(read(store.folder / sample.folder / MASTER).frames)
-    try:
-        timed = timed_alone(backbone_of(job.condition.model), sample, found, digest, job.timing)
-    except OtherPixels as error:
-        store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
-        return f"failed: {error}"
-    except Exception as error:
-        return f"failed to be timed alone: {type(error).__name__}: {error}"
-    store.update(sample.folder, timed)
-    return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"
+def _needed_again(store: Store, unit: Unit) -> set[str]:
+    """Keys of baselines without frames that a sample with frames, or one still to be made, is to be compared with."""
+    needed: set[str] = set()
+    for sample, reference, job in unit.samples:
+        found, beside = (each and store.recorded(each.folder) for each in (sample, reference))
+        if not beside or beside.status != "done" or keep.has_frames(beside):
+            continue
+        if found and found.status == "done" and not keep.has_frames(found):
+            continue  # neither could be scored
+        if any(metric.needs_reference for metric in score.to_come(store.folder / sample.folder, beside, job.metrics)):
+            needed.add(beside.key)
+    return needed
 
 
 def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
@@ -244,26 +167,31 @@ def _make(
             shared.parts.clear()  # what memory they hold is free for the next sample
             return _failed(store, sample, identified, error)
         made = Record(status="done", **identified, **record.results(video), layers=record.layers_of(backbone, method))
-        stored = _put(store, sample, made, video)
+        try:
+            stored = _put(store, sample, made, video)
+        except keep.Gone as error:
+            return f"failed: {error}"
     sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
 
 def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> Record:
-    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay."""
+    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay.
+
+    Raises Gone where others were made than those dropped; what is stored stays, for the machine that it is of.
+    """
     found = store.get(sample.folder, sample.key)
-    if found and found.dropped and found.frames_sha256 == made.frames_sha256:
+    if found and found.dropped and found.frames_sha256:
         try:
             return store.restore(sample.folder, found, video.frames, sample.spec.fps, video.latents)
-        except ValueError:  # other latents, or written by another library: a sample of its own
-            pass
+        except ValueError as error:
+            raise keep.Gone(keep.other_here(store.folder / sample.folder, found, str(error))) from error
     return store.put(sample.folder, made, video.frames, sample.spec.fps, video.latents)
 
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
     """Record the failure of the sample that is being made; in words."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    free_memory()
     status = error.kind if isinstance(error, BrokenVideo) else "failed"
     store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
     return f"failed: {type(error).__name__}: {error}"
@@ -277,8 +205,7 @@ def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
         return "found"
     if outcome := _failed_in_this_launch(store, sample):
         return outcome
-    embed_prompts(tuple(jobs))
-    backbone = backbone_of(job.condition.model)
+    backbone = _loaded(job, jobs)
     identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))
     with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
         try:
@@ -293,4 +220,4 @@ def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
 def _score(store: Store, sample: Sample, reference: Sample | None, job: Job) -> dict[str, Any]:
     finished = store.get(reference.folder, reference.key) if reference else None
     beside = (store.folder / reference.folder, finished) if reference and finished else None
-    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition.model)
+    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition)
