@@ -1,5 +1,7 @@
 """Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`."""
 
+import os
+import signal
 import sys
 
 import hydra
@@ -67,6 +69,8 @@ def finish() -> int:
 
 def command() -> int:
     """The sweep that the command line describes; the exit status."""
+    if tasks.LAUNCH_BEGAN in os.environ:  # by a launcher in a shell's background, which ignores it and passes that on
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupted, ended = False, "a task failed or could not be started; others may be at work still"
     try:
         main()
