@@ -11,6 +11,7 @@ from typing import NamedTuple
 from analysis import sheet
 from analysis.conditions import Column, Line, columns, lines
 from analysis.load import Row, StudyError, load
+from analysis.page import write
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import Interval, paired, ratio_of_means
 
@@ -177,11 +178,17 @@ def _numbers(value: Interval) -> list[str | int]:
 _ENDS = ("", "_low", "_high", "_n", "_infinite")
 
 
-def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None, allow_mixed: bool = False) -> None:
-    """Print the statistics and write them as Markdown and CSV into report/."""
+def main(
+    study: Path,
+    pair: tuple[str, str] | None = None,
+    by: str | None = None,
+    allow_mixed: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Print the statistics and write them as Markdown and CSV into `out` (by default report/ in the study)."""
     rows = load(study, light=True)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
     if pair:
         pairs = between(rows, *pair, by, allow_mixed)
         head = [f"{name}{end}" for name in ("a", "b", "difference") for end in _ENDS]
@@ -220,10 +227,8 @@ def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None
         made, stem = sheets(found), "statistics"
     stem += f"-by-{by}" if by else ""
     text = "\n".join(sheet.markdown(each) for each in made)
-    report = study / "report"
-    report.mkdir(exist_ok=True)
-    (report / f"{stem}.md").write_text(text, encoding="utf-8")
-    (report / f"{stem}.csv").write_text(out.getvalue(), encoding="utf-8")
+    for suffix, content in (("md", text), ("csv", table.getvalue())):
+        write((out or study / "report") / f"{stem}.{suffix}", content)
     print(text)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis import paper, sheet
 from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, leaders, lines, rivals
 from analysis.load import FRAMES, Row, StudyError, load, planned
+from analysis.page import write
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import Interval
 
@@ -192,16 +193,18 @@ def main(
     intervals: bool = False,
     beside_paper: bool = False,
     allow_mixed: bool = False,
+    out: Path | None = None,
 ) -> bool:
-    """Print the table and write its files; whether the study is complete. `frames` are those its scores are of."""
+    """Print the table and write its files into `out` (by default report/ in the study); whether the study is complete.
+
+    `frames` are those its scores are of.
+    """
     table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
     title = study.resolve().name if frames == "all" else f"{study.resolve().name}, {frames} frames"
     made = [table_sheet(table, title, names, intervals, beside_paper, planned(study))]
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
     text = "\n".join(sheet.markdown(each) for each in made)
-    report = study / "report"
-    report.mkdir(exist_ok=True)
     stem = "table1" if frames == "all" else f"table1-{frames}"
     files = {
         f"{stem}.md": text,
@@ -210,7 +213,7 @@ def main(
         f"{stem}.html": sheet.page(f"Table 1 of {title}", *made),
     } | ({f"{stem}-trends.tex": sheet.latex(made[1])} if beside_paper else {})
     for name, content in files.items():
-        (report / name).write_text(content, encoding="utf-8")
+        write((out or study / "report") / name, content)
     print(text)
     return made[0].banner is None
 

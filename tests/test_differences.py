@@ -90,6 +90,12 @@ def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture
     assert names == {"statistics.md", "statistics.csv", f"{stem}.md", f"{stem}.csv"}
 
 
+def test_they_are_written_where_asked_and_nowhere_else(study: Path, tmp_path: Path) -> None:
+    main(study, out=tmp_path / "elsewhere" / "tables")
+    assert not (study / "report").exists()
+    assert {f.name for f in (tmp_path / "elsewhere" / "tables").iterdir()} == {"statistics.md", "statistics.csv"}
+
+
 def test_the_command(study: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "analysis.statistics"]
     assert (

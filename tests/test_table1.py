@@ -174,6 +174,24 @@ def test_the_command_writes_its_files_without_torch(study: Path, capsys: pytest.
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_its_files_are_written_where_asked_and_whole_or_not_at_all(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "elsewhere" / "tables"
+    main(study, out=out)
+    assert len([*out.iterdir()]) == 4 and not (study / "report").exists()
+    before = {f.name: f.read_text() for f in out.iterdir()}
+    write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        main(study, out=out)
+    assert {name: (out / name).read_text() for name in before} == before
+
+
 def rewrite(folder: Path, name: str, change: dict[str, Any]) -> None:
     file = folder / name
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
