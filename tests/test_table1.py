@@ -230,6 +230,22 @@ def test_what_a_sweep_planned_and_nobody_made_is_missing(
         main(study)
 
 
+def test_samples_without_a_score_are_told_and_strict_fails(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(study), "PSNR of the baseline and metrics that the whole study lacks are no gap"
+    capsys.readouterr()
+    (study / "vgdfr-k5-theta0.5" / "b" / "scores.json").unlink()
+    assert not main(study)
+    text = capsys.readouterr().out
+    assert "**Samples without a score: FLICKER for 1 of 8, PSNR for 1 of 6, SSIM for 1 of 6; see" in text
+    row = next(line for line in text.splitlines() if line.startswith("| VGDFR (k=5, θ=0.5)"))
+    assert row.split(" | ")[1].strip() == "2" and "20.00 (n=1)" in row and "3.00 (n" not in row
+    assert main(study, names=["speedup"]), "of columns that are not shown nothing is said"
+    rewrite(study / "vgdfr-k5-theta0.9" / "b", "record.json", {"timing": "isolated"})
+    rewrite(study / "baseline" / "b", "record.json", {"timing": "isolated"})
+    first = table_sheet(lines(load(study)), "study", ["latency_s"])
+    assert first.rows[0][2].text == "20.00 (n=1)" and first.banner is None, "isolated latencies are of some by choice"
+
+
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
     made = sheet.Sheet(("a_b", "n"), ((sheet.Cell("<b>50% & θ_{x}\\"), sheet.Cell("1", "best")),), banner="3 of 4")
     assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in sheet.latex(made)
