@@ -84,6 +84,10 @@ class Line:
         settings = ", ".join(p for p in (k, theta, self.other, self.video) if p)
         return f"{self.name} ({settings})" if settings else self.name
 
+    def present(self, column: Column) -> int:
+        """How many of its samples have the column's value, infinite ones included."""
+        return self.means[column.name].n + self.means[column.name].infinite
+
     @property
     def ranked(self) -> bool:
         """Whether its numbers compete for the best: VGDFR's do, ablations' and other methods' do not."""

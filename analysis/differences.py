@@ -11,6 +11,7 @@ from typing import NamedTuple
 from analysis import sheet
 from analysis.conditions import Column, Line, columns, lines
 from analysis.load import Row, StudyError, load
+from analysis.page import write
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import Interval, paired, ratio_of_means
 
@@ -128,12 +129,15 @@ def _numbers_first(text: str) -> tuple[int, str]:
     return (int(match[0]) if match else 0, text)
 
 
-def _text(value: Interval, digits: int, signed: bool = False) -> str:
+def _text(value: Interval, digits: int, n: int, signed: bool = False) -> str:
+    """The number, its interval, and its own n where that is not the `n` that stands in its row."""
     if value.value is None:
         return f"all {value.infinite} infinite" if value.infinite else "–"
     sign = "+" if signed else ""
     ends = f" [{value.low:{sign}.{digits}f}, {value.high:{sign}.{digits}f}]" if value.low is not None else ""
-    return f"{value.value:{sign}.{digits}f}{ends}" + (f", {value.infinite} infinite" if value.infinite else "")
+    own = value.n + value.infinite
+    counts = [f"n={own}"] * (own != n) + [f"{value.infinite} infinite"] * (value.infinite > 0)
+    return ", ".join((f"{value.value:{sign}.{digits}f}{ends}", *counts))
 
 
 _HOW = (
@@ -153,19 +157,24 @@ def sheets(found: list[Finding]) -> list[Sheet]:
         compared = [c for c in shown if any(of[id(x), c].difference.n for x in conditions)]
         body = [
             (Cell(x.title), Cell(str(x.n)), Cell(str(x.n_failed)),
-             *(Cell(_text(of[id(x), c].mean, c.digits)) for c in shown))
+             *(Cell(_text(of[id(x), c].mean, c.digits, x.n)) for c in shown))
             for x in conditions
         ]  # fmt: skip
         title = f"Means: {group}" if group else "Means"
         out.append(Sheet(("Method", "n", "failed", *(c.title for c in shown)), tuple(body), title=title, notes=(_HOW,)))
-        body = [
-            (Cell(x.title), Cell(str(max(of[id(x), c].difference.n for c in compared))),
-             *(Cell(_text(of[id(x), c].difference, c.digits, signed=True)) for c in compared))
-            for x in conditions if x.method != "baseline" and compared
-        ]  # fmt: skip
+        body = []
+        for x in conditions:
+            if x.method != "baseline" and compared:
+                own = [of[id(x), c].difference for c in compared]
+                n = max(d.n + d.infinite for d in own)
+                texts = (_text(d, c.digits, n, signed=True) for c, d in zip(compared, own, strict=True))
+                body.append((Cell(x.title), Cell(str(n)), *map(Cell, texts)))
         if body:
             title = f"Less the baseline: {group}" if group else "Less the baseline"
-            note = "Mean paired differences over the n samples that a condition and its baseline both have."
+            note = (
+                "Mean paired differences over the n samples that a condition and its baseline both have; a cell over "
+                "fewer says its own n."
+            )
             out.append(Sheet(("Method", "n", *(c.title for c in compared)), tuple(body), title=title, notes=(note,)))
     return out
 
@@ -177,11 +186,17 @@ def _numbers(value: Interval) -> list[str | int]:
 _ENDS = ("", "_low", "_high", "_n", "_infinite")
 
 
-def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None, allow_mixed: bool = False) -> None:
-    """Print the statistics and write them as Markdown and CSV into report/."""
+def main(
+    study: Path,
+    pair: tuple[str, str] | None = None,
+    by: str | None = None,
+    allow_mixed: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Print the statistics and write them as Markdown and CSV into `out` (by default report/ in the study)."""
     rows = load(study, light=True)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
     if pair:
         pairs = between(rows, *pair, by, allow_mixed)
         head = [f"{name}{end}" for name in ("a", "b", "difference") for end in _ENDS]
@@ -194,10 +209,10 @@ def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None
                     (
                         c.title,
                         g,
-                        _text(a, c.digits),
-                        _text(b, c.digits),
-                        _text(d, c.digits, c.name != "speedup"),
-                        str(d.n),
+                        _text(a, c.digits, d.n + d.infinite),
+                        _text(b, c.digits, d.n + d.infinite),
+                        _text(d, c.digits, d.n + d.infinite, c.name != "speedup"),
+                        str(d.n + d.infinite),
                     ),
                 )
             )
@@ -205,7 +220,8 @@ def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None
         )
         note = (
             f"Differences are {pair[0]} less {pair[1]} over the n samples that both have, and in Speedup the ratio of "
-            "the second's mean latency to the first's; the means are over all samples that each has."
+            "the second's mean latency to the first's; the means are over all samples that each has, "
+            "n beside them where it is another."
         )
         made = [Sheet(("Column", "Of", *pair, "Difference", "n"), body, title=" and ".join(pair), notes=(note, _HOW))]
         stem = f"statistics-{_file_name(pair[0])}-against-{_file_name(pair[1])}"
@@ -220,10 +236,8 @@ def main(study: Path, pair: tuple[str, str] | None = None, by: str | None = None
         made, stem = sheets(found), "statistics"
     stem += f"-by-{by}" if by else ""
     text = "\n".join(sheet.markdown(each) for each in made)
-    report = study / "report"
-    report.mkdir(exist_ok=True)
-    (report / f"{stem}.md").write_text(text, encoding="utf-8")
-    (report / f"{stem}.csv").write_text(out.getvalue(), encoding="utf-8")
+    for suffix, content in (("md", text), ("csv", table.getvalue())):
+        write((out or study / "report") / f"{stem}.{suffix}", content)
     print(text)
 
 

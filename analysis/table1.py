@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis import paper, sheet
 from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, leaders, lines, rivals
 from analysis.load import FRAMES, Row, StudyError, load, planned
+from analysis.page import write
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import Interval
 
@@ -28,6 +29,13 @@ def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
 
 def counted(line: Line) -> str:
     return f"{line.n}, {line.n_failed} failed" if line.n_failed else str(line.n)
+
+
+def _cell(line: Line, column: Column, intervals: bool) -> str:
+    """The mean, and the n it is over where that is not the row's."""
+    mean, there = line.means[column.name], line.present(column)
+    text = printed(mean, column.digits, intervals)
+    return f"{text} (n={there})" if mean.value is not None and there < line.n else text
 
 
 def table_sheet(
@@ -55,7 +63,7 @@ def table_sheet(
             if mean.value is not None and any(line is x for x in competing[line.video, c.name]):
                 places = dict(zip(top[line.video, c.name], ("best", "second"), strict=True))
                 mark = places.get(round(mean.value, c.digits), "")
-            row.append(Cell(printed(mean, c.digits, intervals), mark))
+            row.append(Cell(_cell(line, c, intervals), mark))
         rows.append(tuple(row))
         if beside_paper and (own := paper.row_of(line)):
             values = [own.get(paper.name_of(c)) for c in shown]
@@ -71,7 +79,7 @@ def table_sheet(
         groups=tuple(groups),
         rules=frozenset(rules),
         notes=tuple(notes(table, study, shown, intervals, any(first is not None for first, _ in top.values()))),
-        banner=incomplete(table, wanted),
+        banner=" ".join(filter(None, (incomplete(table, wanted), unscored(table, shown)))) or None,
     )
 
 
@@ -91,11 +99,26 @@ def incomplete(table: list[Line], wanted: Set[str] = frozenset()) -> str | None:
     return f"{text} {never} planned and not tried (no longer wanted? remove plan.json)." if never else text
 
 
+def unscored(table: list[Line], shown: Sequence[Column]) -> str | None:
+    """Of which of these metrics finished samples have no value, those that the whole study lacks apart."""
+    if not any(line.values["latency_s"] for line in table):
+        return None  # scores of the kept or the other frames, which not every sample has
+    lacking = []
+    for column in shown:
+        if column.group == "Efficiency":  # the latencies that count may be of some samples alone; cells say their n
+            continue
+        of = [line for line in table if column.group != "Difference" or line.method != "baseline"]
+        there, expected = sum(line.present(column) for line in of), sum(line.n for line in of)
+        if 0 < there < expected:
+            lacking.append(f"{column.title} for {expected - there} of {expected}")
+    return f"Samples without a score: {', '.join(lacking)}; see python -m bench.score." if lacking else None
+
+
 def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, marked: bool) -> list[str]:
     """What a reader must know beside the numbers, of the columns that are shown."""
     names = {c.name for c in shown}
     rows: list[Row] = [row for line in table for row in line.rows]
-    out = [f"Study `{study}`: means over samples, n of them a row."]
+    out = [f"Study `{study}`: means over samples, n of them a row (in a cell where it has fewer)."]
     if "latency_s" in names or "speedup" in names:
         out[0] += " Latency is the denoising loop with the compression module; Speedup is the ratio of mean latencies."
     if "token_ratio" in names:
@@ -192,16 +215,18 @@ def main(
     intervals: bool = False,
     beside_paper: bool = False,
     allow_mixed: bool = False,
+    out: Path | None = None,
 ) -> bool:
-    """Print the table and write its files; whether the study is complete. `frames` are those its scores are of."""
+    """Print the table and write its files into `out` (by default report/ in the study); whether the study is complete.
+
+    `frames` are those its scores are of.
+    """
     table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
     title = study.resolve().name if frames == "all" else f"{study.resolve().name}, {frames} frames"
     made = [table_sheet(table, title, names, intervals, beside_paper, planned(study))]
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
     text = "\n".join(sheet.markdown(each) for each in made)
-    report = study / "report"
-    report.mkdir(exist_ok=True)
     stem = "table1" if frames == "all" else f"table1-{frames}"
     files = {
         f"{stem}.md": text,
@@ -210,7 +235,7 @@ def main(
         f"{stem}.html": sheet.page(f"Table 1 of {title}", *made),
     } | ({f"{stem}-trends.tex": sheet.latex(made[1])} if beside_paper else {})
     for name, content in files.items():
-        (report / name).write_text(content, encoding="utf-8")
+        write((out or study / "report") / name, content)
     print(text)
     return made[0].banner is None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_table1 import write
 
-from analysis.differences import between, findings, main
+from analysis.differences import between, findings, main, sheets
 from analysis.load import StudyError, load
 
 SLUG = "vgdfr-k5-theta0.5"
@@ -88,6 +88,21 @@ def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture
     names = {f.name for f in (study / "report").iterdir()}
     stem = f"statistics-{SLUG}-against-baseline-by-speed"
     assert names == {"statistics.md", "statistics.csv", f"{stem}.md", f"{stem}.csv"}
+
+
+def test_a_column_over_fewer_samples_says_its_own_n(study: Path) -> None:
+    (study / SLUG / "00-still" / "scores.json").unlink()
+    means, less = sheets(findings(load(study)))
+    row = dict(zip(means.header, (cell.text for cell in means.rows[1]), strict=True))
+    assert (row["n"], row["PSNR"], row["FLICKER"]) == ("2", "21.00, n=1", "0.9000, n=1") and "n=" not in row["Speedup"]
+    row = dict(zip(less.header, (cell.text for cell in less.rows[0]), strict=True))
+    assert row["n"] == "2" and row["FLICKER"] == "+0.3000, n=1" and "n=" not in row["Latency (s)"]
+
+
+def test_they_are_written_where_asked_and_nowhere_else(study: Path, tmp_path: Path) -> None:
+    main(study, out=tmp_path / "elsewhere" / "tables")
+    assert not (study / "report").exists()
+    assert {f.name for f in (tmp_path / "elsewhere" / "tables").iterdir()} == {"statistics.md", "statistics.csv"}
 
 
 def test_the_command(study: Path, tmp_path: Path) -> None:

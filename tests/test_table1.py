@@ -174,6 +174,24 @@ def test_the_command_writes_its_files_without_torch(study: Path, capsys: pytest.
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_its_files_are_written_where_asked_and_whole_or_not_at_all(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "elsewhere" / "tables"
+    main(study, out=out)
+    assert len([*out.iterdir()]) == 4 and not (study / "report").exists()
+    before = {f.name: f.read_text() for f in out.iterdir()}
+    write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        main(study, out=out)
+    assert {name: (out / name).read_text() for name in before} == before
+
+
 def rewrite(folder: Path, name: str, change: dict[str, Any]) -> None:
     file = folder / name
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
@@ -210,6 +228,22 @@ def test_what_a_sweep_planned_and_nobody_made_is_missing(
     (study / "plan.json").write_text("{")
     with pytest.raises(StudyError, match="plan.json is damaged"):
         main(study)
+
+
+def test_samples_without_a_score_are_told_and_strict_fails(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(study), "PSNR of the baseline and metrics that the whole study lacks are no gap"
+    capsys.readouterr()
+    (study / "vgdfr-k5-theta0.5" / "b" / "scores.json").unlink()
+    assert not main(study)
+    text = capsys.readouterr().out
+    assert "**Samples without a score: FLICKER for 1 of 8, PSNR for 1 of 6, SSIM for 1 of 6; see" in text
+    row = next(line for line in text.splitlines() if line.startswith("| VGDFR (k=5, θ=0.5)"))
+    assert row.split(" | ")[1].strip() == "2" and "20.00 (n=1)" in row and "3.00 (n" not in row
+    assert main(study, names=["speedup"]), "of columns that are not shown nothing is said"
+    rewrite(study / "vgdfr-k5-theta0.9" / "b", "record.json", {"timing": "isolated"})
+    rewrite(study / "baseline" / "b", "record.json", {"timing": "isolated"})
+    first = table_sheet(lines(load(study)), "study", ["latency_s"])
+    assert first.rows[0][2].text == "20.00 (n=1)" and first.banner is None, "isolated latencies are of some by choice"
 
 
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
