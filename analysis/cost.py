@@ -224,11 +224,10 @@ def main() -> None:
             print(model_cost(arguments.model, arguments.set, arguments.kept, arguments.text_tokens))
             return
         text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens)
-    except StudyError as error:
+        for name, content in (("cost.md", text), ("cost.csv", samples)):
+            write(arguments.study / "report" / name, content)
+    except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
-    report = arguments.study / "report"
-    for name, content in (("cost.md", text), ("cost.csv", samples)):
-        write(report / name, content)
     print(text)
 
 

@@ -182,3 +182,13 @@ def test_what_is_no_study_is_refused_in_a_line_and_nothing_is_written(module: st
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "is no folder" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_master_that_was_not_kept_is_named_with_what_to_do(study: Path, tmp_path: Path) -> None:
+    (made,) = figures.draw(figures.of(study), tmp_path / "out", ["qualitative"])
+    assert made.files == () and "there is no file" in (made.reason or "") and "keep=all" in (made.reason or "")
+    with pytest.raises(StudyError, match="keep=all"):
+        figures.main(study, "01-fast", 5, 0.5)
+    (study / "baseline" / "01-fast" / "master.mkv").write_bytes(b"cut")
+    with pytest.raises(StudyError, match="master.mkv.*: python -m bench.store verify"):
+        figures.main(study, "01-fast", 5, 0.5)

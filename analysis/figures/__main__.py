@@ -33,7 +33,7 @@ def command() -> None:
             return
         study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta)
         drawn = figures.draw(study, arguments.study / "report", arguments.only or tuple(figures.FIGURES))
-    except StudyError as error:
+    except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
     for each in drawn:
         print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")
