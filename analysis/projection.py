@@ -92,7 +92,8 @@ class Projection:
     """One finished sample: FLOPs of its DiT passes and of its compression module, beside its baseline's.
 
     `cost_ratio` of a pass on its shortened latent by the FLOP model, and `measured_cost_ratio` by the clock, from its
-    own steps and the baseline's; None where nothing was compressed.
+    own steps and the baseline's; None where nothing was compressed. `speedup` is None, and the measured cost, where
+    either latency is not of the kind that counts (`analysis.conditions.kind_of_timing`).
     """
 
     row: Row
@@ -105,7 +106,7 @@ class Projection:
     baseline_flops: float
     cost_ratio: float | None
     measured_cost_ratio: float | None
-    baseline_s: float
+    speedup: float | None
 
     @property
     def bound(self) -> float:
@@ -114,10 +115,6 @@ class Projection:
     @property
     def projected(self) -> float:
         return self.baseline_flops / (self.dit_flops + self.module_flops)
-
-    @property
-    def speedup(self) -> float:
-        return self.baseline_s / self.row.record["latency_s"]
 
 
 # the settings, beside the schedule's segments, that decide the steps on a shortened latent
@@ -143,23 +140,25 @@ class FlopsOfStudy:
 
 def projections(table: Sequence[Line], counts: FlopsOfStudy) -> list[tuple[Line, list[Projection]]]:
     """Every line with its samples that have a finished baseline; baselines themselves left out."""
-    baselines = {(line.video, row.sample_id): row for line in table if line.method == "baseline" for row in line.rows}
-    return [
-        (
-            line,
-            [
-                project(row, baseline, counts.of(row.record))
-                for row in line.rows
-                if (baseline := baselines.get((line.video, row.sample_id)))
-            ],
-        )
-        for line in table
-        if line.method != "baseline"
-    ]  # fmt: skip
+    originals = {line.video: line for line in table if line.method == "baseline"}
+    out = []
+    for line in table:
+        if line.method == "baseline" or (original := originals.get(line.video)) is None:
+            continue
+        baselines = {row.sample_id: row for row in original.rows}
+        own_s, baseline_s = line.values["latency_s"], original.values["latency_s"]
+        made = []
+        for row in line.rows:
+            key = row.sample_id
+            if key in baselines:
+                speedup = baseline_s[key] / own_s[key] if key in own_s and key in baseline_s else None
+                made.append(project(row, baselines[key], counts.of(row.record), speedup))
+        out.append((line, made))
+    return out
 
 
-def project(row: Row, baseline: Row, flops: Flops) -> Projection:
-    """What the sample's schedule costs."""
+def project(row: Row, baseline: Row, flops: Flops, speedup: float | None) -> Projection:
+    """What the sample's schedule costs; `speedup` is the measured one, None where the two were not timed alike."""
     record, method = row.record, row.record["method"]
     steps = record["identity"]["spec"]["num_inference_steps"]
     n, full_pass = flops.num_latents, flops.dit(flops.num_latents)
@@ -174,15 +173,12 @@ def project(row: Row, baseline: Row, flops: Flops) -> Projection:
         if kept < n and in_pixels:
             module += flops.encode(kept, levels)
     measured, seconds = None, record["seconds"]
-    if kept < n:
+    if kept < n and speedup is not None:
         full_step_s = baseline.record["seconds"]["denoise_full"] / steps
         measured = seconds["denoise_compressed"] / compressed / full_step_s
     dit = full_steps * full_pass + compressed * flops.dit(kept)
     ratio = flops.cost_ratio(kept) if kept < n else None
-    return Projection(
-        row, full_steps, compressed, kept, n, dit, module, steps * full_pass, ratio, measured,
-        baseline.record["latency_s"],
-    )  # fmt: skip
+    return Projection(row, full_steps, compressed, kept, n, dit, module, steps * full_pass, ratio, measured, speedup)
 
 
 def study_savings(projected: Sequence[Projection], num_baselines: int) -> Savings:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from analysis import figures
 from analysis.conditions import lines
+from analysis.cost import study_cost
 from analysis.figures import content, timeline, tokens, tradeoff
 from analysis.figures.choose import papers_columns, telling_prompt
 from analysis.figures.tradeoff import pareto
@@ -192,3 +194,32 @@ def test_a_master_that_was_not_kept_is_named_with_what_to_do(study: Path, tmp_pa
     (study / "baseline" / "01-fast" / "master.mkv").write_bytes(b"cut")
     with pytest.raises(StudyError, match="master.mkv.*: python -m bench.store verify"):
         figures.main(study, "01-fast", 5, 0.5)
+
+
+def change(study: Path, place: str, how: Callable[[dict[str, Any]], object]) -> None:
+    for file in study.glob(f"{place}/record.json"):
+        record = json.loads(file.read_text())
+        how(record)
+        file.write_text(json.dumps(record))
+
+
+def test_latencies_of_isolated_runs_are_never_compared_with_others(study: Path) -> None:
+    """One prompt was timed alone, and slower by far; only its latencies count, in every figure and report."""
+    change(study, "*/00-still", lambda r: r.update(timing="isolated"))
+    change(study, "baseline/00-still", lambda r: r.update(latency_s=28.0))
+    change(study, "vgdfr-k5-theta0.5/00-still", lambda r: r.update(latency_s=7.0))
+    table = lines(load(study))
+    of = {line.title: line for line in table}
+    assert of["VGDFR (k=5, θ=0.5)"].means["speedup"].value == 4
+    point = tradeoff.panels(table)[0].points[0]
+    assert (point.speedup.value, point.speedup.n, point.metric.n) == (4, 1, 4)
+    _, (_, speedups, *_) = content.panels(table)
+    values = {(bar.content, bar.theta): bar.value for bar in speedups.bars}
+    assert (values["still", 0.5].value, values["still", 0.5].n) == (4, 1) and values["fast", 0.5].value is None
+    projected = {line.title: ps for line, ps in projections(table, FlopsOfStudy())}["VGDFR (k=5, θ=0.5)"]
+    assert [p.speedup for p in projected] == [4, None, None, None]
+    assert [p.measured_cost_ratio is None for p in projected] == [False, True, True, True]
+    text, samples = study_cost(study)
+    row = next(line for line in text.splitlines() if line.startswith("| VGDFR (k=5, θ=0.5)"))
+    assert row.split("|")[2].strip() == "1" and " 4.00 ▲" in row and "9 samples were not timed as the others" in text
+    assert [line.split(",")[-2] for line in samples.splitlines()[1:5]] == ["4", "", "", ""]

@@ -12,7 +12,7 @@ from analysis.conditions import EMBEDDED, Column, Line, columns
 from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
 from analysis.figures.videos import JUDGED
 from analysis.load import StudyError
-from analysis.statistics import Interval, interval, ratio_of_means
+from analysis.statistics import Interval
 
 METRICS = ("lpips", "psnr", "clipsim")
 UNITS = {"psnr": " (dB)"}
@@ -40,18 +40,6 @@ class Panel:
     baseline: Interval | None
 
 
-def by_prompt(line: Line, name: str) -> dict[str, list[float | None]]:
-    """The scores of a line's samples, by prompt."""
-    out: dict[str, list[float | None]] = {}
-    for row in line.rows:
-        out.setdefault(row.record["prompt_id"], []).append(row.scores.get(name))
-    return out
-
-
-def latencies(line: Line) -> dict[tuple[str, int], float | None]:
-    return {row.sample_id: row.record["latency_s"] for row in line.rows}
-
-
 def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
     """Which points no other dominates: none is at least as good in both and better in one; x is better when higher."""
     signed = [(x, better * y) for x, y in points]
@@ -65,7 +53,6 @@ def panels(table: Sequence[Line]) -> list[Panel]:
     ranked = [line for line in table if line.ranked and line.video == video and line.rows and not line.other]
     if len(ranked) < 2:
         raise StudyError("a trade-off needs at least two settings of VGDFR; this study has fewer")
-    speedups = [ratio_of_means(latencies(baselines[video]), latencies(line)) for line in ranked]
     shown = {name: c for c in columns(list(table)) for name in METRICS if c.name.removesuffix("_embedded") == name}
     out = []
     for name in METRICS:
@@ -73,15 +60,15 @@ def panels(table: Sequence[Line]) -> list[Panel]:
         if column is None:
             continue
         pairs = [
-            (line, s, m)
-            for line, s in zip(ranked, speedups, strict=True)
-            if s.value is not None and (m := interval(by_prompt(line, column.name))).value is not None
+            (line, line.means["speedup"], line.means[column.name])
+            for line in ranked
+            if line.means["speedup"].value is not None and line.means[column.name].value is not None
         ]
         if not pairs:
             continue
         best = pareto([(s.value or 0, m.value or 0) for _, s, m in pairs], column.better)
         points = [Point(line.k, line.theta, line.title, s, m, b) for (line, s, m), b in zip(pairs, best, strict=True)]
-        own = interval(by_prompt(baselines[video], column.name))
+        own = baselines[video].means[column.name]
         title = column.title + UNITS.get(name, "")
         out.append(Panel(title, column.better, tuple(points), own if own.value is not None else None))
     if not out:
