@@ -1,7 +1,8 @@
 """What schedules cost in FLOPs, of a study's samples and of the paper's Table 1, and what they can gain at most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -27,11 +28,19 @@ def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
 
 
 def flops_of(
-    name: str, tiling: Tiling, spec: dict[str, Any], overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS
+    name: str,
+    tiling: Tiling,
+    spec: dict[str, Any],
+    overrides: Sequence[str] = (),
+    text_tokens: int = TEXT_TOKENS,
+    checkpoint: str | None = None,
 ) -> Flops:
-    """The FLOPs of a model of conf for videos of `spec`."""
+    """The FLOPs of a model of conf for videos of `spec`, its configuration that of the folder `checkpoint` if given."""
+    model = model_of(name, overrides).model
+    if checkpoint is not None:
+        model = replace(model, path=checkpoint)
     try:
-        architecture = architecture_of(model_of(name, overrides).model)
+        architecture = architecture_of(model)
     except FileNotFoundError as error:
         raise StudyError(f"{error}; or say where it lies: --set model.backbone.path=FOLDER") from None
     return Flops(architecture, tiling, spec["height"], spec["width"], spec["num_frames"], text_tokens)
@@ -124,18 +133,36 @@ DECIDES_REST = (
 
 
 class FlopsOfStudy:
-    """Counts for each model and size of video that a study has, each once."""
+    """Counts for each model and size of video that a study has, each once.
+
+    A model is counted by the configuration in the folder that its samples were made from, where that is still there,
+    and else by conf's.
+    """
 
     def __init__(self, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> None:
         self._overrides, self._text_tokens = overrides, text_tokens
         self._made: dict[tuple[Any, ...], Flops] = {}
 
     def of(self, record: dict[str, Any]) -> Flops:
+        """Raises StudyError where the configuration has other layers than the model that made the sample."""
         spec, tiling = record["identity"]["spec"], record["identity"]["model"]["tiling"]
-        key = (record["model_name"], *tiling.values(), spec["height"], spec["width"], spec["num_frames"])
+        path = record.get("checkpoint", {}).get("path")
+        key = (record["model_name"], path, *tiling.values(), spec["height"], spec["width"], spec["num_frames"])
         if key not in self._made:
-            self._made[key] = flops_of(record["model_name"], Tiling(**tiling), spec, self._overrides, self._text_tokens)
-        return self._made[key]
+            told = any("backbone.path" in override for override in self._overrides)
+            folder = path if path and not told and Path(path).is_dir() else None
+            settings = (Tiling(**tiling), spec, self._overrides, self._text_tokens)
+            self._made[key] = flops_of(record["model_name"], *settings, checkpoint=folder)
+        flops, layers = self._made[key], record.get("layers")
+        transformer = flops.architecture["transformer"]
+        counted = transformer["num_layers"], transformer["num_single_layers"]
+        if layers and counted != (layers["dual"], layers["single"]):
+            raise StudyError(
+                f"the samples are of a model with {layers['dual']} dual and {layers['single']} single layers, made "
+                f"from {path}; the configuration at hand has {counted[0]} and {counted[1]}. Say where the model lies: "
+                "--set model.backbone.path=FOLDER"
+            )
+        return flops
 
 
 def projections(table: Sequence[Line], counts: FlopsOfStudy) -> list[tuple[Line, list[Projection]]]:
