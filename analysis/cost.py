@@ -160,11 +160,12 @@ def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_bas
             "",
             table_text(header, body),
             "",
-            "Cost of a pass: on the shortened latent, as a share of a full one. Bound: baseline's FLOPs over the "
-            "sample's if only the DiT took time; projected: with the compression module, at equal FLOP/s. "
+            "Cost of a pass: on the shortened latent, as a share of a full one, over the samples that were merged. "
+            "Bound: baseline's FLOPs over the sample's if only the DiT took time; projected: with the compression "
+            "module, at equal FLOP/s. "
             f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass "
             "runs at more FLOP/s than a long one."
-            + (f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone." * bool(left_out)),
+            + f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone." * bool(left_out),
             "",
             f"DiT FLOPs of the sweep, in baselines: {saved.alone:.1f} each sample alone, {saved.prefix_shared:.1f} "
             f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
@@ -191,12 +192,14 @@ def table_text(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join([row(header), f"|{rule}|", *map(row, body)])
 
 
-def study_cost(study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> tuple[str, str]:
+def study_cost(
+    study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
+) -> tuple[str, str]:
     """The study's report in Markdown, and its samples as CSV."""
-    table = lines(load(study))
+    table = lines(load(study), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
     num_baselines = sum(line.n for line in table if line.method == "baseline")
-    return study_report(projected, num_baselines, study.name), csv_text(projected)
+    return study_report(projected, num_baselines, study.resolve().name), csv_text(projected)
 
 
 def model_cost(
@@ -221,16 +224,21 @@ def model_cost(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
-    parser.add_argument("--model", default="hunyuan_video", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
     parser.add_argument("--kept", type=int, nargs="+", default=[], help="latent frames after compression")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, as for bench.sweep")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as for bench.sweep; repeatable"
+    )
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()
+    if arguments.study is not None and (arguments.model or arguments.kept):
+        parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
     try:
         if arguments.study is None:
-            print(model_cost(arguments.model, arguments.set, arguments.kept, arguments.text_tokens))
+            print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
             return
-        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens)
+        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
         for name, content in (("cost.md", text), ("cost.csv", samples)):
             write(arguments.study / "report" / name, content)
     except (StudyError, OSError) as error:
