@@ -12,8 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.conditions import EMBEDDED, Line, columns
 from analysis.figures.style import GREY, RC, colour_of, marker_of
-from analysis.figures.tradeoff import UNITS, around
-from analysis.figures.videos import JUDGED
+from analysis.figures.tradeoff import UNITS, around, note
 from analysis.load import Row, StudyError
 from analysis.statistics import Interval, Key, interval, ratio_of_means
 
@@ -49,6 +48,8 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     """The k shown (by default the first) and a panel for tokens, speed-up and each difference metric there is."""
     baseline = next(line for line in table if line.method == "baseline")
     ranked = [line for line in table if line.ranked and line.video == baseline.video and line.rows and not line.other]
+    if not any(line.theta is not None for line in ranked):
+        raise StudyError("the study has no finished sample of VGDFR by threshold alone, whose thetas are shown here")
     contents: dict[str, set[str]] = defaultdict(set)
     for row in (row for line in ranked for row in line.rows):
         for each in contents_of(row):
@@ -85,7 +86,7 @@ def _mean(values: Mapping[Key, float], prompts: Set[str]) -> Interval:
     return interval(by_prompt)
 
 
-def content(k: int, data: Sequence[Panel]) -> Figure:
+def content(k: int, data: Sequence[Panel], banner: str | None = None) -> Figure:
     """A panel per quantity; contents on the common axis, a marker per theta, 95 % intervals."""
     names = list(dict.fromkeys(bar.content for panel in data for bar in panel.bars))
     thetas = sorted({bar.theta for panel in data for bar in panel.bars})
@@ -119,7 +120,7 @@ def content(k: int, data: Sequence[Panel]) -> Figure:
         ]
         title = f"VGDFR with k = {k}, by content"
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
-        note = "Bars: 95 % bootstrap intervals over prompts; none where there is one prompt"
         judged = any(EMBEDDED in panel.title for panel in data)
-        figure.supxlabel(note + (f"\n{JUDGED}" if judged else ""), fontsize=7.5, color=GREY)
+        values = [bar.value for panel in data for bar in panel.bars]
+        figure.supxlabel(note(values, judged, banner), fontsize=7.5, color=GREY)
     return figure

@@ -57,7 +57,8 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
         patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
         figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
         figure.suptitle(
-            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}{_speedup(baseline, sample)}',
+            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}'
+            f"{_speedup(baseline, sample)}",
             fontsize=10,
         )
     return figure
