@@ -118,26 +118,32 @@ def csv_text(projected: Sequence[tuple[Line, Sequence[Projection]]]) -> str:
     writer.writerow(CSV_COLUMNS)
     for _, samples in projected:
         for p in samples:
-            ratios = ["" if r is None else f"{r:.6g}" for r in (p.cost_ratio, p.measured_cost_ratio)]
-            gains = [f"{g:.6g}" for g in (p.bound, p.projected, p.speedup)]
+            ratios = [_number(r) for r in (p.cost_ratio, p.measured_cost_ratio)]
+            gains = [_number(g) for g in (p.bound, p.projected, p.speedup)]
             flops = [f"{f:.0f}" for f in (p.dit_flops, p.module_flops, p.baseline_flops)]
             settings = [p.row.record["slug"], *p.row.sample_id, p.kept_latents, p.num_latents]
-            writer.writerow([*settings, *flops, *ratios, *gains, int(p.speedup > p.bound)])
+            writer.writerow([*settings, *flops, *ratios, *gains, int((p.speedup or 0) > p.bound)])
     return out.getvalue()
 
 
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
 def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_baselines: int, study: str) -> str:
-    """Each condition's cost and bound beside its measured speed-up, all over the samples that the baseline has, too."""
-    body = []
-    for line, samples in projected:
-        if not samples:
+    """Each condition's cost and bound beside its measured speed-up, all over the samples that have a speed-up."""
+    body, left_out = [], 0
+    for line, every in projected:
+        samples = [p for p in every if p.speedup is not None]
+        left_out += len(every) - len(samples)
+        measured = line.means["speedup"].value
+        if measured is None:
             continue
         tokens = sum(p.kept_latents / p.num_latents for p in samples) / len(samples)
         base, dit, module = (
             sum(v) for v in zip(*((p.baseline_flops, p.dit_flops, p.module_flops) for p in samples), strict=True)
         )
-        measured = sum(p.baseline_s for p in samples) / sum(p.row.record["latency_s"] for p in samples)
-        single = sum(p.speedup > p.bound for p in samples)
+        single = sum((p.speedup or 0) > p.bound for p in samples)
         body.append(
             [line.title, str(len(samples)), f"{tokens:.2f}"]
             + [_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")]
@@ -154,10 +160,12 @@ def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_bas
             "",
             table_text(header, body),
             "",
-            "Cost of a pass: on the shortened latent, as a share of a full one. Bound: baseline's FLOPs over the "
-            "sample's if only the DiT took time; projected: with the compression module, at equal FLOP/s. "
+            "Cost of a pass: on the shortened latent, as a share of a full one, over the samples that were merged. "
+            "Bound: baseline's FLOPs over the sample's if only the DiT took time; projected: with the compression "
+            "module, at equal FLOP/s. "
             f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass "
-            "runs at more FLOP/s than a long one.",
+            "runs at more FLOP/s than a long one."
+            + f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone." * bool(left_out),
             "",
             f"DiT FLOPs of the sweep, in baselines: {saved.alone:.1f} each sample alone, {saved.prefix_shared:.1f} "
             f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
@@ -184,12 +192,14 @@ def table_text(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join([row(header), f"|{rule}|", *map(row, body)])
 
 
-def study_cost(study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> tuple[str, str]:
+def study_cost(
+    study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
+) -> tuple[str, str]:
     """The study's report in Markdown, and its samples as CSV."""
-    table = lines(load(study))
+    table = lines(load(study), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
     num_baselines = sum(line.n for line in table if line.method == "baseline")
-    return study_report(projected, num_baselines, study.name), csv_text(projected)
+    return study_report(projected, num_baselines, study.resolve().name), csv_text(projected)
 
 
 def model_cost(
@@ -214,21 +224,25 @@ def model_cost(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
-    parser.add_argument("--model", default="hunyuan_video", help="a model of conf/model (default: %(default)s)")
+    parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
     parser.add_argument("--kept", type=int, nargs="+", default=[], help="latent frames after compression")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, as for bench.sweep")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as for bench.sweep; repeatable"
+    )
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()
+    if arguments.study is not None and (arguments.model or arguments.kept):
+        parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
     try:
         if arguments.study is None:
-            print(model_cost(arguments.model, arguments.set, arguments.kept, arguments.text_tokens))
+            print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
             return
-        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens)
-    except StudyError as error:
+        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
+        for name, content in (("cost.md", text), ("cost.csv", samples)):
+            write(arguments.study / "report" / name, content)
+    except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
-    report = arguments.study / "report"
-    for name, content in (("cost.md", text), ("cost.csv", samples)):
-        write(report / name, content)
     print(text)
 
 

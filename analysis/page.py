@@ -67,12 +67,12 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[Block]]]) -> str:
 
 
 def html_of(markdown: str) -> Markup:
-    """The Markdown that the project's reports are written in: headings, tables, paragraphs, bold, code."""
+    """The Markdown that the project's reports are written in: headings, tables, paragraphs, bold, italics, code."""
     out = []
     for part in re.split(r"\n\s*\n", markdown.strip()):
         rows = part.splitlines()
         if part.startswith("|"):
-            header, _, *body = [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in rows]
+            header, _, *body = [[c.strip() for c in re.split(r"(?<!\\)\|", row.strip())[1:-1]] for row in rows]
             head = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
             lines = "".join(f"<tr>{''.join(f'<td>{_inline(cell)}</td>' for cell in row)}</tr>" for row in body)
             out.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>')
@@ -83,9 +83,21 @@ def html_of(markdown: str) -> Markup:
     return Markup("\n".join(out))
 
 
+# an escaped character, code, bold, italics (an underscore within a word is one)
+_MARKS = re.compile(r"\\([\\|<>*`_])|`(.+?)`|\*\*((?:\\.|[^\\])+?)\*\*|(?<!\w)_((?:\\.|[^\\])+?)_(?!\w)")
+
+
 def _inline(text: str) -> str:
-    marked = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", marked)
+    out, end = [], 0
+    for found in _MARKS.finditer(text):
+        plain, code, bold, italic = found.groups()
+        out.append(str(escape(text[end : found.start()])))
+        if plain or code:
+            out.append(str(escape(plain)) if plain else f"<code>{escape(code)}</code>")
+        else:
+            out.append(f"<b>{_inline(bold)}</b>" if bold else f"<i>{_inline(italic)}</i>")
+        end = found.end()
+    return "".join([*out, str(escape(text[end:]))])
 
 
 def write(file: Path, text: str) -> Path:

@@ -1,7 +1,8 @@
 """What schedules cost in FLOPs, of a study's samples and of the paper's Table 1, and what they can gain at most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -27,11 +28,19 @@ def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
 
 
 def flops_of(
-    name: str, tiling: Tiling, spec: dict[str, Any], overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS
+    name: str,
+    tiling: Tiling,
+    spec: dict[str, Any],
+    overrides: Sequence[str] = (),
+    text_tokens: int = TEXT_TOKENS,
+    checkpoint: str | None = None,
 ) -> Flops:
-    """The FLOPs of a model of conf for videos of `spec`."""
+    """The FLOPs of a model of conf for videos of `spec`, its configuration that of the folder `checkpoint` if given."""
+    model = model_of(name, overrides).model
+    if checkpoint is not None:
+        model = replace(model, path=checkpoint)
     try:
-        architecture = architecture_of(model_of(name, overrides).model)
+        architecture = architecture_of(model)
     except FileNotFoundError as error:
         raise StudyError(f"{error}; or say where it lies: --set model.backbone.path=FOLDER") from None
     return Flops(architecture, tiling, spec["height"], spec["width"], spec["num_frames"], text_tokens)
@@ -92,7 +101,8 @@ class Projection:
     """One finished sample: FLOPs of its DiT passes and of its compression module, beside its baseline's.
 
     `cost_ratio` of a pass on its shortened latent by the FLOP model, and `measured_cost_ratio` by the clock, from its
-    own steps and the baseline's; None where nothing was compressed.
+    own steps and the baseline's; None where nothing was compressed. `speedup` is None, and the measured cost, where
+    either latency is not of the kind that counts (`analysis.conditions.kind_of_timing`).
     """
 
     row: Row
@@ -105,7 +115,7 @@ class Projection:
     baseline_flops: float
     cost_ratio: float | None
     measured_cost_ratio: float | None
-    baseline_s: float
+    speedup: float | None
 
     @property
     def bound(self) -> float:
@@ -115,10 +125,6 @@ class Projection:
     def projected(self) -> float:
         return self.baseline_flops / (self.dit_flops + self.module_flops)
 
-    @property
-    def speedup(self) -> float:
-        return self.baseline_s / self.row.record["latency_s"]
-
 
 # the settings, beside the schedule's segments, that decide the steps on a shortened latent
 DECIDES_REST = (
@@ -127,39 +133,59 @@ DECIDES_REST = (
 
 
 class FlopsOfStudy:
-    """Counts for each model and size of video that a study has, each once."""
+    """Counts for each model and size of video that a study has, each once.
+
+    A model is counted by the configuration in the folder that its samples were made from, where that is still there,
+    and else by conf's.
+    """
 
     def __init__(self, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> None:
         self._overrides, self._text_tokens = overrides, text_tokens
         self._made: dict[tuple[Any, ...], Flops] = {}
 
     def of(self, record: dict[str, Any]) -> Flops:
+        """Raises StudyError where the configuration has other layers than the model that made the sample."""
         spec, tiling = record["identity"]["spec"], record["identity"]["model"]["tiling"]
-        key = (record["model_name"], *tiling.values(), spec["height"], spec["width"], spec["num_frames"])
+        path = record.get("checkpoint", {}).get("path")
+        key = (record["model_name"], path, *tiling.values(), spec["height"], spec["width"], spec["num_frames"])
         if key not in self._made:
-            self._made[key] = flops_of(record["model_name"], Tiling(**tiling), spec, self._overrides, self._text_tokens)
-        return self._made[key]
+            told = any("backbone.path" in override for override in self._overrides)
+            folder = path if path and not told and Path(path).is_dir() else None
+            settings = (Tiling(**tiling), spec, self._overrides, self._text_tokens)
+            self._made[key] = flops_of(record["model_name"], *settings, checkpoint=folder)
+        flops, layers = self._made[key], record.get("layers")
+        transformer = flops.architecture["transformer"]
+        counted = transformer["num_layers"], transformer["num_single_layers"]
+        if layers and counted != (layers["dual"], layers["single"]):
+            raise StudyError(
+                f"the samples are of a model with {layers['dual']} dual and {layers['single']} single layers, made "
+                f"from {path}; the configuration at hand has {counted[0]} and {counted[1]}. Say where the model lies: "
+                "--set model.backbone.path=FOLDER"
+            )
+        return flops
 
 
 def projections(table: Sequence[Line], counts: FlopsOfStudy) -> list[tuple[Line, list[Projection]]]:
     """Every line with its samples that have a finished baseline; baselines themselves left out."""
-    baselines = {(line.video, row.sample_id): row for line in table if line.method == "baseline" for row in line.rows}
-    return [
-        (
-            line,
-            [
-                project(row, baseline, counts.of(row.record))
-                for row in line.rows
-                if (baseline := baselines.get((line.video, row.sample_id)))
-            ],
-        )
-        for line in table
-        if line.method != "baseline"
-    ]  # fmt: skip
+    originals = {line.video: line for line in table if line.method == "baseline"}
+    out = []
+    for line in table:
+        if line.method == "baseline" or (original := originals.get(line.video)) is None:
+            continue
+        baselines = {row.sample_id: row for row in original.rows}
+        own_s, baseline_s = line.values["latency_s"], original.values["latency_s"]
+        made = []
+        for row in line.rows:
+            key = row.sample_id
+            if key in baselines:
+                speedup = baseline_s[key] / own_s[key] if key in own_s and key in baseline_s else None
+                made.append(project(row, baselines[key], counts.of(row.record), speedup))
+        out.append((line, made))
+    return out
 
 
-def project(row: Row, baseline: Row, flops: Flops) -> Projection:
-    """What the sample's schedule costs."""
+def project(row: Row, baseline: Row, flops: Flops, speedup: float | None) -> Projection:
+    """What the sample's schedule costs; `speedup` is the measured one, None where the two were not timed alike."""
     record, method = row.record, row.record["method"]
     steps = record["identity"]["spec"]["num_inference_steps"]
     n, full_pass = flops.num_latents, flops.dit(flops.num_latents)
@@ -174,15 +200,12 @@ def project(row: Row, baseline: Row, flops: Flops) -> Projection:
         if kept < n and in_pixels:
             module += flops.encode(kept, levels)
     measured, seconds = None, record["seconds"]
-    if kept < n:
+    if kept < n and speedup is not None:
         full_step_s = baseline.record["seconds"]["denoise_full"] / steps
         measured = seconds["denoise_compressed"] / compressed / full_step_s
     dit = full_steps * full_pass + compressed * flops.dit(kept)
     ratio = flops.cost_ratio(kept) if kept < n else None
-    return Projection(
-        row, full_steps, compressed, kept, n, dit, module, steps * full_pass, ratio, measured,
-        baseline.record["latency_s"],
-    )  # fmt: skip
+    return Projection(row, full_steps, compressed, kept, n, dit, module, steps * full_pass, ratio, measured, speedup)
 
 
 def study_savings(projected: Sequence[Projection], num_baselines: int) -> Savings:

@@ -39,7 +39,7 @@ def markdown(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tu
     measured, (factor, power) = full.measured, scale_of(full)
     unit = " ".join(part for part in (power, measured.unit) if part)
     of = f"{measured.title} ({unit})" if unit else measured.title
-    header = ["Rank", "Layer", "Block", f"Preference, {of}", "Global alone", "Local alone"]
+    header = ["Rank", "Layer", "Block", f"Preference, {of}", "Global alone", "Local alone", "n"]
     ranks = {layer.number: rank for rank, layer in enumerate(proxy.ranked, 1)} if proxy else {}
     header += ["Proxy's rank"] * bool(proxy) + ["List"]
     rows = []
@@ -48,7 +48,7 @@ def markdown(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tu
         rows.append([
             str(rank), str(layer.number), "dual" if layer.dual else "single",
             *(_text(of_layer(layer), factor) for of_layer in PARTS.values()),
-            *([str(ranks[layer.number])] if proxy else []), ", ".join(lists),
+            str(layer.preference.n), *([str(ranks[layer.number])] if proxy else []), ", ".join(lists),
         ])  # fmt: skip
     table = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
     return "\n".join([*table, "", *(line + "\n" for line in _said(name, full, proxy, chosen))])
@@ -61,7 +61,7 @@ def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple
         f"Study `{name}`, {full.prompts} prompts, mean and 95 % interval over prompts, above 0 where the layer "
         f"prefers Global-RoPE ({measured.title}: {better} is better). Global alone: the gain when this layer alone "
         "turns global, from all local. Local alone: the loss when it alone turns local, from all global. Preference: "
-        "the mean of both."
+        f"the mean of both, of all layers over the same {full.layers[0].preference.n} samples (n)."
     ]
     if measured.title.endswith(EMBEDDED):
         out.append(f"{EMBEDDED} seen by the small judge trained on the embedded world.")
@@ -98,10 +98,13 @@ def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple
             f"[{','.join(map(str, proxy.recommended(len(chosen))))}]."
         )
     for each in (full, proxy):
-        if each and each.measured.n_failed:
-            out.append(f"**Incomplete: {each.measured.n_failed} failed samples ({each.measured.title}).**")
-        if each and (infinite := sum(layer.preference.infinite for layer in each.layers)):
-            out.append(f"{infinite} infinite differences (identical videos) are left out of the means.")
+        if each and each.incomplete:
+            out.append(f"**Incomplete: {each.incomplete} ({each.measured.title}).**")
+        if each and each.num_infinite:
+            out.append(
+                f"{each.num_infinite} samples are identical to their baseline under a condition (infinite "
+                f"{each.measured.title}) and left out of the preference of all layers."
+            )
     return out
 
 
@@ -140,20 +143,30 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, sorted(numbers))) or "none"
 
 
-def main(study: Path, proxy: Path | None = None, metric: str = "lpips", size: int | None = None) -> None:
-    """Print the report and write its files, each whole. Raises StudyError where a study is not what it must be."""
+def main(
+    study: Path,
+    proxy: Path | None = None,
+    metric: str = "lpips",
+    size: int | None = None,
+    out: Path | None = None,
+) -> None:
+    """Print the report and write its files, each whole, into `out` (by default report/ in the study).
+
+    Raises StudyError where a study is not what it must be.
+    """
     full = sensitivity(measured_of_study(study, metric))
     other = None
     if proxy is not None:
         refuse_other_settings(study, proxy)
         other = sensitivity(measured_of_proxy(proxy))
     chosen = full.recommended(size)
-    text = markdown(study.name, full, other, chosen)
+    text = markdown(study.resolve().name, full, other, chosen)
     contents = {"md": text.encode(), "csv": csv_text(full, other, chosen).encode()}
     contents |= encoded(draw(full, other, chosen))
-    (study / "report").mkdir(exist_ok=True)
+    folder = out or study / "report"
+    folder.mkdir(parents=True, exist_ok=True)
     for suffix, content in contents.items():
-        file = study / "report" / f"rope_sensitivity.{suffix}"
+        file = folder / f"rope_sensitivity.{suffix}"
         partial = file.with_name(f".{file.name}.{os.getpid()}")
         partial.write_bytes(content)
         partial.replace(file)

@@ -1,6 +1,7 @@
 """Each DiT layer's preference for Global-RoPE, from a study of whole videos or of the one-pass proxy."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 from scipy.stats import spearmanr
 
 from analysis.conditions import COLUMNS
-from analysis.load import Row, StudyError, load, load_probes
+from analysis.load import Row, StudyError, load, load_probes, planned
 from analysis.statistics import Interval, paired
 
 Values = Mapping[tuple[str, int], float]  # by prompt and seed
@@ -35,6 +36,12 @@ class Measured:
     dual: int
     paper: tuple[int, ...]
     n_failed: int = 0
+    n_untried: int = 0
+
+    @property
+    def every(self) -> tuple[Values, ...]:
+        """The values of each condition."""
+        return (self.none, self.all, *self.only, *self.all_but)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Layer:
     """What a layer's RoPE changes, in the measure's units, above 0 where the layer prefers Global-RoPE.
 
     global_alone: the gain when it alone turns global, from all layers local. local_alone: the loss when it alone turns
-    local, from all layers global. preference: the mean of both, over the samples that all four have.
+    local, from all layers global. preference: the mean of both, over the samples that all conditions of the study have,
+    so that layers are ranked on the same ones.
     """
 
     number: int
@@ -77,7 +85,24 @@ class Sensitivity:
 
     @property
     def prompts(self) -> int:
-        return len({prompt for prompt, _ in self.measured.none.keys() & self.measured.all.keys()})
+        """Those that the layers are ranked on."""
+        return len({prompt for prompt, _ in _ranked_on(self.measured)})
+
+    @property
+    def num_infinite(self) -> int:
+        """Samples that all conditions have and that are infinite under one of them."""
+        return len(_in_all(self.measured)) - len(_ranked_on(self.measured))
+
+    @property
+    def incomplete(self) -> str | None:
+        """What is missing for a ranking over all samples; None if nothing is."""
+        m = self.measured
+        some, whole = frozenset().union(*m.every), _in_all(m)
+        said = [f"{len(some) - len(whole)} of {len(some)} samples have no value under some condition"]
+        said = said if len(whole) < len(some) else []
+        said += [f"{m.n_failed} failed samples"] if m.n_failed else []
+        said += [f"{m.n_untried} planned and not tried"] if m.n_untried else []
+        return ", ".join(said) or None
 
 
 class Agreement(NamedTuple):
@@ -91,22 +116,36 @@ class Agreement(NamedTuple):
 def sensitivity(measured: Measured) -> Sensitivity:
     """Every layer's change against the two points of reference, paired over samples.
 
-    Raises StudyError where a layer has no sample in common with them.
+    Raises StudyError where a layer has no sample in common with them, or no sample is there under all conditions.
     """
     m = measured
-    layers = []
+    layers, ranked_on = [], _ranked_on(m)
     for number, (only, all_but) in enumerate(zip(m.only, m.all_but, strict=True)):
-        common = m.none.keys() & m.all.keys() & only.keys() & all_but.keys()
-        with_it = {key: (only[key] + m.all[key]) / 2 for key in common}
-        without = {key: (m.none[key] + all_but[key]) / 2 for key in common}
+        with_it = {key: (only[key] + m.all[key]) / 2 for key in ranked_on}
+        without = {key: (m.none[key] + all_but[key]) / 2 for key in ranked_on}
         made = [_gain(m, *pair) for pair in ((only, m.none), (m.all, all_but), (with_it, without))]
-        if any(each.value is None for each in made):
+        if any(each.value is None for each in made[:2]):
             raise StudyError(
                 f"layer {number} has no finite {m.title} in common with the conditions none and all; "
                 "run the sweep again, which scores what is not scored"
             )
         layers.append(Layer(number, number < m.dual, *made))
+    if not ranked_on:
+        raise StudyError(
+            f"no sample has a finite {m.title} under every condition, so layers cannot be compared; "
+            "run the sweep again, which makes and scores what is missing"
+        )
     return Sensitivity(m, tuple(layers), _gain(m, m.all, m.none))
+
+
+def _in_all(m: Measured) -> frozenset[tuple[str, int]]:
+    """The samples that all conditions have."""
+    return frozenset(m.none).intersection(*m.every)
+
+
+def _ranked_on(m: Measured) -> frozenset[tuple[str, int]]:
+    """Those of them that are finite under all."""
+    return frozenset(key for key in _in_all(m) if all(math.isfinite(values[key]) for values in m.every))
 
 
 def agreement(a: Sensitivity, b: Sensitivity, of: Callable[[Layer], Interval]) -> Agreement:
@@ -122,7 +161,8 @@ def measured_of_study(study: Path, metric: str) -> Measured:
     """A study of +exp=rope_sensitivity by one difference metric. Raises StudyError where it is none, or not whole."""
     if metric not in METRICS:
         raise StudyError(f"metric must be one of {', '.join(METRICS)}, which compare with the baseline; got {metric}")
-    rows = [row for row in load(study) if row.record["method"]["name"] == "vgdfr"]
+    loaded = load(study)
+    rows = [row for row in loaded if row.record["method"]["name"] == "vgdfr"]
     if not rows:
         raise StudyError(f"{study} holds no sample of method vgdfr; {_HOW}")
     dual, count, paper = _model_of(study, rows)
@@ -153,7 +193,7 @@ def measured_of_study(study: Path, metric: str) -> Measured:
     return Measured(
         column.title, "dB" if metric == "psnr" else "", column.better, values["none"], values["all"],
         tuple(values[f"only_{n}"] for n in range(count)), tuple(values[f"all_but_{n}"] for n in range(count)),
-        dual, paper, len(rows) - len(done),
+        dual, paper, len(rows) - len(done), _untried(study, loaded),
     )  # fmt: skip
 
 
@@ -167,7 +207,9 @@ def measured_of_proxy(study: Path) -> Measured:
     )
     none, everywhere = ({key: e[kind] for key, e in errors.items()} for kind in ("none", "all"))
     failed = len(rows) - len(errors)
-    return Measured("velocity error", "", -1, none, everywhere, only, all_but, dual, paper, failed)
+    return Measured(
+        "velocity error", "", -1, none, everywhere, only, all_but, dual, paper, failed, _untried(study, rows)
+    )
 
 
 def refuse_other_settings(study: Path, proxy: Path) -> None:
@@ -184,6 +226,11 @@ def refuse_other_settings(study: Path, proxy: Path) -> None:
             raise StudyError(
                 f"{proxy} is of another {what} than {study}: {b}, not {a}; run +exp=rope_proxy with its own"
             )
+
+
+def _untried(study: Path, rows: list[Row]) -> int:
+    """How many samples the study's sweeps planned that have no record."""
+    return len(planned(study) - {f"{row.folder.parent.name}/{row.folder.name}" for row in rows})
 
 
 _HOW = "a whole study is made by: python -m bench.sweep +exp=rope_sensitivity"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from analysis import figures
 from analysis.conditions import lines
+from analysis.cost import study_cost
 from analysis.figures import content, timeline, tokens, tradeoff
-from analysis.figures.choose import papers_columns, telling_prompt
+from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.tradeoff import pareto
 from analysis.load import StudyError, load
 from analysis.projection import FlopsOfStudy, projections, study_savings
@@ -172,7 +174,7 @@ def test_what_the_study_does_not_allow_is_named_and_the_rest_is_drawn_the_same_e
 
 
 def test_the_papers_grid_shows_the_baseline_and_of_each_k_first_middle_and_last_theta(study: Path) -> None:
-    titles = [title for title, _ in papers_columns(load(study), "00-still")]
+    titles = [title for title, _ in papers_columns(lines(load(study)), "00-still")]
     assert titles == ["Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=15, θ=0.9)"]
 
 
@@ -182,3 +184,127 @@ def test_what_is_no_study_is_refused_in_a_line_and_nothing_is_written(module: st
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "is no folder" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_master_that_was_not_kept_is_named_with_what_to_do(study: Path, tmp_path: Path) -> None:
+    (made,) = figures.draw(figures.of(study), tmp_path / "out", ["qualitative"])
+    assert made.files == () and "there is no file" in (made.reason or "") and "keep=all" in (made.reason or "")
+    with pytest.raises(StudyError, match="keep=all"):
+        figures.main(study, "01-fast", 5, 0.5)
+    (study / "baseline" / "01-fast" / "master.mkv").write_bytes(b"cut")
+    with pytest.raises(StudyError, match="master.mkv.*: python -m bench.store verify"):
+        figures.main(study, "01-fast", 5, 0.5)
+
+
+def change(study: Path, place: str, how: Callable[[dict[str, Any]], object]) -> None:
+    for file in study.glob(f"{place}/record.json"):
+        record = json.loads(file.read_text())
+        how(record)
+        file.write_text(json.dumps(record))
+
+
+def test_latencies_of_isolated_runs_are_never_compared_with_others(study: Path) -> None:
+    """One prompt was timed alone, and slower by far; only its latencies count, in every figure and report."""
+    change(study, "*/00-still", lambda r: r.update(timing="isolated"))
+    change(study, "baseline/00-still", lambda r: r.update(latency_s=28.0))
+    change(study, "vgdfr-k5-theta0.5/00-still", lambda r: r.update(latency_s=7.0))
+    table = lines(load(study))
+    of = {line.title: line for line in table}
+    assert of["VGDFR (k=5, θ=0.5)"].means["speedup"].value == 4
+    point = tradeoff.panels(table)[0].points[0]
+    assert (point.speedup.value, point.speedup.n, point.metric.n) == (4, 1, 4)
+    _, (_, speedups, *_) = content.panels(table)
+    values = {(bar.content, bar.theta): bar.value for bar in speedups.bars}
+    assert (values["still", 0.5].value, values["still", 0.5].n) == (4, 1) and values["fast", 0.5].value is None
+    projected = {line.title: ps for line, ps in projections(table, FlopsOfStudy())}["VGDFR (k=5, θ=0.5)"]
+    assert [p.speedup for p in projected] == [4, None, None, None]
+    assert [p.measured_cost_ratio is None for p in projected] == [False, True, True, True]
+    text, samples = study_cost(study)
+    row = next(line for line in text.splitlines() if line.startswith("| VGDFR (k=5, θ=0.5)"))
+    assert row.split("|")[2].strip() == "1" and " 4.00 ▲" in row and "9 samples were not timed as the others" in text
+    assert [line.split(",")[-2] for line in samples.splitlines()[1:5]] == ["4", "", "", ""]
+
+
+def twin(study: Path, name: str, how: Callable[[dict[str, Any]], object], slugs: str = "*") -> None:
+    """Every sample once more, changed: another seed, another video setting, another condition."""
+    for file in [*study.glob(f"{slugs}/*/record.json")]:
+        record = json.loads(file.read_text())
+        how(record)
+        folder = study / record["slug"] / f"{file.parent.name}{name}"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(record))
+        (folder / "scores.json").write_bytes((file.parent / "scores.json").read_bytes())
+
+
+def test_a_sample_is_shown_beside_the_baseline_of_its_own_video_setting(study: Path) -> None:
+    twin(study, "-33", lambda r: r["identity"]["spec"].update(num_frames=33))
+    baseline, made = find(lines(load(study)), "01-fast", 5, 0.5)
+    assert [r.record["identity"]["spec"]["num_frames"] for r in (baseline, made)] == [33, 33]
+    shown = papers_columns(lines(load(study)), "01-fast")
+    assert {r.record["identity"]["spec"]["num_frames"] for _, r in shown} == {33} and len(shown) == 4
+
+
+def test_of_several_seeds_a_grid_shows_the_first_that_all_conditions_have(study: Path) -> None:
+    twin(study, "-again", lambda r: r.update(seed_index=1))
+    (study / "baseline" / "00-still" / "record.json").unlink()
+    for choose in (papers_columns, conditions_of):
+        assert [r.sample_id for _, r in choose(lines(load(study)), "00-still")] == [("00-still", 1)] * 4
+        assert [r.sample_id for _, r in choose(lines(load(study)), "01-fast")] == [("01-fast", 0)] * 4
+    (study / "vgdfr-k15-theta0.9" / "00-still-again" / "record.json").unlink()
+    with pytest.raises(StudyError, match="no seed of prompt 00-still is finished under all of Original, VGDFR"):
+        conditions_of(lines(load(study)), "00-still")
+    with pytest.raises(StudyError, match="no sample of prompt 9; prompts: 00-still, 01-fast"):
+        conditions_of(lines(load(study)), "9")
+
+
+def test_settings_beyond_k_and_theta_are_points_of_their_own_with_a_label(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    sample(folder, "00-still", clipsim=0.5)
+    for ratio, step in ((0.5, 0.5), (0.7, 0.8)):
+        sample(folder, "00-still", 5, 0.5, 6, step, psnr=30 * ratio)
+        (folder / "vgdfr-k5-theta0.5").rename(folder / f"vgdfr-k5-token_ratio={ratio}")
+        asked = {"slug": f"vgdfr-k5-token_ratio={ratio}"}
+        change(folder, f"*={ratio}/*", lambda r, asked=asked: (r.update(asked), r["method"].update(theta=None)))
+    (psnr,) = tradeoff.panels(lines(load(folder)))
+    assert [p.other for p in psnr.points] == ["token_ratio=0.5", "token_ratio=0.7"]
+    texts = [text.get_text() for text in tradeoff.tradeoff([psnr]).axes[0].texts]
+    assert texts == ["token_ratio=0.5", "token_ratio=0.7"]
+    with pytest.raises(StudyError, match="by threshold alone"):
+        content.panels(lines(load(folder)))
+
+
+def test_figures_say_how_many_samples_a_mean_is_of_and_what_is_missing(study: Path) -> None:
+    names = ("tradeoff", "content")
+    whole = [figures.FIGURES[name].draw(figures.of(study)).get_supxlabel() for name in names]
+    assert "Means of 4 samples;" in whole[0] and "Means of 2 samples;" in whole[1]
+    assert "Incomplete" not in "".join(whole)
+    (study / "vgdfr-k5-theta0.5" / "01-fast" / "record.json").unlink()
+    partial = [figures.FIGURES[name].draw(figures.of(study)).get_supxlabel() for name in names]
+    assert "Means of 3 to 4 samples" in partial[0] and "Means of 1 to 2 samples" in partial[1]
+    assert all(text.startswith("Incomplete: 15 of 16 samples, 0 failed.") for text in partial)
+
+
+def test_different_devices_are_drawn_together_where_that_is_asked_for(study: Path) -> None:
+    change(study, "baseline/*", lambda r: r["identity"]["model"].update(device_type="cuda"))
+    with pytest.raises(StudyError, match="--allow-mixed"):
+        figures.of(study)
+    assert figures.of(study, allow_mixed=True).table and study_cost(study, allow_mixed=True)
+
+
+def test_flops_are_of_the_checkpoint_that_made_the_study(study: Path, tmp_path: Path) -> None:
+    conf = FlopsOfStudy().of(load(study)[0].record)
+    folder = tmp_path / "checkpoint"
+    for part, config in conf.architecture.items():
+        (folder / part).mkdir(parents=True)
+        config = dict(config) | (
+            {"num_single_layers": config["num_single_layers"] + 2} if part == "transformer" else {}
+        )
+        (folder / part / "config.json").write_text(json.dumps(config))
+    layers = {"dual": conf.architecture["transformer"]["num_layers"]}
+    layers["single"] = conf.architecture["transformer"]["num_single_layers"] + 2
+    change(study, "*/*", lambda r: r.update(checkpoint={"path": str(folder)}, layers=layers))
+    record = load(study)[0].record
+    assert FlopsOfStudy().of(record).count_dit(5) > conf.count_dit(5)
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(StudyError, match=r"single layers, made from .*checkpoint; the configuration at hand has"):
+        FlopsOfStudy().of(record)

@@ -1,10 +1,16 @@
 """What the paper's Table 1 implies, and the folder of all tables and figures."""
 
+import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_figures import study as made_study
+from test_figures import twin
+from test_rope_sensitivity import write_proxy, write_study
 
+from analysis import cost
 from analysis.cost import model_cost, paper_report, study_cost
 from analysis.load import StudyError
 from analysis.page import Block, html_of, page
@@ -12,6 +18,7 @@ from analysis.paper import build
 from analysis.projection import implied_cost, paper_savings, paper_table
 from vgdfr.flops import Flops, architecture_of
 from vgdfr.presets import PRESETS
+from vgdfr.video_file import write_master
 
 study = made_study  # the fixture
 
@@ -70,6 +77,65 @@ def test_a_page_shows_text_as_text_and_tables_as_tables() -> None:
     assert "<t>" not in whole and '<img src="figures/a.png"' in whole and "&lt;no&gt;" in whole
 
 
+def test_a_page_shows_no_marks_of_markdown_and_rows_keep_their_cells() -> None:
+    html = html_of(
+        "| a | b | c |\n|---|--:|--:|\n| _in the paper_ |  | 1\\|2 |\n| k_s=a_b | **x\\*y** |  |\n\n`a_b` <\\*>"
+    )
+    rows = html.split("<tbody>")[1]
+    assert "<tr><td><i>in the paper</i></td><td></td><td>1|2</td></tr>" in rows
+    assert "<tr><td>k_s=a_b</td><td><b>x*y</b></td><td></td></tr>" in rows
+    assert "<p><code>a_b</code> &lt;*&gt;</p>" in html
+
+
+@pytest.mark.parametrize("given", [["--model", "embedded"], ["--kept", "5"]])
+def test_what_a_study_decides_itself_is_refused_beside_one(
+    given: list[str], study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cost", str(study), *given])
+    with pytest.raises(SystemExit, match="2"):
+        cost.main()
+    assert "a study has its own model" in capsys.readouterr().err and not (study / "report").exists()
+
+
+def test_settings_before_a_study_leave_it_a_study(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(study)
+    monkeypatch.setattr(sys, "argv", ["cost", "--set", "model.video.fps=12", "--set", "method.k=6", "."])
+    cost.main()
+    said = capsys.readouterr().out
+    assert "## Study `made`" in said and "over the samples that were merged" in said
+    assert (study / "report" / "cost.csv").is_file()
+
+
+def test_every_section_is_made_below_the_papers_folder_and_nowhere_else(study: Path, tmp_path: Path) -> None:
+    ablation = shutil.copytree(study, tmp_path / "ablation")
+    no_module = {"slug": "vgdfr-k5-theta0.5-merge_space=latent"}
+    twin(ablation, "", lambda r: (r.update(no_module), r["method"].update(merge_space="latent")), "vgdfr-k5-theta0.5")
+    for record in [*study.glob("*/*/record.json"), *ablation.glob("*/*/record.json")]:
+        write_master(record.parent / "master.mkv", np.full((65, 16, 16, 3), 90, np.uint8), 12)
+    rope, proxy = write_study(tmp_path / "rope_sensitivity", "ab"), write_proxy(tmp_path / "rope_proxy")
+    for name, there in (("ablation", ablation), ("rope_sensitivity", rope), ("rope_proxy", proxy)):
+        assert build.beside(study, None, name) == there
+    before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+    out = tmp_path / "out"
+    html = build.make(build.Paper(study, out, ablation, rope, proxy)).read_text()
+    assert "Not shown" not in html
+    assert all(f'id="{i}">{title}<' in html for i, (title, _) in enumerate(build.SECTIONS, 1))
+    wanted = [f"figures/{name}.png" for name in (*build.FROM_STUDY, "ablation", "rope_sensitivity")]
+    wanted += [f"tables/table1{end}" for end in (".md", ".csv", ".tex", ".html", "-trends.tex")]
+    wanted += ["tables/statistics.csv", "tables/rope_sensitivity.csv", "tables/cost.csv", "gallery/index.html"]
+    for place in wanted:
+        assert f'"{place}"' in html and (out / place).is_file(), place
+    assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file() and out not in f.parents} == before
+    foreign = tmp_path / "site"
+    foreign.mkdir()
+    (foreign / "index.html").write_text("<title>Holidays</title>")
+    with pytest.raises(StudyError, match="holds something else; --out must be a folder"):
+        build.make(build.Paper(study, foreign, None, None, None))
+    assert [f.name for f in foreign.iterdir()] == ["index.html"] and "Holidays" in (foreign / "index.html").read_text()
+
+
 def test_the_folder_has_what_the_study_allows_and_says_what_it_lacks(
     study: Path,
     tmp_path: Path,
@@ -91,5 +157,6 @@ def test_the_folder_has_what_the_study_allows_and_says_what_it_lacks(
     assert "python -m bench.sweep +exp=ablation" in html and "+exp=rope_sensitivity" in html
     for place in ("figures/tradeoff.png", "tables/table1.tex"):
         assert f'"{place}"' in html and (out / place).is_file()
+    assert build.make(build.Paper(study, out, None, None, None)) == index, "its own page is written anew"
     with pytest.raises(StudyError, match="is no folder"):
         build.beside(study, tmp_path / "none", "ablation")

@@ -116,13 +116,14 @@ def test_the_planted_preference_is_found_in_both_directions(tmp_path: Path, metr
     assert found.whole.value == pytest.approx(sum(PLANTED) * factor, abs=0.003 * factor)
 
 
-def test_a_layers_preference_is_the_mean_of_both_directions_over_samples_that_all_four_have() -> None:
+def test_a_layers_preference_is_the_mean_of_both_directions_over_samples_that_all_conditions_have() -> None:
     m = measured((0.0, 0.5, 0.1))
     partial = dict(m.all_but[1]) | {("a", 0): m.all_but[1]["a", 0] + 0.3}
     del partial["c", 0]
-    layer = sensitivity(
-        Measured("M", "", -1, m.none, m.all, m.only, (m.all_but[0], partial, m.all_but[2]), 2, ())
-    ).layers[1]
+    found = sensitivity(Measured("M", "", -1, m.none, m.all, m.only, (m.all_but[0], partial, m.all_but[2]), 2, ()))
+    assert [layer.preference.n for layer in found.layers] == [2] * 3 and found.prompts == 2
+    assert found.incomplete == "1 of 3 samples have no value under some condition"
+    layer = found.layers[1]
     assert layer.global_alone.value == pytest.approx(0.5) and layer.global_alone.n == 3
     assert layer.local_alone.value == pytest.approx((0.8 + 0.5) / 2) and layer.local_alone.n == 2
     assert layer.preference.value == pytest.approx((0.5 + (0.8 + 0.5) / 2) / 2) and layer.preference.n == 2
@@ -224,7 +225,32 @@ def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None
     found = sensitivity(measured_of_study(study, "psnr"))
     assert found.layers[1].global_alone.infinite == 1 and found.layers[1].global_alone.n == 7
     text = markdown("study", found, None, BEST)
-    assert "**Incomplete: 1 failed samples (PSNR).**" in text and "1 infinite differences" in text
+    assert "**Incomplete: 1 failed samples (PSNR).**" in text and "1 samples are identical to their baseline" in text
+    assert [layer.preference.n for layer in found.layers] == [7] * 6
+
+
+def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tmp_path: Path) -> None:
+    """Layer 3 lacks the hard prompts, by which alone it would come out first or last."""
+    study = write_study(tmp_path)
+    plan = [f"{f.parent.parent.name}/{f.parent.name}" for f in study.glob("*/*/record.json")]
+    (study / "plan.json").write_text(json.dumps({"samples": plan}))
+    assert "Incomplete" not in markdown("s", sensitivity(measured_of_study(study, "lpips")), None, BEST)
+    for prompt in "efgh":
+        (study / "only_3" / prompt / "record.json").unlink()
+        spoil(study / "only_1" / prompt / "scores.json", lambda d: d["scores"]["lpips_embedded"].update(value=0.0))
+    found = sensitivity(measured_of_study(study, "lpips"))
+    assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0] and found.prompts == 4
+    text = markdown("s", found, None, BEST)
+    assert (
+        "**Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
+    )
+    assert all(line.split("|")[7].strip() == "4" for line in text.splitlines()[2:8])
+
+
+def test_the_report_goes_where_it_is_asked_and_nothing_into_the_study(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", "ab")
+    main(study, out=tmp_path / "out")
+    assert (tmp_path / "out" / "rope_sensitivity.csv").is_file() and not (study / "report").exists()
 
 
 def spoil(file: Path, change: Callable[[dict[str, Any]], None]) -> None:

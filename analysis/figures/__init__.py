@@ -17,20 +17,21 @@ from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
 from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
-from analysis.load import Row, StudyError, load
+from analysis.load import StudyError, load, planned
+from analysis.table1 import incomplete
 
 __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What the figures are drawn from, and the choices a caller may make."""
+    """What the figures are drawn from, the choices a caller may make, and what is missing of it."""
 
-    rows: list[Row]
     table: list[Line]
     prompt: str | None = None
     k: int | None = None
     theta: float | None = None
+    banner: str | None = None
 
     @property
     def chosen_prompt(self) -> str:
@@ -38,13 +39,13 @@ class Study:
 
 
 def _qualitative(study: Study) -> Figure:
-    return videos.grid(papers_columns(study.rows, study.chosen_prompt))
+    return videos.grid(papers_columns(study.table, study.chosen_prompt))
 
 
 def _ablation(study: Study) -> Figure:
     if not any(line.ablation for line in study.table):
         raise StudyError("the study has no ablations; run: python -m bench.sweep +exp=ablation")
-    return videos.grid(conditions_of(study.rows, study.chosen_prompt))
+    return videos.grid(conditions_of(study.table, study.chosen_prompt))
 
 
 def _comparison(study: Study) -> Figure:
@@ -55,7 +56,7 @@ def _comparison(study: Study) -> Figure:
     k = study.k if study.k is not None else min(line.k or 0 for line in ranked)
     thetas = sorted({line.theta for line in ranked if line.k == k and line.theta is not None})
     theta = study.theta if study.theta is not None else (thetas[len(thetas) // 2] if thetas else 0.0)
-    return videos.comparison(*find(study.rows, study.chosen_prompt, k, theta))
+    return videos.comparison(*find(study.table, study.chosen_prompt, k, theta))
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ class Kind:
 FIGURES = {
     "qualitative": Kind("Start, middle and end under each setting (Fig. 3)", _qualitative),
     "ablation": Kind("Contribution of components (Fig. 4)", _ablation),
-    "tradeoff": Kind("Speed-up against quality", lambda s: tradeoff.tradeoff(tradeoff.panels(s.table))),
+    "tradeoff": Kind("Speed-up against quality", lambda s: tradeoff.tradeoff(tradeoff.panels(s.table), s.banner)),
     "timeline": Kind(
         "Similarity and schedules of a sample (Fig. 1 and 2, as data)",
         lambda s: timeline.timeline(timeline.timeline_of(s.table, s.chosen_prompt, s.k)),
     ),
     "comparison": Kind("A sample beside its baseline", _comparison),
-    "content": Kind("Quality by content", lambda s: content.content(*content.panels(s.table, s.k))),
+    "content": Kind("Quality by content", lambda s: content.content(*content.panels(s.table, s.k), s.banner)),
     "tokens": Kind("DiT cost against tokens", lambda s: tokens.tokens(tokens.costs_of(s.table))),
 }
 
@@ -102,17 +103,25 @@ def draw(study: Study, folder: Path, names: Sequence[str] = tuple(FIGURES)) -> l
     return out
 
 
-def main(study: Path, prompt: str, k: int, theta: float, all_conditions: bool = False) -> Path:
+def main(
+    study: Path, prompt: str, k: int, theta: float, all_conditions: bool = False, allow_mixed: bool = False
+) -> Path:
     """Draw the comparison, or the grid of all conditions, of one prompt; returns the PNG's path."""
-    rows = load(study)
+    table = of(study, allow_mixed=allow_mixed).table
     if all_conditions:
-        figure, name = videos.grid(conditions_of(rows, prompt)), f"grid-{prompt}"
+        figure, name = videos.grid(conditions_of(table, prompt)), f"grid-{prompt}"
     else:
-        figure, name = videos.comparison(*find(rows, prompt, k, theta)), f"comparison-{prompt}-k{k}-theta{theta}"
+        figure, name = videos.comparison(*find(table, prompt, k, theta)), f"comparison-{prompt}-k{k}-theta{theta}"
     return save(figure, study / "report", name)[0]
 
 
-def of(folder: Path, prompt: str | None = None, k: int | None = None, theta: float | None = None) -> Study:
+def of(
+    folder: Path,
+    prompt: str | None = None,
+    k: int | None = None,
+    theta: float | None = None,
+    allow_mixed: bool = False,
+) -> Study:
     """A stored study. Raises StudyError for a folder that is none, or cannot be reported on."""
-    rows = load(folder)
-    return Study(rows, lines(rows), prompt, k, theta)
+    table = lines(load(folder), allow_mixed=allow_mixed)
+    return Study(table, prompt, k, theta, incomplete(table, planned(folder)))

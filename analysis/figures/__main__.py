@@ -20,6 +20,7 @@ def command() -> None:
     parser.add_argument("--grid", action="store_true", help="every condition, instead of one beside the baseline")
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one figure")
     arguments = parser.parse_args()
     if arguments.grid and not arguments.prompt:
         parser.error("--grid needs --prompt")
@@ -29,11 +30,11 @@ def command() -> None:
                 (5 if arguments.k is None else arguments.k),
                 (0.7 if arguments.theta is None else arguments.theta),
             )
-            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid))
+            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, arguments.allow_mixed))
             return
-        study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta)
+        study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
         drawn = figures.draw(study, arguments.study / "report", arguments.only or tuple(figures.FIGURES))
-    except StudyError as error:
+    except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
     for each in drawn:
         print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")

@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 
-from analysis.conditions import Line, lines
+from analysis.conditions import Line
 from analysis.load import Row, StudyError
 
 
-def find(rows: list[Row], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
-    """The finished baseline and VGDFR samples of `prompt`. Raises StudyError naming what there is instead."""
-    here = [r for r in rows if r.record["status"] == "done" and r.record["prompt_id"] == prompt]
-    baselines = {r.sample_id: r for r in here if r.record["method"]["name"] == "baseline"}
+def find(table: Sequence[Line], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
+    """The finished baseline and VGDFR samples of `prompt`, of the first video setting and seed that has both.
+
+    Raises StudyError naming what there is instead.
+    """
+    baselines = {(line.video, r.sample_id): r for line in table if line.method == "baseline" for r in line.rows}
     pairs = [
-        (baselines[r.sample_id], r)
-        for r in here
-        if (r.record["method"].get("k"), r.record["method"].get("theta")) == (k, theta) and r.sample_id in baselines
+        (baselines[line.video, r.sample_id], r)
+        for line in table
+        for r in sorted(line.rows, key=lambda r: r.sample_id)
+        if (line.k, line.theta, r.record["prompt_id"]) == (k, theta, prompt) and (line.video, r.sample_id) in baselines
     ]
     if len({r.record["slug"] for _, r in pairs}) != 1:
-        prompts = ", ".join(sorted({r.record["prompt_id"] for r in rows}))
-        slugs = ", ".join(sorted({r.record["slug"] for r in here})) or "nothing"
+        prompts = ", ".join(_prompts(table))
+        finished = {line.slug for line in table for r in line.rows if r.record["prompt_id"] == prompt}
+        slugs = ", ".join(sorted(finished)) or "nothing"
         raise StudyError(
             f"expected one condition with a baseline for prompt {prompt}, k={k}, theta={theta}, "
             f"found {len(pairs)}; prompts: {prompts}; finished of it: {slugs}"
@@ -25,28 +29,41 @@ def find(rows: list[Row], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
     return pairs[0]
 
 
-def conditions_of(rows: list[Row], prompt: str) -> list[tuple[str, Row]]:
+def _prompts(table: Sequence[Line]) -> list[str]:
+    return sorted({prompt for line in table for prompt, _ in line.planned})
+
+
+def conditions_of(table: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
     """The finished sample of `prompt` under each condition, with the condition's title, in the table's order.
 
-    Raises StudyError where there is none, or several of a condition.
+    Of several seeds the first that all have. Raises StudyError where there is none.
     """
-    return [(line.title, line.rows[0]) for line in _lines_of(rows, prompt)]
+    return _of_one_seed(_lines_of(table, prompt), prompt)
 
 
-def _lines_of(rows: list[Row], prompt: str) -> list[Line]:
-    here = [r for r in rows if r.record["prompt_id"] == prompt]
-    if not here:
-        prompts = ", ".join(sorted({r.record["prompt_id"] for r in rows}))
-        raise StudyError(f"no sample of prompt {prompt}; prompts: {prompts}")
-    made = [line for line in lines(here) if line.rows]
-    if any(len(line.rows) > 1 for line in made):
-        raise StudyError(f"prompt {prompt} was made with several seeds; a grid shows one video a condition")
+def _lines_of(table: Sequence[Line], prompt: str) -> list[Line]:
+    if prompt not in _prompts(table):
+        raise StudyError(f"no sample of prompt {prompt}; prompts: {', '.join(_prompts(table))}")
+    made = [line for line in table if any(row.record["prompt_id"] == prompt for row in line.rows)]
+    if not made:
+        raise StudyError(f"prompt {prompt} has no finished sample; run the sweep again")
     return made
 
 
-def papers_columns(rows: list[Row], prompt: str, thetas: int = 3) -> list[tuple[str, Row]]:
-    """For the paper's Fig. 3: the baseline, and of each k the first, middle and last theta; no ablations."""
-    made = _lines_of(rows, prompt)
+def _of_one_seed(chosen: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
+    samples = [{r.sample_id: r for r in line.rows if r.record["prompt_id"] == prompt} for line in chosen]
+    if not (common := set.intersection(*map(set, samples))):
+        raise StudyError(f"no seed of prompt {prompt} is finished under all of {', '.join(x.title for x in chosen)}")
+    return [(line.title, own[min(common)]) for line, own in zip(chosen, samples, strict=True)]
+
+
+def papers_columns(table: Sequence[Line], prompt: str, thetas: int = 3) -> list[tuple[str, Row]]:
+    """For the paper's Fig. 3: the baseline, and of each k the first, middle and last theta; no ablations.
+
+    Of one video setting, the first, and of several seeds the first that all have.
+    """
+    made = _lines_of(table, prompt)
+    made = [line for line in made if line.video == made[0].video]
     chosen = [line for line in made if line.method == "baseline"]
     ranked = [line for line in made if line.ranked]
     for k in sorted({line.k for line in ranked if line.k is not None}):
@@ -55,7 +72,7 @@ def papers_columns(rows: list[Row], prompt: str, thetas: int = 3) -> list[tuple[
         chosen += [of_k[i] for i in sorted(places)]
     if len(chosen) < 2:
         raise StudyError("a qualitative grid needs a baseline and VGDFR's samples; run the sweep of Table 1")
-    return [(line.title, line.rows[0]) for line in chosen]
+    return _of_one_seed(chosen, prompt)
 
 
 def telling_prompt(table: Sequence[Line]) -> str:

@@ -1,7 +1,8 @@
 """Which content profits: tokens, speed-up and difference by speed profile or VBench dimension."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from matplotlib import pyplot as plt
@@ -11,10 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.conditions import EMBEDDED, Line, columns
 from analysis.figures.style import GREY, RC, colour_of, marker_of
-from analysis.figures.tradeoff import UNITS, around
-from analysis.figures.videos import JUDGED
+from analysis.figures.tradeoff import UNITS, around, note
 from analysis.load import Row, StudyError
-from analysis.statistics import Interval, interval, ratio_of_means
+from analysis.statistics import Interval, Key, interval, ratio_of_means
 
 SHOWN = ("lpips", "psnr")
 
@@ -48,7 +48,12 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     """The k shown (by default the first) and a panel for tokens, speed-up and each difference metric there is."""
     baseline = next(line for line in table if line.method == "baseline")
     ranked = [line for line in table if line.ranked and line.video == baseline.video and line.rows and not line.other]
-    contents = sorted({c for line in ranked for row in line.rows for c in contents_of(row)})
+    if not any(line.theta is not None for line in ranked):
+        raise StudyError("the study has no finished sample of VGDFR by threshold alone, whose thetas are shown here")
+    contents: dict[str, set[str]] = defaultdict(set)
+    for row in (row for line in ranked for row in line.rows):
+        for each in contents_of(row):
+            contents[each].add(row.record["prompt_id"])
     if len(contents) < 2:
         raise StudyError("content is known of VBench's prompts and the embedded world's; this study has not two kinds")
     k = min(line.k or 0 for line in ranked) if k is None else k
@@ -56,20 +61,16 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     if not of_k:
         raise StudyError(f"no finished sample with k={k}")
     shown = [c for name in SHOWN for c in columns(list(table)) if c.name.removesuffix("_embedded") == name]
-    baseline_s = {row.sample_id: row.record["latency_s"] for row in baseline.rows}
     tokens, speedups = [], []
     scores: dict[str, list[Bar]] = {c.name: [] for c in shown}
-    for content in contents:
+    for content, prompts in sorted(contents.items()):
         for line in of_k:
-            rows = [row for row in line.rows if content in contents_of(row)]
-            if not rows:
-                continue
             theta = line.theta or 0.0
-            tokens.append(Bar(content, theta, interval(_by_prompt(rows, None))))
-            own_s = {row.sample_id: row.record["latency_s"] for row in rows}
-            speedups.append(Bar(content, theta, ratio_of_means(baseline_s, own_s)))
+            tokens.append(Bar(content, theta, _mean(line.values["token_ratio"], prompts)))
+            own_s = {key: s for key, s in line.values["latency_s"].items() if key[0] in prompts}
+            speedups.append(Bar(content, theta, ratio_of_means(baseline.values["latency_s"], own_s)))
             for c in shown:
-                scores[c.name].append(Bar(content, theta, interval(_by_prompt(rows, c.name))))
+                scores[c.name].append(Bar(content, theta, _mean(line.values[c.name], prompts)))
     out = [Panel("tokens kept", tuple(tokens)), Panel("speed-up (×)", tuple(speedups))]
     for c in shown:
         if any(bar.value.value is not None for bar in scores[c.name]):
@@ -77,15 +78,15 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     return k, out
 
 
-def _by_prompt(rows: Sequence[Row], score: str | None) -> dict[str, list[float | None]]:
-    out: dict[str, list[float | None]] = {}
-    for row in rows:
-        value = row.record["token_ratio"] if score is None else row.scores.get(score)
-        out.setdefault(row.record["prompt_id"], []).append(value)
-    return out
+def _mean(values: Mapping[Key, float], prompts: Set[str]) -> Interval:
+    by_prompt: dict[str, list[float]] = defaultdict(list)
+    for (prompt, _), value in values.items():
+        if prompt in prompts:
+            by_prompt[prompt].append(value)
+    return interval(by_prompt)
 
 
-def content(k: int, data: Sequence[Panel]) -> Figure:
+def content(k: int, data: Sequence[Panel], banner: str | None = None) -> Figure:
     """A panel per quantity; contents on the common axis, a marker per theta, 95 % intervals."""
     names = list(dict.fromkeys(bar.content for panel in data for bar in panel.bars))
     thetas = sorted({bar.theta for panel in data for bar in panel.bars})
@@ -119,7 +120,7 @@ def content(k: int, data: Sequence[Panel]) -> Figure:
         ]
         title = f"VGDFR with k = {k}, by content"
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
-        note = "Bars: 95 % bootstrap intervals over prompts; none where there is one prompt"
         judged = any(EMBEDDED in panel.title for panel in data)
-        figure.supxlabel(note + (f"\n{JUDGED}" if judged else ""), fontsize=7.5, color=GREY)
+        values = [bar.value for panel in data for bar in panel.bars]
+        figure.supxlabel(note(values, judged, banner), fontsize=7.5, color=GREY)
     return figure

@@ -12,7 +12,7 @@ from analysis.conditions import EMBEDDED, Column, Line, columns
 from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
 from analysis.figures.videos import JUDGED
 from analysis.load import StudyError
-from analysis.statistics import Interval, interval, ratio_of_means
+from analysis.statistics import Interval
 
 METRICS = ("lpips", "psnr", "clipsim")
 UNITS = {"psnr": " (dB)"}
@@ -20,11 +20,14 @@ UNITS = {"psnr": " (dB)"}
 
 @dataclass(frozen=True)
 class Point:
-    """A condition: its speed-up over the baseline, and the metric's mean; `best` if no other is better in both."""
+    """A condition: its speed-up over the baseline, and the metric's mean; `best` if no other is better in both.
+
+    `other` are its settings beyond k and theta; such a point stands alone and is labelled by them.
+    """
 
     k: int | None
     theta: float | None
-    title: str
+    other: str
     speedup: Interval
     metric: Interval
     best: bool
@@ -40,18 +43,6 @@ class Panel:
     baseline: Interval | None
 
 
-def by_prompt(line: Line, name: str) -> dict[str, list[float | None]]:
-    """The scores of a line's samples, by prompt."""
-    out: dict[str, list[float | None]] = {}
-    for row in line.rows:
-        out.setdefault(row.record["prompt_id"], []).append(row.scores.get(name))
-    return out
-
-
-def latencies(line: Line) -> dict[tuple[str, int], float | None]:
-    return {row.sample_id: row.record["latency_s"] for row in line.rows}
-
-
 def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
     """Which points no other dominates: none is at least as good in both and better in one; x is better when higher."""
     signed = [(x, better * y) for x, y in points]
@@ -59,13 +50,16 @@ def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
 
 
 def panels(table: Sequence[Line]) -> list[Panel]:
-    """One per metric of the study; VGDFR's conditions of one video setting, ablations and other methods left out."""
+    """One per metric of the study; VGDFR's conditions of one video setting, ablations and other methods left out.
+
+    Means and speed-ups are those of the table.
+    """
     baselines = {line.video: line for line in table if line.method == "baseline"}
     video = next(iter(baselines))
-    ranked = [line for line in table if line.ranked and line.video == video and line.rows and not line.other]
+    of_video = [line for line in table if line.video == video and line.rows]
+    ranked = [line for line in of_video if line.method == "vgdfr" and not line.ablation]
     if len(ranked) < 2:
         raise StudyError("a trade-off needs at least two settings of VGDFR; this study has fewer")
-    speedups = [ratio_of_means(latencies(baselines[video]), latencies(line)) for line in ranked]
     shown = {name: c for c in columns(list(table)) for name in METRICS if c.name.removesuffix("_embedded") == name}
     out = []
     for name in METRICS:
@@ -73,15 +67,15 @@ def panels(table: Sequence[Line]) -> list[Panel]:
         if column is None:
             continue
         pairs = [
-            (line, s, m)
-            for line, s in zip(ranked, speedups, strict=True)
-            if s.value is not None and (m := interval(by_prompt(line, column.name))).value is not None
+            (line, line.means["speedup"], line.means[column.name])
+            for line in ranked
+            if line.means["speedup"].value is not None and line.means[column.name].value is not None
         ]
         if not pairs:
             continue
         best = pareto([(s.value or 0, m.value or 0) for _, s, m in pairs], column.better)
-        points = [Point(line.k, line.theta, line.title, s, m, b) for (line, s, m), b in zip(pairs, best, strict=True)]
-        own = interval(by_prompt(baselines[video], column.name))
+        points = [Point(line.k, line.theta, line.other, s, m, b) for (line, s, m), b in zip(pairs, best, strict=True)]
+        own = baselines[video].means[column.name]
         title = column.title + UNITS.get(name, "")
         out.append(Panel(title, column.better, tuple(points), own if own.value is not None else None))
     if not out:
@@ -89,8 +83,11 @@ def panels(table: Sequence[Line]) -> list[Panel]:
     return out
 
 
-def tradeoff(data: Sequence[Panel]) -> Figure:
-    """A panel per metric: a line per k, a marker per theta, 95 % intervals; the Pareto front behind them."""
+def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
+    """A panel per metric: a line per k, a marker per theta, 95 % intervals; the Pareto front behind them.
+
+    `banner` is what must not be overlooked.
+    """
     ks = sorted({p.k for panel in data for p in panel.points}, key=lambda k: k or 0)
     thetas = sorted({p.theta for panel in data for p in panel.points}, key=lambda t: t or 0)
     with plt.rc_context(RC):
@@ -107,14 +104,26 @@ def tradeoff(data: Sequence[Panel]) -> Figure:
         if any(panel.baseline for panel in data):
             handles.append(Line2D([], [], color=BASELINE, marker="*", ls="", ms=10, label="Original"))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 10), columnspacing=1.2)
-        n = max(p.metric.n for panel in data for p in panel.points)
-        note = f"Means of {n} samples; bars: 95 % bootstrap intervals over prompts"
+        values = [value for panel in data for p in panel.points for value in (p.speedup, p.metric)]
         judged = any(EMBEDDED in panel.title for panel in data)
-        figure.supxlabel(note + (f"\n{JUDGED}" if judged else ""), fontsize=7.5, color=GREY)
+        figure.supxlabel(note(values, judged, banner), fontsize=7.5, color=GREY)
     return figure
 
 
 FRONT = "#fde68a"
+
+
+def note(values: Sequence[Interval], judged: bool, banner: str | None) -> str:
+    """What stands under a figure of means: how many samples they are of, and what the bars are."""
+    counts = sorted({value.n for value in values if value.n})
+    unequal = len(counts) > 1
+    said = [banner] if banner else []
+    said.append(
+        f"Means of {counts[0]} to {counts[-1]} samples, so not all over the same ones" if unequal
+        else f"Means of {counts[0]} samples"
+    )  # fmt: skip
+    said[-1] += "; bars: 95 % bootstrap intervals over prompts, of few prompts somewhat too short"
+    return "\n".join([*said, *([JUDGED] if judged else [])])
 
 
 def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | None]) -> None:
@@ -123,8 +132,9 @@ def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | Non
     for k in ks:
         points = sorted((p for p in panel.points if p.k == k), key=lambda p: p.theta or 0)
         colour = colour_of(k, ks)
+        joined = [p for p in points if not p.other]
         ax.plot(
-            [p.speedup.value or 0 for p in points], [p.metric.value or 0 for p in points], color=colour, lw=1.2,
+            [p.speedup.value or 0 for p in joined], [p.metric.value or 0 for p in joined], color=colour, lw=1.2,
             zorder=3,
         )  # fmt: skip
         for p in points:
@@ -136,6 +146,9 @@ def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | Non
                 p.speedup.value or 0, p.metric.value or 0, marker_of(p.theta, thetas), color=colour, ms=6.5,
                 markeredgecolor="white", markeredgewidth=0.8, zorder=4,
             )  # fmt: skip
+            if p.other:
+                at = (p.speedup.value or 0, p.metric.value or 0)
+                ax.annotate(p.other, at, (4, 4), textcoords="offset points", fontsize=6.5, color=GREY, zorder=5)
     if panel.baseline and panel.baseline.value is not None:
         ax.errorbar(1, panel.baseline.value, yerr=around(panel.baseline), color=BASELINE, alpha=0.35, lw=1)
         ax.plot(1, panel.baseline.value, "*", color=BASELINE, ms=11, markeredgecolor="white", zorder=4)

@@ -8,13 +8,24 @@ from matplotlib.figure import Figure
 
 from analysis.conditions import EMBEDDED
 from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
-from analysis.load import Row
-from metrics.video_file import read
+from analysis.load import Row, StudyError
+from metrics.video_file import VideoFile, read
+
+
+def master(row: Row) -> VideoFile:
+    """The sample's video. Raises StudyError where the sweep did not keep it, or it is not whole."""
+    try:
+        return read(row.folder / "master.mkv")
+    except FileNotFoundError as error:
+        raise StudyError(f"{error}: a sweep keeps it with keep=all, the default; run it again so") from None
+    except ValueError as error:
+        study = row.folder.parents[1]
+        raise StudyError(f"{error}; this moves the sample away: python -m bench.store verify {study}") from None
 
 
 def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
     """Baseline above, VGDFR below, at the same times; the schedule and the similarity at lag 1 under them."""
-    videos = [read(row.folder / "master.mkv").frames for row in (baseline, sample)]
+    videos = [master(row).frames for row in (baseline, sample)]
     record = sample.record
     count = len(videos[0])
     shown = np.linspace(0, count - 1, columns).round().astype(int)
@@ -46,11 +57,17 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
         patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
         figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
         figure.suptitle(
-            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}, '
-            f"speed-up {baseline.record['latency_s'] / record['latency_s']:.2f}",
+            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}'
+            f"{_speedup(baseline, sample)}",
             fontsize=10,
         )
     return figure
+
+
+def _speedup(baseline: Row, sample: Row) -> str:
+    """What the title says of it: nothing where one ran alone and the other shared its work."""
+    alike = baseline.record.get("timing", "shared") == sample.record.get("timing", "shared")
+    return f", speed-up {baseline.record['latency_s'] / sample.record['latency_s']:.2f}" if alike else ""
 
 
 def caption(scores: dict[str, float]) -> list[str]:
@@ -69,7 +86,7 @@ def grid(titled: Sequence[tuple[str, Row]]) -> Figure:
         figure, axes = plt.subplots(3, len(titled), figsize=(width, 5.9), layout="constrained", squeeze=False)
         judged = False
         for column, (title, row) in enumerate(titled):
-            video = read(row.folder / "master.mkv").frames
+            video = master(row).frames
             for i, (t, where) in enumerate(((0, "start"), (len(video) // 2, "middle"), (len(video) - 1, "end"))):
                 axes[i, column].imshow(video[t])
                 axes[i, column].set(xticks=[], yticks=[])

@@ -19,12 +19,13 @@ if __name__ == "__main__":
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
     parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     a = parser.parse_args()
     try:
         others = [
             beside(a.study, given, name)
             for given, name in ((a.ablation, "ablation"), (a.rope, "rope_sensitivity"), (a.rope_proxy, "rope_proxy"))
         ]
-        print(make(Paper(a.study, (a.out or a.study / "report" / "paper").resolve(), *others)))
+        print(make(Paper(a.study, (a.out or a.study / "report" / "paper").resolve(), *others, a.allow_mixed)))
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")

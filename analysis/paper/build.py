@@ -1,7 +1,6 @@
 """Every table and figure of the paper from a finished study, and a page that shows them."""
 
 import io
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -25,16 +24,22 @@ class Paper:
     ablation: Path | None
     rope: Path | None
     rope_proxy: Path | None
+    allow_mixed: bool = False
 
 
 def table(paper: Paper) -> list[Block]:
     """Table 1 as analysis.table1 writes it."""
-    return _command("table1", paper, lambda: table1.main(paper.study, intervals=True, beside_paper=True), paper.study)
+
+    def run(out: Path) -> object:
+        return table1.main(paper.study, intervals=True, beside_paper=True, allow_mixed=paper.allow_mixed, out=out)
+
+    return _command("table1", paper, run)
 
 
 def statistics(paper: Paper) -> list[Block]:
     """Means and paired differences with their intervals, as analysis.statistics writes them."""
-    return _command("statistics", paper, lambda: differences.main(paper.study), paper.study)
+    mixed = paper.allow_mixed
+    return _command("statistics", paper, lambda out: differences.main(paper.study, allow_mixed=mixed, out=out))
 
 
 def drawn(names: Sequence[str], study: Callable[[Paper], Path | None], run: str) -> Callable[[Paper], list[Block]]:
@@ -44,7 +49,7 @@ def drawn(names: Sequence[str], study: Callable[[Paper], Path | None], run: str)
         folder = study(paper)
         if folder is None:
             raise StudyError(f"no such study beside this one; {run}")
-        made = figures.draw(figures.of(folder), paper.out / "figures", names)
+        made = figures.draw(figures.of(folder, allow_mixed=paper.allow_mixed), paper.out / "figures", names)
         return [Block(d.title, files=_relative(d.files, paper), reason=d.reason) for d in made]
 
     return section
@@ -52,7 +57,7 @@ def drawn(names: Sequence[str], study: Callable[[Paper], Path | None], run: str)
 
 def cost(paper: Paper) -> list[Block]:
     """What the study's schedules can gain; what a 13B model's stages cost, and what the paper's Table 1 implies."""
-    text, samples = study_cost(paper.study)
+    text, samples = study_cost(paper.study, allow_mixed=paper.allow_mixed)
     whole = model_cost("hunyuan_video")
     files = [write(paper.out / "tables" / n, t) for n, t in (("cost.md", text), ("cost.csv", samples))]
     model = [write(paper.out / "tables" / "cost_hunyuan_video.md", whole)]
@@ -64,7 +69,7 @@ def rope(paper: Paper) -> list[Block]:
     if paper.rope is None:
         raise StudyError("no such study beside this one; run: python -m bench.sweep +exp=rope_sensitivity")
     study = paper.rope
-    return _command("rope_sensitivity", paper, lambda: rope_sensitivity.main(study, paper.rope_proxy), study)
+    return _command("rope_sensitivity", paper, lambda out: rope_sensitivity.main(study, paper.rope_proxy, out=out))
 
 
 def gallery(paper: Paper) -> list[Block]:
@@ -85,15 +90,16 @@ SECTIONS: list[tuple[str, Callable[[Paper], list[Block]]]] = [
 ]
 
 
-def _command(name: str, paper: Paper, run: Callable[[], object], study: Path) -> list[Block]:
-    """A report that a command writes into its own study's report/, copied; its Markdown and figure shown."""
+def _command(name: str, paper: Paper, run: Callable[[Path], object]) -> list[Block]:
+    """A report that a command writes into the folder it is given; its Markdown and figure shown."""
     with redirect_stdout(io.StringIO()):
-        run()
+        run(paper.out / "tables")
     files = []
-    for file in sorted((study / "report").glob(f"{name}.*")):
-        to = paper.out / ("figures" if file.suffix in (".png", ".svg", ".pdf") else "tables") / file.name
-        to.parent.mkdir(parents=True, exist_ok=True)
-        files.append(Path(shutil.copyfile(file, to)))
+    for file in sorted((paper.out / "tables").glob(f"{name}*")):
+        if file.suffix in (".png", ".svg", ".pdf"):
+            (paper.out / "figures").mkdir(exist_ok=True)
+            file = file.replace(paper.out / "figures" / file.name)
+        files.append(file)
     text = next((f.read_text() for f in files if f.suffix == ".md"), "")
     return [Block(markdown=text, files=_relative(files, paper))]
 
@@ -103,19 +109,32 @@ def _relative(files: Sequence[Path], paper: Paper) -> tuple[str, ...]:
 
 
 def make(paper: Paper) -> Path:
-    """Write everything and then the page, whose path is returned.
+    """Write everything below the paper's folder and then the page there, whose path is returned.
 
-    Raises StudyError, having written nothing, for a study that cannot be reported on.
+    Raises StudyError, having written nothing, for a study that cannot be reported on, and for a folder that holds
+    something that is no such page: nothing of others is written over.
     """
-    figures.of(paper.study)
-    paper.out.mkdir(parents=True, exist_ok=True)
+    figures.of(paper.study, allow_mixed=paper.allow_mixed)
+    index = paper.out / "index.html"
+    if paper.out.exists() and not paper.out.is_dir():
+        raise StudyError(f"{paper.out} is a file; --out must be a folder that is empty, new or written by this command")
+    if paper.out.is_dir() and any(paper.out.iterdir()) and not (index.is_file() and OWN in index.read_text()):
+        raise StudyError(
+            f"{paper.out} holds something else; --out must be a folder that is empty, new or written by this command"
+        )
+    title = f"{TITLE}{paper.study.resolve().name}"
+    write(index, page(title, [("In the making", [Block(reason="the command that writes this page has not ended")])]))
     made = []
-    for title, section in SECTIONS:
+    for name, section in SECTIONS:
         try:
-            made.append((title, section(paper)))
+            made.append((name, section(paper)))
         except StudyError as error:
-            made.append((title, [Block(reason=str(error))]))
-    return write(paper.out / "index.html", page(f"VGDFR: study {paper.study.resolve().name}", made))
+            made.append((name, [Block(reason=str(error))]))
+    return write(index, page(title, made))
+
+
+TITLE = "VGDFR: study "
+OWN = f"<title>{TITLE}"  # by which a page of this command is known
 
 
 def beside(study: Path, given: Path | None, name: str) -> Path | None:
