@@ -16,9 +16,9 @@ import pytest
 from processes import Finished, run, start
 
 from analysis.load import load
-from bench.claims import claimed, left_by, note_of
+from bench.claims import claimed, left_by, note_of, unit_note_of
 from bench.launch import Place, places
-from bench.upkeep import faults, samples, verify
+from bench.upkeep import faults, gc, samples, verify
 
 SMALL = [
     "--multirun", "model.video.height=32", "model.video.width=32", "model.video.num_frames=17",
@@ -314,6 +314,20 @@ def test_what_a_dead_process_held_is_free_and_what_it_was_at_is_known(tmp_path: 
     assert left_by(tmp_path, other.pid) is None
     note_of(tmp_path, other.pid).write_text("{")
     assert left_by(tmp_path, other.pid) is None
+
+
+def test_gc_removes_old_notes_of_this_machine_s_dead_processes_only(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = [note(tmp_path, gone.pid) for note in (note_of, unit_note_of)]
+    others = [note.with_name(note.name.replace(f"-{gone.pid}", f"-other-{gone.pid}")) for note in mine]
+    alive = note_of(tmp_path, os.getpid())
+    alive.parent.mkdir()
+    for note in (*mine, *others, alive):
+        note.write_text("{}")
+        os.utime(note, (0, 0))
+    assert len(gc(tmp_path, quarantined=False, really=True)) == 2
+    assert sorted(alive.parent.iterdir()) == sorted([*others, alive])
 
 
 def test_places_for_workers() -> None:
