@@ -1,7 +1,6 @@
 """A study's conditions as lines of a table: which samples make a line, its means, and which columns there are."""
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -68,6 +67,7 @@ class Line:
     n: int
     n_failed: int
     ablation: bool
+    uniform: bool
     notes: frozenset[str]
     values: dict[str, dict[Key, float]]
     means: dict[str, Interval]
@@ -90,8 +90,11 @@ class Line:
 
     @property
     def ranked(self) -> bool:
-        """Whether its numbers compete for the best: VGDFR's do, ablations' and other methods' do not."""
-        return self.method == "vgdfr" and not self.ablation
+        """Whether its numbers compete for the best: VGDFR's do, ablations' and other methods' do not.
+
+        Merging every block alike, whatever the content, is stored as vgdfr and is another method.
+        """
+        return self.method == "vgdfr" and not self.ablation and not self.uniform
 
     @property
     def name(self) -> str:
@@ -243,6 +246,7 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
         n=len(done),
         n_failed=len(rows) - len(done),
         ablation=method.get("merge_space") == "latent" or method.get("denoise_renoise") is False,
+        uniform=method.get("schedule") == "uniform",
         notes=frozenset(note for r in done for note in r.record.get("notes", ())),
         values=values,
         means=means,
@@ -280,21 +284,19 @@ def columns(table: list[Line], names: Sequence[str] | None = None) -> list[Colum
 
 
 def rivals(table: list[Line], column: Column, video: str) -> list[Line]:
-    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group."""
-    there = [x for x in table if x.ranked and x.video == video and x.means[column.name].value is not None]
+    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group.
+
+    None where one of them holds an infinite value: its mean, which leaves that out, is not over the same samples.
+    """
+    there = [x for x in table if x.ranked and x.video == video and x.present(column)]
     # a speed-up is over the same samples where the latencies are
-    samples = [_finite(x, "latency_s" if column.name == "speedup" else column.name) for x in there]
+    samples = [frozenset(x.values["latency_s" if column.name == "speedup" else column.name]) for x in there]
     if not samples:
         return []
     counts = Counter(samples)
     chosen = max(counts, key=lambda group: (counts[group], len(group)))
-    return [line for line, own in zip(there, samples, strict=True) if own == chosen]
-
-
-def _finite(line: Line, name: str) -> frozenset[Key]:
-    values = line.values[name]
-    infinite = line.means[name].infinite
-    return frozenset(key for key, v in values.items() if math.isfinite(v)) if infinite else frozenset(values)
+    competing = [line for line, own in zip(there, samples, strict=True) if own == chosen]
+    return [] if any(line.means[column.name].infinite for line in competing) else competing
 
 
 def leaders(competing: list[Line], column: Column) -> tuple[float | None, float | None]:
@@ -304,6 +306,22 @@ def leaders(competing: list[Line], column: Column) -> tuple[float | None, float 
         return None, None
     ranked = values[::-1] if column.better > 0 else values
     return ranked[0], ranked[1] if len(ranked) > 2 else None
+
+
+def marks(table: list[Line], shown: Sequence[Column]) -> dict[tuple[int, str], str]:
+    """Which numbers are "best" and "second", by place of the line and name of the column, as every table has them."""
+    out = {}
+    for column in shown:
+        for video in {line.video for line in table}:
+            competing = rivals(table, column, video)
+            first, second = leaders(competing, column)
+            if first is None:
+                continue
+            for i, line in enumerate(table):
+                printed = round(line.means[column.name].value or 0.0, column.digits)
+                if printed in (first, second) and any(line is x for x in competing):
+                    out[i, column.name] = "best" if printed == first else "second"
+    return out
 
 
 def best(table: list[Line], column: Column, video: str) -> float | None:

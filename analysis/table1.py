@@ -12,11 +12,11 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from analysis import paper, sheet
-from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, leaders, lines, rivals
+from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, lines, marks
 from analysis.load import FRAMES, Row, StudyError, load, planned
 from analysis.page import write
 from analysis.sheet import Cell, Sheet
-from analysis.statistics import Interval
+from analysis.statistics import MIN_PROMPTS, Interval
 
 
 def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
@@ -51,20 +51,13 @@ def table_sheet(
     `wanted` are the places of the samples that the study's sweeps planned.
     """
     shown = columns(table, names)
-    competing = {(v, c.name): rivals(table, c, v) for v in {line.video for line in table} for c in shown}
-    top = {(v, c.name): leaders(competing[v, c.name], c) for v, _ in competing for c in shown}
+    marked = marks(table, shown)
     rows, rules = [], set()
     for i, line in enumerate(table):
         if i and (table[i - 1].video, table[i - 1].k) != (line.video, line.k):
             rules.add(len(rows))
-        row = [Cell(line.title), Cell(counted(line))]
-        for c in shown:
-            mean, mark = line.means[c.name], ""
-            if mean.value is not None and any(line is x for x in competing[line.video, c.name]):
-                places = dict(zip(top[line.video, c.name], ("best", "second"), strict=True))
-                mark = places.get(round(mean.value, c.digits), "")
-            row.append(Cell(_cell(line, c, intervals), mark))
-        rows.append(tuple(row))
+        cells = (Cell(_cell(line, c, intervals), marked.get((i, c.name), "")) for c in shown)
+        rows.append((Cell(line.title), Cell(counted(line)), *cells))
         if beside_paper and (own := paper.row_of(line)):
             values = [own.get(paper.name_of(c)) for c in shown]
             texts = ["–" if v is None else f"{v:.{c.digits}f}" for c, v in zip(shown, values, strict=True)]
@@ -78,7 +71,7 @@ def table_sheet(
         rows=tuple(rows),
         groups=tuple(groups),
         rules=frozenset(rules),
-        notes=tuple(notes(table, study, shown, intervals, any(first is not None for first, _ in top.values()))),
+        notes=tuple(notes(table, study, shown, intervals, bool(marked))),
         banner=" ".join(filter(None, (incomplete(table, wanted), unscored(table, shown)))) or None,
     )
 
@@ -127,12 +120,17 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
         out.append(
             "Of the VGDFR rows, ablations apart, the best is marked bold and the second best underlined (here in "
             "italics where there are no underlines): also where they differ by less than chance. Only rows with a "
-            "column over the same samples compete in it, the largest group of them."
+            "column over the same samples compete in it, the largest group of them, and in a column where one of them "
+            "holds an infinite value nothing is marked."
         )
     if intervals:
         enough = any(m.low is not None for line in table for m in line.means.values())
-        out.append("In brackets: 95 % intervals, by bootstrap (BCa) over prompts, seeds of a prompt drawn together." if
-                   enough else "No intervals: they need two prompts or more.")  # fmt: skip
+        out.append(
+            "In brackets: 95 % intervals, by bootstrap (BCa) over prompts, seeds of a prompt drawn together; somewhat "
+            "too short for few prompts (of 6 they hold the truth about 83 times in 100, of 10 about 90)."
+            if enough
+            else f"No intervals: they need {MIN_PROMPTS} prompts or more."
+        )
     if "latency_s" in names or "speedup" in names:
         kinds = {row.record.get("timing", "shared") for row in rows}
         if len(kinds) > 1:

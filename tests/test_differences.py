@@ -32,7 +32,7 @@ def study(tmp_path: Path) -> Path:
 def test_differences_are_over_common_samples(study: Path) -> None:
     found = {(f.line.slug, f.column.name): f for f in findings(load(study))}
     difference = found[SLUG, "flicker"].difference
-    assert difference == (pytest.approx(0.25), pytest.approx(0.2), pytest.approx(0.3), 2, 0)
+    assert difference == (pytest.approx(0.25), None, None, 2, 0)
     assert found["baseline", "flicker"].mean.n == 3 and found["baseline", "flicker"].difference.n == 0
     assert found[SLUG, "latency_s"].difference.value == -2.5
     assert found[SLUG, "speedup"].mean[::3] == (20 / 15, 2)
@@ -78,7 +78,7 @@ def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture
     write(study, SLUG, "03-fast", 0.0, {}, status="failed", identity=load(study)[0].record["identity"])
     main(study)
     text = capsys.readouterr().out
-    assert "## Means" in text and "## Less the baseline" in text and "+0.2500 [+0.2000, +0.3000]" in text
+    assert "## Means" in text and "## Less the baseline" in text and "| +0.2500 |" in text or " +0.2500 " in text
     rows = list(csv.DictReader((study / "report" / "statistics.csv").read_text().splitlines()))
     row = next(r for r in rows if r["slug"] == SLUG and r["column"] == "flicker")
     assert (row["n"], row["n_failed"], row["mean_n"], row["difference_n"]) == ("2", "1", "2", "2")

@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from analysis.conditions import lines
 from analysis.gallery import write_gallery
-from analysis.load import StudyError
+from analysis.load import StudyError, load
+from analysis.table1 import table_sheet
 from vgdfr.video_file import write_preview
 
 FRAMES, FPS = 21, 12
@@ -119,6 +121,18 @@ def test_it_holds_the_conditions_the_prompts_and_each_samples_scores(study: Path
     assert same is None, "what the sweep has not come to"
     assert failed == {"failed": "failed", "reason": f"OutOfMemoryError: {HOSTILE}"}
     assert data["prompts"][0]["samples"][2]["scores"][at["PSNR"]] == "inf"
+
+
+def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path, Path]) -> None:
+    study = make(tmp_path / "s", videos)
+    write(study, "vgdfr-k15-theta0.5", "00-still", PROMPTS["00-still"], None, {"clipsim_embedded": 0.5})
+    data = document(write_gallery(study, tmp_path / "out").parent)
+    table = lines(load(study))
+    rows = table_sheet(table, "study").rows
+    assert [c["best"] for c in data["conditions"]] == [[cell.mark == "best" for cell in row[2:]] for row in rows]
+    at = [c["title"] for c in data["columns"]].index("CLIPSIM†")
+    best = [c["title"] for c in data["conditions"] if c["best"][at]]
+    assert best == ["VGDFR (k=5, θ=0.9)"], "k=15 has the same mean over other samples, and does not compete"
 
 
 def test_no_text_of_the_study_becomes_markup_and_nothing_names_another_host(study: Path, tmp_path: Path) -> None:

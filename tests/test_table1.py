@@ -77,7 +77,7 @@ def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> No
     ]  # fmt: skip
     assert [line.n for line in table] == [2, 2, 2, 2]
     assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
-    assert table[1].means["psnr"] == (25.0, 20.0, 30.0, 2, 0)
+    assert table[1].means["psnr"] == (25.0, None, None, 2, 0)
     assert table[2].means["psnr"] == (25.0, None, None, 1, 1), (
         "an infinite PSNR is counted, never averaged in or capped"
     )
@@ -216,6 +216,23 @@ def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_pa
     assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
 
 
+def test_uniform_merging_is_no_setting_of_vgdfr(study: Path) -> None:
+    for prompt in "ab":
+        method = {"name": "vgdfr", "k": 10, "theta": 0.0, "schedule": "uniform"}
+        write(study, "vgdfr-k10-theta0-schedule=uniform", prompt, 0.1, {"flicker": 0.99}, method=method)
+    found = table_sheet(lines(load(study)), "study", ["speedup", "flicker"]).rows
+    row = next(row for row in found if "schedule=uniform" in row[0].text)
+    assert [cell.text for cell in row[2:]] == ["150.00", "0.9900"] and not any(cell.mark for cell in row)
+    assert any(row[2].mark == "best" and row[2].text == "3.00" for row in found)
+
+
+def test_a_row_with_an_infinite_value_is_not_beaten_by_what_its_mean_leaves_out(study: Path) -> None:
+    sheet_of = table_sheet(lines(load(study)), "study", ["psnr", "speedup"])
+    assert [row[2].mark for row in sheet_of.rows] == [""] * 4, "θ=0.9 is best in both samples; no other gets the mark"
+    assert [row[3].mark for row in sheet_of.rows] == ["", "best", "", "second"]
+    assert any("infinite value nothing is marked" in note for note in sheet_of.notes)
+
+
 def test_what_a_sweep_planned_and_nobody_made_is_missing(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,15 +283,19 @@ def test_columns_are_chosen_by_name_and_notes_speak_of_them_alone(study: Path) -
 
 
 def test_intervals_are_printed_where_there_are_prompts_for_them(study: Path, tmp_path: Path) -> None:
-    table = lines(load(study))
-    assert "25.00 [20.00, 30.00]" in sheet.markdown(table_sheet(table, "study", intervals=True))
+    for i, prompt in enumerate("abcde"):
+        write(tmp_path / "five", "baseline", prompt, 1.0, {})
+        write(tmp_path / "five", "vgdfr-k5-theta0.5", prompt, 1.0, {"psnr": 20.0 + 5 * i})
+    table = lines(load(tmp_path / "five"))
+    made = table[1].means["psnr"]
+    assert made.low is not None and made.high is not None and 20 < made.low < 30 < made.high < 40
+    assert f"30.00 [{made.low:.2f}, {made.high:.2f}]" in sheet.markdown(table_sheet(table, "five", intervals=True))
     row = list(csv.DictReader(io.StringIO(csv_text(table, ["psnr"], intervals=True))))[1]
-    assert (row["psnr_low"], row["psnr_high"], row["psnr_n"], row["psnr_infinite"]) == ("20", "30", "2", "0")
-    for slug in ("baseline", "vgdfr-k5-theta0.5"):
-        write(tmp_path / "one", slug, "a", 1.0, {"psnr": 20.0})
-    one = table_sheet(lines(load(tmp_path / "one")), "one", intervals=True)
-    assert any("No intervals: they need two prompts" in note for note in one.notes)
-    assert "[" not in sheet.latex(one).split("%")[0].replace(r"\\[", "")
+    assert float(row["psnr_low"]) == pytest.approx(made.low, rel=1e-5)
+    assert (row["psnr_n"], row["psnr_infinite"]) == ("5", "0")
+    few = table_sheet(lines(load(study)), "few", intervals=True)
+    assert any("No intervals: they need 5 prompts" in note for note in few.notes)
+    assert "[" not in sheet.latex(few).split("%")[0]
 
 
 def test_devices_are_mixed_only_if_asked(study: Path) -> None:
@@ -312,19 +333,33 @@ def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -
     assert [row[2].text for row in rows if row[0].text == "in the paper"] == ["–", "15.40", "17.72", "17.35"]
     assert paper.rows()[10, 0.7]["latency_s"] == 359.06 and len(paper.rows()) == 16
     found = {row[0].text: [cell.text for cell in row[1:]] for row in paper.trends_sheet(table, columns(table)).rows}
-    # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): both 25, as far as they are finite
+    # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): 20 to 25 dB, and 30 dB to a video that is identical
     assert found["PSNR with k"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
-    assert found["PSNR with θ"] == ["rises (+1.00)", "no trend (+0.00)", "differs"]
+    assert found["PSNR with θ"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
     assert found["Speedup with θ"][2] == "agrees" and found["FLICKER from Original"][2] == "agrees"
     assert found["VQA with k"] == ["falls (-1.00)", "–", "not measured"]
 
 
 def test_the_papers_clear_trends_are_found() -> None:
     theirs = {key: row["psnr"] for key, row in paper.rows().items() if key}
-    with_k, with_theta = paper.trend(theirs, "k"), paper.trend(theirs, "theta")
+    with_k, with_theta = (paper.trend([*theirs], paper.printed_step(theirs), along) for along in ("k", "theta"))
     assert (with_k, with_theta) == ((1.0, 5 * 3), (1.0, 3 * 10))
-    assert paper.trend({(5, 0.5): 1.0}, "k") is None
-    assert paper.trend({(5, 0.5): 2.0, (10, 0.5): 1.0, (15, 0.5): 1.0}, "k") == (pytest.approx(-2 / 3), 3)
+    few = {(5, 0.5): 2.0, (10, 0.5): 1.0, (15, 0.5): 1.0}
+    assert paper.trend([(5, 0.5)], paper.printed_step(few), "k") is None
+    assert paper.trend([*few], paper.printed_step(few), "k") == (pytest.approx(-2 / 3), 3)
+
+
+def test_trends_are_over_the_samples_that_two_rows_have(tmp_path: Path) -> None:
+    """At theta 0.9 every sample is better and faster than at 0.5, but only the hard and slow prompt is there."""
+    for prompt, s, psnr in (("a", 10.0, 40.0), ("b", 90.0, 20.0)):
+        write(tmp_path, "baseline", prompt, 10 * s, {})
+        write(tmp_path, "vgdfr-k5-theta0.5", prompt, s, {"psnr": psnr})
+        if prompt == "b":
+            write(tmp_path, "vgdfr-k5-theta0.9", prompt, s - 1, {"psnr": psnr + 1})
+    table = lines(load(tmp_path))
+    assert table[1].means["psnr"].value == 30.0 and table[2].means["psnr"].value == 21.0
+    for column in columns(table, ["psnr", "speedup"]):
+        assert paper.trends(table, column)["θ"][1] == (1.0, 1), column.name
 
 
 def test_strict_fails_for_an_incomplete_study_and_nothing_but_the_report_is_written(study: Path) -> None:

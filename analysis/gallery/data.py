@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from analysis.conditions import Column, Line, best, columns, lines
+from analysis.conditions import Column, Line, columns, lines, marks
 from analysis.load import Row
 
 # the embedded prompts' ids end in the speed profile: 03-accelerating
@@ -21,6 +21,7 @@ def gallery_data(rows: list[Row], study: str, source: Callable[[Row], str | None
     """
     table = lines(rows)
     shown = columns(table)
+    marked = marks(table, shown)
     baselines = {line.video: i for i, line in enumerate(table) if line.method == "baseline"}
     latency_s = {
         (line.video, r.sample_id): r.record["latency_s"]
@@ -41,7 +42,10 @@ def gallery_data(rows: list[Row], study: str, source: Callable[[Row], str | None
         "columns": [
             {"title": c.title, "digits": c.digits, "better": c.better, "group": c.group, "name": c.name} for c in shown
         ],
-        "conditions": [_condition(line, table, shown, baselines) for line in table],
+        "conditions": [
+            _condition(line, shown, baselines) | {"best": [marked.get((i, c.name)) == "best" for c in shown]}
+            for i, line in enumerate(table)
+        ],
         "prompts": [_prompt(first[key]) | {"samples": samples[key]} for key in sorted(samples)],
     }
 
@@ -52,13 +56,9 @@ def content(row: Row) -> list[str]:
     return [*row.record.get("prompt_dimensions", ()), *(profile.groups() if profile else ())]
 
 
-def _condition(line: Line, table: list[Line], shown: list[Column], baselines: dict[str, int]) -> dict[str, Any]:
+def _condition(line: Line, shown: list[Column], baselines: dict[str, int]) -> dict[str, Any]:
     spec = (line.rows or line.failed)[0].record["identity"]["spec"]
     means = [line.means[c.name] for c in shown]
-    leads = [
-        line.ranked and m.value is not None and round(m.value, c.digits) == best(table, c, line.video)
-        for c, m in zip(shown, means, strict=True)
-    ]
     return {
         "title": line.title,
         "baseline": line.method == "baseline",
@@ -67,7 +67,6 @@ def _condition(line: Line, table: list[Line], shown: list[Column], baselines: di
         "failed": line.n_failed,
         "means": [_number(m.value) for m in means],
         "infinite": [m.infinite for m in means],
-        "best": leads,
         "notes": sorted(line.notes),
         **{name: spec[name] for name in ("height", "width", "num_frames", "fps")},
     }

@@ -1,6 +1,8 @@
 """The paper's own Table 1 (arXiv 2504.12259), and whether a study's numbers move as it does."""
 
 import csv
+import math
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -54,41 +56,78 @@ class Trend(NamedTuple):
         return "rises" if self.tau >= _CLEAR else "falls" if self.tau <= -_CLEAR else "no trend"
 
 
-def trend(numbers: dict[tuple[int, float], float], along: str) -> Trend | None:
-    """How numbers by (k, theta) move with `along`, "k" or "theta", the other held; None if no two can be compared."""
-    own, held = (0, 1) if along == "k" else (1, 0)
-    signs = []
-    for a, b in combinations(sorted(numbers), 2):
-        if a[held] == b[held] and a[own] != b[own]:
-            step = numbers[b] - numbers[a]
-            signs.append((step > 0) - (step < 0) if b[own] > a[own] else (step < 0) - (step > 0))
+# how far the second row of two lies above the first; None if they cannot be compared
+Step = Callable[[Setting, Setting], float | None]
+
+
+def _trend(steps: list[float | None]) -> Trend | None:
+    signs = [(step > 0) - (step < 0) for step in steps if step is not None]
     return Trend(sum(signs) / len(signs), len(signs)) if signs else None
 
 
-def against(numbers: dict[tuple[int, float], float], baseline: float | None) -> Trend | None:
+def trend(settings: list[tuple[int, float]], step: Step, along: str) -> Trend | None:
+    """How rows of (k, theta) move with `along`, "k" or "theta", the other held; None if no two can be compared."""
+    own, held = (0, 1) if along == "k" else (1, 0)
+    pairs = combinations(sorted(settings, key=lambda setting: setting[own]), 2)
+    return _trend([step(a, b) for a, b in pairs if a[held] == b[held] and a[own] != b[own]])
+
+
+def against(settings: list[tuple[int, float]], step: Step) -> Trend | None:
     """In how many rows the number lies above the baseline's less in how many below."""
-    if baseline is None or not numbers:
-        return None
-    return Trend(sum((v > baseline) - (v < baseline) for v in numbers.values()) / len(numbers), len(numbers))
+    return _trend([step(None, setting) for setting in settings])
+
+
+def printed_step(numbers: Mapping[Setting, float]) -> Step:
+    """Between the numbers of a printed table."""
+    return lambda a, b: numbers[b] - numbers[a] if a in numbers and b in numbers else None
+
+
+def measured_step(of: Mapping[Setting, Line], column: Column) -> Step:
+    """Between a study's rows, over the samples that both have: their mean difference as far as it is printed.
+
+    An infinite value lies above every finite one, and equal to another. Speed-ups are ratios of the mean latencies.
+    """
+
+    def step(a: Setting, b: Setting) -> float | None:
+        if a not in of or b not in of:
+            return None
+        name = "latency_s" if column.name == "speedup" else column.name
+        ours, theirs = of[b].values[name], of[a].values[name]
+        common = ours.keys() & theirs.keys()
+        if column.name == "speedup":
+            baseline_s = of[None].values[name] if None in of else {}
+            common &= baseline_s.keys()
+            if None in (a, b) or not common:
+                return None
+            total_s = math.fsum(baseline_s[key] for key in common)
+            up, down = (total_s / math.fsum(side[key] for key in common) for side in (ours, theirs))
+            return round(up - down, column.digits)
+        steps = [ours[key] - theirs[key] for key in common if ours[key] != theirs[key]]
+        if not common:
+            return None
+        infinite = sum((s > 0) - (s < 0) for s in steps if math.isinf(s))
+        finite = math.fsum(s for s in steps if math.isfinite(s)) / len(common)
+        return float(infinite) or round(finite, column.digits)
+
+    return step
 
 
 def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, Trend | None]]:
     """(paper's, the study's) with k, with theta and against the baseline, over the rows that both have."""
     name = name_of(column)
-    ours: dict[Setting, float] = {}
+    ours: dict[Setting, Line] = {}
     for line in table:
-        setting, value = setting_of(line), line.means[column.name].value
-        if setting and value is not None:
-            ours.setdefault(setting[0], round(value, column.digits))
+        if (setting := setting_of(line)) and line.video == table[0].video:
+            ours.setdefault(setting[0], line)
     theirs = {setting: row[name] for setting, row in rows().items() if name in row}
-    both = [s for s in theirs if s is not None and s in ours]
+    both = [s for s in theirs if s is not None and s in ours and ours[s].present(column)]
     # what the study lacks is not measured; the paper's trend is then that of all its rows
-    paper = {s: v for s, v in theirs.items() if s is not None and (s in both or not both)}
-    study = {s: ours[s] for s in both}
+    paper = both or [s for s in theirs if s is not None]
+    there, here = printed_step(theirs), measured_step(ours, column)
     return {
-        "k": (trend(paper, "k"), trend(study, "k")),
-        "θ": (trend(paper, "theta"), trend(study, "theta")),
-        "Original": (against(paper, theirs.get(None)), against(study, ours.get(None))),
+        "k": (trend(paper, there, "k"), trend(both, here, "k")),
+        "θ": (trend(paper, there, "theta"), trend(both, here, "theta")),
+        "Original": (against(paper, there), against(both, here)),
     }
 
 
@@ -117,7 +156,8 @@ def trends_sheet(table: list[Line], shown: list[Column]) -> Sheet:
         notes=(
             f"{note}. In parentheses: of the pairs of rows that differ in k (or θ) alone, the share in which the "
             "number rises with it less the share in which it falls; from Original: of the VGDFR rows, those above it "
-            "less those below. From 0.33 on it is a trend. Over the rows that both tables have. The paper's numbers "
+            "less those below. From 0.33 on it is a trend. Over the rows that both tables have; here two rows "
+            "are compared over the samples that both have, an infinite value above every other. The paper's numbers "
             "are of another model, its judges others: directions compare, numbers do not.",
         ),
     )
