@@ -35,6 +35,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def device_name(device_type: str, environment: dict[str, Any]) -> str | None:
+    """The name of the GPU, or of the CPU, that samples on a device of this type are made on in `environment`."""
+    return environment.get("cpu" if device_type == "cpu" else "gpu")
+
+
 @cache
 def weights_sha256(model: HunyuanVideo) -> str:
     """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""

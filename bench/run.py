@@ -1,116 +1,28 @@
 """Run jobs: every sample is found, or generated and stored, or fails and says why; then it is scored."""
 
-import gc
-import hashlib
-import json
 import os
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import partial
 from typing import Any
-
-import torch
 
 from bench import keep, record, score
 from bench.claims import DIED, at_work, claimed
-from bench.condition import Condition, Sample
+from bench.condition import Sample
 from bench.config import Job
-from bench.models import backbone_of
+from bench.models import backbone_of, embed_prompts, free_memory
 from bench.progress import Sweep
-from bench.provenance import environment, weights_sha256
+from bench.provenance import environment
 from bench.record import Record
 from bench.store import MASTER, Store
 from bench.tasks import LAUNCH_BEGAN
-from bench.timing import OtherPixels, timed_alone
-from metrics.video_file import read
-from vgdfr import (
-    Baseline,
-    BrokenVideo,
-    GeneratedVideo,
-    HunyuanVideo,
-    RopeProxy,
-    Vgdfr,
-    VideoSpec,
-    generate,
-    layer_errors,
-)
+from bench.timing import time_stored
+from bench.units import Unit, units_of
+from vgdfr import BrokenVideo, GeneratedVideo, RopeProxy, generate, layer_errors
 from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.shared import Shared
-
-
-@cache
-def embed_prompts(jobs: tuple[Job, ...]) -> None:
-    """Embed the prompts of all `jobs`; before a DiT is loaded, so that text encoders are not in memory beside it."""
-    hide_loading_bars()
-    for job in jobs:
-        job.condition.model.text().embed(p.text for p in job.prompts)
-
-
-def conditions_of(job: Job) -> tuple[Condition, ...]:
-    """The job's condition, after the baseline that it is measured against."""
-    own = job.condition
-    return (own,) if isinstance(own.method, Baseline | RopeProxy) else (own.baseline, own)
-
-
-def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
-    """The job's samples, each with its baseline's, prompt by prompt; the baseline comes first."""
-    weights, device = weights_sha256(job.condition.model), job.condition.model.device_type
-    for prompt in job.prompts:
-        reference: Sample | None = None
-        for condition in conditions_of(job):
-            sample = condition.sample(prompt, weights, device)
-            yield sample, reference
-            reference = sample
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What one worker makes in one go: all samples of a prompt and seed, on one model with one video setting.
-
-    They share noise, first steps and preview. Each sample comes with its baseline's and the job that asked for it.
-    """
-
-    spec: VideoSpec
-    samples: tuple[tuple[Sample, Sample | None, Job], ...]
-
-    @property
-    def name(self) -> str:
-        """The same in every process, whichever conditions it asks for."""
-        sample = self.samples[0][0]
-        decides = json.dumps([sample.identity["model"], sample.identity["spec"]], sort_keys=True)
-        return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
-
-    @property
-    def probes(self) -> list[tuple[Sample, Job]]:
-        """Its samples that are layer errors."""
-        return [(sample, job) for sample, _, job in self.samples if isinstance(sample.condition.method, RopeProxy)]
-
-    @property
-    def of_videos(self) -> "Unit":
-        """The unit without them."""
-        videos = (each for each in self.samples if not isinstance(each[0].condition.method, RopeProxy))
-        return Unit(self.spec, tuple(videos))
-
-    @property
-    def stops(self) -> set[int]:
-        """The steps after which its samples branch off the baseline."""
-        return {m.k for sample, _, _ in self.samples if isinstance(m := sample.condition.method, Vgdfr)}
-
-
-def units_of(jobs: Sequence[Job]) -> list[Unit]:
-    """The samples of all jobs, each once, model by model and prompt by prompt; a baseline before what refers to it."""
-    units: dict[tuple[HunyuanVideo, VideoSpec], dict[str, tuple[Sample, Sample | None, Job]]] = {}
-    for job in jobs:
-        for sample, reference in samples_of(job):
-            unit = units.setdefault((sample.condition.model, sample.spec), {})
-            unit.setdefault(sample.key, (sample, reference, job))
-    models = list(dict.fromkeys(model for model, _ in units))
-    ordered = sorted(units.items(), key=lambda item: models.index(item[0][0]))
-    return [Unit(spec, tuple(samples.values())) for (_, spec), samples in ordered]
 
 
 def run(jobs: Sequence[Job], sweep: Sweep) -> None:
@@ -146,8 +58,7 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
         outcome = "found" if _there(store, sample, job) else _failed_in_this_launch(store, sample)
         if outcome is None:
             store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
-            embed_prompts(tuple(jobs))
-            outcome = _make(store, sample, reference, backbone_of(job.condition.model), shared, sweep)
+            outcome = _make(store, sample, reference, _loaded(job, jobs), shared, sweep)
         if not outcome.startswith("failed"):
             try:
                 scores = _score(store, sample, reference, job)
@@ -165,8 +76,15 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     for sample, _, job in unit.samples:
         if sample.key in outcomes:
             sweep.begin(f"{_name(sample)} alone")
-            sweep.end(_name(sample), _time(store, sample, job, jobs, outcomes[sample.key]))
+            loaded = partial(_loaded, job, jobs)
+            sweep.end(_name(sample), time_stored(store, sample, job.timing, loaded, outcomes[sample.key]))
     _drop(store, unit, unscored)
+
+
+def _loaded(job: Job, jobs: Sequence[Job]) -> Backbone:
+    """The job's model; the prompts of all `jobs` are embedded before it is loaded."""
+    embed_prompts(tuple(jobs))
+    return backbone_of(job.condition.model)
 
 
 def _name(sample: Sample) -> str:
@@ -184,24 +102,6 @@ def _there(store: Store, sample: Sample, job: Job) -> bool:
             return False
         return True
     return found is not None and not lacking
-
-
-def _time(store: Store, sample: Sample, job: Job, jobs: Sequence[Job], outcome: str) -> str:
-    """Time a stored sample alone, unless that was done; in words, what came of it."""
-    found = store.recorded(sample.folder)
-    if found is None or found.status != "done" or job.timing.is_of(found):
-        return outcome
-    embed_prompts(tuple(jobs))
-    digest = found.frames_sha256 or record.sha256_of_frames(read(store.folder / sample.folder / MASTER).frames)
-    try:
-        timed = timed_alone(backbone_of(job.condition.model), sample, found, digest, job.timing)
-    except OtherPixels as error:
-        store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
-        return f"failed: {error}"
-    except Exception as error:
-        return f"failed to be timed alone: {type(error).__name__}: {error}"
-    store.update(sample.folder, timed)
-    return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"
 
 
 def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
@@ -258,8 +158,7 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
     """Record the failure of the sample that is being made; in words."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    free_memory()
     status = error.kind if isinstance(error, BrokenVideo) else "failed"
     store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
     return f"failed: {type(error).__name__}: {error}"
@@ -273,8 +172,7 @@ def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
         return "found"
     if outcome := _failed_in_this_launch(store, sample):
         return outcome
-    embed_prompts(tuple(jobs))
-    backbone = backbone_of(job.condition.model)
+    backbone = _loaded(job, jobs)
     identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))
     with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
         try:

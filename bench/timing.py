@@ -1,11 +1,15 @@
 """How samples are timed: while they share work, or each alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench.condition import Sample
 from bench.machine import watched
+from bench.provenance import device_name, environment
 from bench.record import Record, sha256_of_frames
+from bench.store import MASTER, Store
+from metrics.video_file import read
 from vgdfr import RopeProxy, generate
 from vgdfr.backbones.base import Backbone
 
@@ -69,3 +73,34 @@ def timed_alone(backbone: Backbone, sample: Sample, record: Record, frames_sha25
         record, timing="isolated", warmups=warmups, repeats=repeats, seconds=median["seconds"], shared_stages=[],
         latency_s=median["latency_s"], peak_bytes=median["peak_bytes"], frames_sha256=frames_sha256,
     )  # fmt: skip
+
+
+DECIDES_PIXELS = ("gpu", "cpu", "threads", "packages")  # of what a record's environment holds
+
+
+def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable[[], Backbone], outcome: str) -> str:
+    """Time a stored sample alone, unless that was done; in words, what came of it, where `outcome` came of making it.
+
+    Other frames than the stored ones fail the sample, and what was stored goes into quarantine; but not where it was
+    made elsewhere, as frames may differ between machines, numbers of threads and versions.
+    """
+    found = store.recorded(sample.folder)
+    if found is None or found.status != "done" or timing.is_of(found):
+        return outcome
+    kind, here = sample.identity["model"]["device_type"], environment()
+    made_on, this = (f"{device_name(kind, e)} with {e.get('threads')} threads" for e in (found.environment, here))
+    elsewhere = f"failed to be timed alone: made on {made_on}, this is {this}; time it there"
+    if device_name(kind, found.environment) != device_name(kind, here):
+        return elsewhere
+    try:
+        digest = found.frames_sha256 or sha256_of_frames(read(store.folder / sample.folder / MASTER).frames)
+        timed = timed_alone(backbone(), sample, found, digest, timing)
+    except OtherPixels as error:
+        if any(found.environment.get(name) != here[name] for name in DECIDES_PIXELS):
+            return f"{elsewhere}, with the same packages ({error})"
+        store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
+        return f"failed: {error}"
+    except Exception as error:
+        return f"failed to be timed alone: {type(error).__name__}: {error}"
+    store.update(sample.folder, timed)
+    return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"

@@ -15,7 +15,8 @@ from bench.config import CONF, RECOMMENDATION, Job, job_of
 from bench.plan import PlanFirst, planned
 from bench.progress import Sweep
 from bench.prompts import Prompt
-from bench.run import conditions_of, run, units_of
+from bench.run import run
+from bench.units import conditions_of, units_of
 from vgdfr import Vgdfr
 from vgdfr.dyrope import global_layers_of, paper_global_layers, shortest_name
 

@@ -18,7 +18,8 @@ from bench.config import CONF, job_of
 from bench.models import _loaded, backbone_of
 from bench.plan import PlanFirst, checked, planned
 from bench.progress import Sweep
-from bench.run import conditions_of, run
+from bench.run import run
+from bench.units import conditions_of
 from vgdfr import Vgdfr, VideoSpec
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 

@@ -91,6 +91,27 @@ def test_a_sample_whose_pixels_alone_are_others_fails(tiny_checkpoint: Path, tmp
     assert sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=1")).made == 3
 
 
+@pytest.mark.parametrize("other", [{"cpu": "Another CPU"}, {"threads": 64}])
+def test_samples_made_elsewhere_are_left_alone(tiny_checkpoint: Path, tmp_path: Path, other: dict[str, object]) -> None:
+    """On another machine, or with other threads, frames may be others; nothing finished is lost of that."""
+    (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
+    sweep(asked)
+    study = tmp_path / "tiny"
+    for folder, record in list(samples(study)):
+        assert record is not None
+        Store(study).update(str(folder.relative_to(study)), replace(record, environment=record.environment | other))
+    before = {file: file.read_bytes() for file in study.glob("*/*/*")}
+    backbone = backbone_of(job.condition.model)
+    assert isinstance(backbone, HunyuanVideoBackbone)
+    hook = backbone.transformer.register_forward_hook(lambda module, args, output: (output[0] * 1.5,))
+    try:
+        assert len(sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated")).failed) == 3
+    finally:
+        hook.remove()
+    assert {file: file.read_bytes() for file in study.glob("*/*/*")} == before
+    assert not (study / ".quarantine").exists()
+
+
 def test_a_run_that_raises_leaves_the_sample_as_it_was(tiny_checkpoint: Path, tmp_path: Path) -> None:
     (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
     sweep(asked)
