@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.condition import Condition, Sample
 from bench.config import Job
@@ -28,6 +29,12 @@ def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
             reference = sample
 
 
+def unit_name(prompt_id: str, seed_index: int, identity: dict[str, Any]) -> str:
+    """Under which a worker claims all samples of a prompt and seed, on one model with one video setting."""
+    decides = json.dumps([identity["model"], identity["spec"]], sort_keys=True)
+    return f"{prompt_id}-s{seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+
+
 @dataclass(frozen=True)
 class Unit:
     """What one worker makes in one go: all samples of a prompt and seed, on one model with one video setting.
@@ -42,8 +49,7 @@ class Unit:
     def name(self) -> str:
         """The same in every process, whichever conditions it asks for."""
         sample = self.samples[0][0]
-        decides = json.dumps([sample.identity["model"], sample.identity["spec"]], sort_keys=True)
-        return f"{sample.prompt.id}-s{sample.prompt.seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
+        return unit_name(sample.prompt.id, sample.prompt.seed_index, sample.identity)
 
     @property
     def probes(self) -> list[tuple[Sample, Job]]:

@@ -5,11 +5,13 @@ import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bench.claims import LOCKS
+from bench.claims import LOCKS, claimed
 from bench.record import Record
-from bench.store import MASTER, PARTIAL, QUARANTINE, Store
+from bench.store import MASTER, PARTIAL, QUARANTINE, RECORD, Store
+from bench.units import unit_name
 from metrics.video_file import read
 from vgdfr.files import sha256
 
@@ -75,21 +77,50 @@ def faults(folder: Path, record: Record | None) -> list[str]:
 
 
 def verify(study: Path) -> tuple[int, list[str]]:
-    """Check every sample; how many, and what was wrong with those that were put into quarantine."""
-    said, count = [], 0
-    for folder, record in list(samples(study)):
+    """Check every sample; how many, and what was wrong: which were put into quarantine, which a sweep has in hand."""
+    said, count, store = [], 0, Store(study)
+    for folder, record in samples(study):
         count += 1
-        if wrong := faults(folder, record):
-            place = Store(study).quarantine(str(folder.relative_to(study)))
-            said.append(f"{folder.relative_to(study)}: {'; '.join(wrong)}; moved to {place}")
+        if not _judged(folder, record):
+            continue
+        place = str(folder.relative_to(study))
+        with _in_hand(study, record) as mine:
+            # judged again: a sweep may have replaced it, or dropped a file of it, since it was read
+            wrong = _judged(folder, store.recorded(place))
+            if wrong and mine:
+                said.append(f"{place}: {'; '.join(wrong)}; moved to {store.quarantine(place)}")
+            elif wrong:
+                said.append(f"{place}: {'; '.join(wrong)}; a sweep is at work on its prompt, check again after it")
     return count, said
+
+
+def _judged(folder: Path, record: Record | None) -> list[str]:
+    """`faults`, where there still is a sample; a file may go while it is looked at."""
+    try:
+        return faults(folder, record) if (folder / RECORD).is_file() else []
+    except (OSError, ValueError) as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+@contextmanager
+def _in_hand(study: Path, record: Record | None) -> Iterator[bool]:
+    """Within the block no sweep changes the sample of this record; False where one is at work on its prompt."""
+    try:
+        name = record and unit_name(record.prompt_id, record.seed_index, record.identity)
+    except (KeyError, TypeError):
+        name = None
+    if name is None:  # a record that cannot be read is no sweep's: they replace it whole
+        yield True
+        return
+    with claimed(study, name) as mine:
+        yield mine
 
 
 def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
     """Remove (or only name) what interrupted workers left: partial folders, notes of processes that are gone.
 
     With `quarantined`, also what was put into quarantine. Of samples only files go that their records say were dropped,
-    and what an interrupted worker was writing beside them.
+    and what an interrupted worker was writing beside them; of those that a sweep has in hand, none.
     """
     old = time.time() - OLD_S
     going = [path for path in study.glob(f"*/{PARTIAL}*") if path.stat().st_mtime < old]
@@ -99,13 +130,24 @@ def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
     for file in study.glob("[!.]*/[!.]*/.*"):
         if file.is_file() and file.stat().st_mtime < old:
             going.append(file)
-    for folder, record in samples(study) if any(study.glob("[!.]*/[!.]*/record.json")) else ():
-        going += [folder / name for name in (record.dropped if record else ()) if (folder / name).is_file()]
     if quarantined and (study / QUARANTINE).is_dir():
         going.append(study / QUARANTINE)
     for path in going if really else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for folder, record in samples(study) if any(study.glob("[!.]*/[!.]*/record.json")) else ():
+        if not _left(folder, record):
+            continue
+        with _in_hand(study, record) as mine:  # else a sweep may be putting them back just now
+            left = _left(folder, Store(study).recorded(str(folder.relative_to(study)))) if mine else []
+            for path in left if really else ():
+                path.unlink(missing_ok=True)
+            going += left
     return [str(path.relative_to(study)) for path in going]
+
+
+def _left(folder: Path, record: Record | None) -> list[Path]:
+    """Files that the record says were dropped, and that are there."""
+    return [folder / name for name in (record.dropped if record else ()) if (folder / name).is_file()]
 
 
 def _runs(pid: int) -> bool:

@@ -11,6 +11,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
+from bench import upkeep
+from bench.claims import claimed
 from bench.config import CONF, Job, job_of
 from bench.models import _loaded
 from bench.progress import Sweep
@@ -18,6 +20,7 @@ from bench.record import Record, sha256_of_frames
 from bench.run import run
 from bench.score import _read, score_study
 from bench.store import LATENTS, MASTER, PREVIEW, RECORD, SCORES, Store
+from bench.units import units_of
 from bench.upkeep import faults, gc, samples, verify
 from metrics.video_file import read
 from vgdfr import Baseline, BaselineRerun, FewerSteps, Vgdfr, VideoSpec, frames_of, generate
@@ -199,6 +202,35 @@ def test_an_interrupted_drop_is_finished_by_gc(jobs: Jobs) -> None:
     assert faults(folder, Store.read(folder)) == []
     assert gc(study, False, really=True) == [str((folder / MASTER).relative_to(study))]
     assert not (folder / MASTER).exists()
+
+
+def test_verify_and_gc_leave_alone_what_a_sweep_changes_meanwhile(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process drops masters after the records were read, or has its claim on the prompt."""
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr]"))
+    (folder,) = study.glob("vgdfr-k1-theta0.01/*")
+    place, judge = str(folder.relative_to(study)), upkeep.faults
+
+    def dropped_meanwhile(judged: Path, record: Record | None) -> list[str]:
+        if judged == folder and record is not None:
+            store.drop(place, record, (MASTER,))
+        return judge(judged, record)
+
+    monkeypatch.setattr(upkeep, "faults", dropped_meanwhile)
+    assert verify(study) == (3, []) and not (folder / MASTER).exists()
+    monkeypatch.undo()
+
+    (unit,) = units_of(jobs())
+    (folder / MASTER).write_bytes(b"being put back")
+    (folder / LATENTS).write_bytes(b"damaged")
+    with claimed(study, unit.name) as mine:
+        assert mine
+        count, (said,) = verify(study)
+        assert count == 3 and "a sweep is at work on its prompt" in said and folder.exists()
+        assert gc(study, False, really=True) == [] and (folder / MASTER).exists()
+    assert gc(study, False, really=True) == [f"{place}/{MASTER}"]
+    count, (said,) = verify(study)
+    assert "latents.safetensors is not what was written; moved to" in said and not folder.exists()
 
 
 def test_latents_are_stored_as_they_were_decoded(jobs: Jobs, tiny_checkpoint: Path) -> None:
