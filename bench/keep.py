@@ -9,12 +9,12 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.condition import model_identity
-from bench.models import backbone_of
+from bench.condition import Condition, model_identity
+from bench.models import backbone_of, free_memory
 from bench.provenance import weights_sha256
 from bench.record import Record, sha256_of_frames
 from bench.store import LATENTS, MASTER, Store
-from vgdfr import HunyuanVideo, frames_of
+from vgdfr import BrokenVideo, HunyuanVideo, RopeProxy, frames_of
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_video import Tiling
 from vgdfr.files import sha256
@@ -40,6 +40,11 @@ def lacking(record: Record, keep: Keep) -> set[str]:
     return set(record.dropped) - set(NOT_KEPT[keep])
 
 
+def has_frames(record: Record) -> bool:
+    """Whether the sample's frames are there, or latents to make them of."""
+    return MASTER in record.files or LATENTS in record.files
+
+
 def drop(store: Store, place: str, record: Record, keep: Keep) -> Record:
     """Remove what `keep` does not keep; the caller knows that nobody needs it any more.
 
@@ -61,17 +66,18 @@ def model_of(record: Record) -> HunyuanVideo:
     )
 
 
-def rebuilt(folder: Path, record: Record, model: HunyuanVideo | None = None) -> UInt8[np.ndarray, "t h w 3"]:
+def rebuilt(folder: Path, record: Record, condition: Condition | None = None) -> UInt8[np.ndarray, "t h w 3"]:
     """The frames of the sample in `folder`, from its latents, equal to those recorded; Gone where that cannot be.
 
-    `model` is where the sample's model lies now; None for where it lay when the sample was made.
+    `condition` is the sample's own, as it is now, which knows where model and interpolator lie; None for where they lay
+    when the sample was made.
     """
     again = f"make the master again: {_command(record)}"
     if LATENTS not in record.files:
         raise Gone(f"neither master nor latents were kept (keep=scores); {again}")
     latents = _latents(folder, record)
     try:
-        model = model or model_of(record)
+        model = condition.model if condition else model_of(record)
         model.check()
         mine = model_identity(model, weights_sha256(model), model.device_type)
     except (OSError, ValueError) as error:
@@ -80,18 +86,32 @@ def rebuilt(folder: Path, record: Record, model: HunyuanVideo | None = None) -> 
     if mine != record.identity["model"]:
         other = ", ".join(name for name, value in mine.items() if record.identity["model"].get(name) != value)
         raise Gone(f"the master was not kept, and the model at {model.path} is not its own ({other} differ); {again}")
-    frames = frames_of(backbone_of(model), latents, record.method_used(), record.schedule_used())
+    backbone = backbone_of(model)
+    try:
+        method = condition.method if condition else record.method_used()
+        assert not isinstance(method, RopeProxy)  # which has no video
+        frames = frames_of(backbone, latents, method, record.schedule_used())
+    except (OSError, RuntimeError, BrokenVideo) as error:  # an interpolator that moved, no memory left
+        free_memory()
+        raise Gone(f"the master was not kept, and its latents cannot be decoded here: {type(error).__name__}: {error}; "
+                   f"{again}") from error  # fmt: skip
     if sha256_of_frames(frames) != record.frames_sha256:
-        machine = f"{record.environment.get('gpu') or record.environment.get('cpu')}"
-        threads = record.environment.get("threads")
-        raise Gone(f"the master was not kept, and what its latents decode to here is not what was recorded (made on "
-                   f"{machine}, {threads} threads); score it there, or {again}")  # fmt: skip
+        raise Gone(other_here(folder, record, "what its latents decode to here is not what was recorded"))
     return frames
 
 
-def restored(store: Store, place: str, record: Record, model: HunyuanVideo) -> Record:
-    """Put the master back that the sample was scored on, from its latents. Raises ValueError where that cannot be."""
-    frames = rebuilt(store.folder / place, record, model)
+def other_here(folder: Path, record: Record, why: str) -> str:
+    """What to do where the sample in `folder` comes out as another one here."""
+    machine = record.environment.get("gpu") or record.environment.get("cpu")
+    return (
+        f"the master was not kept, and {why} (made on {machine}, {record.environment.get('threads')} threads); "
+        f"go on there, or remove {folder} to have the sample made anew here"
+    )
+
+
+def restored(store: Store, place: str, record: Record, condition: Condition) -> Record:
+    """Put the master back that the sample was scored on, from its latents. Raises Gone where that cannot be."""
+    frames = rebuilt(store.folder / place, record, condition)
     return store.restore(place, record, frames, record.identity["spec"]["fps"])
 
 

@@ -16,7 +16,7 @@ from bench.models import backbone_of, embed_prompts, free_memory
 from bench.progress import Sweep
 from bench.provenance import environment
 from bench.record import Record
-from bench.store import MASTER, Store
+from bench.store import LATENTS, MASTER, Store
 from bench.tasks import LAUNCH_BEGAN
 from bench.timing import time_stored
 from bench.units import Unit, units_of
@@ -52,10 +52,17 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     unit = unit.of_videos
     shared, outcomes = Shared(unit.spec, unit.stops), {}
     unscored: set[str] = set()  # keys of samples that a score is still to come of
+    needed = _needed_again(store, unit)
+    if any(found and MASTER in found.dropped for s, _, _ in unit.samples if (found := store.recorded(s.folder))):
+        embed_prompts(tuple(jobs))  # frames may be made again of latents, for which the model is loaded
     for sample, reference, job in unit.samples:
         name = _name(sample)
         sweep.begin(name)
-        outcome = "found" if _there(store, sample, job) else _failed_in_this_launch(store, sample)
+        try:
+            there = _there(store, sample, job) and sample.key not in needed
+            outcome = "found" if there else _failed_in_this_launch(store, sample)
+        except keep.Gone as error:
+            outcome = f"failed: {error}"
         if outcome is None:
             store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
             outcome = _make(store, sample, reference, _loaded(job, jobs), shared, sweep)
@@ -92,16 +99,32 @@ def _name(sample: Sample) -> str:
 
 
 def _there(store: Store, sample: Sample, job: Job) -> bool:
-    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents."""
+    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents.
+
+    Raises Gone where it does not, though the latents are there: on another machine, say. What is stored stays.
+    """
     found = store.get(sample.folder, sample.key)
-    lacking = keep.lacking(found, job.keep) if found else set()
-    if found and lacking == {MASTER}:
-        try:
-            keep.restored(store, sample.folder, found, sample.condition.model)
-        except ValueError:  # it cannot come back here, so the sample is made again
-            return False
+    if found is None:
+        return False
+    lacking = keep.lacking(found, job.keep)
+    if MASTER in lacking and LATENTS in found.files:
+        keep.restored(store, sample.folder, found, sample.condition)
         return True
-    return found is not None and not lacking
+    return not lacking
+
+
+def _needed_again(store: Store, unit: Unit) -> set[str]:
+    """Keys of baselines without frames that a sample with frames, or one still to be made, is to be compared with."""
+    needed: set[str] = set()
+    for sample, reference, job in unit.samples:
+        found, beside = (each and store.recorded(each.folder) for each in (sample, reference))
+        if not beside or beside.status != "done" or keep.has_frames(beside):
+            continue
+        if found and found.status == "done" and not keep.has_frames(found):
+            continue  # neither could be scored
+        if any(metric.needs_reference for metric in score.to_come(store.folder / sample.folder, beside, job.metrics)):
+            needed.add(beside.key)
+    return needed
 
 
 def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
@@ -140,19 +163,25 @@ def _make(
             shared.parts.clear()  # what memory they hold is free for the next sample
             return _failed(store, sample, identified, error)
         made = Record(status="done", **identified, **record.results(video), layers=record.layers_of(backbone, method))
-        stored = _put(store, sample, made, video)
+        try:
+            stored = _put(store, sample, made, video)
+        except keep.Gone as error:
+            return f"failed: {error}"
     sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
 
 def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> Record:
-    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay."""
+    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay.
+
+    Raises Gone where others were made than those dropped; what is stored stays, for the machine that it is of.
+    """
     found = store.get(sample.folder, sample.key)
-    if found and found.dropped and found.frames_sha256 == made.frames_sha256:
+    if found and found.dropped and found.frames_sha256:
         try:
             return store.restore(sample.folder, found, video.frames, sample.spec.fps, video.latents)
-        except ValueError:  # other latents, or written by another library: a sample of its own
-            pass
+        except ValueError as error:
+            raise keep.Gone(keep.other_here(store.folder / sample.folder, found, str(error))) from error
     return store.put(sample.folder, made, video.frames, sample.spec.fps, video.latents)
 
 
@@ -187,4 +216,4 @@ def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
 def _score(store: Store, sample: Sample, reference: Sample | None, job: Job) -> dict[str, Any]:
     finished = store.get(reference.folder, reference.key) if reference else None
     beside = (store.folder / reference.folder, finished) if reference and finished else None
-    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition.model)
+    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition)

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 
 from bench import keep
 from bench.claims import claimed
+from bench.condition import Condition
 from bench.record import Record
 from bench.store import MASTER, SCORES, Store
 from metrics import Metric, named
@@ -28,11 +29,13 @@ from metrics.base import jsonable
 from metrics.groups import groups, names_of
 from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
-from vgdfr import HunyuanVideo
 from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
 
 SCHEMA = 2
+NOTHING: dict[str, Any] = {
+    "value": None, "reason": None, "per_frame": None, "extra": {}, "kept": None, "interpolated": None
+}  # fmt: skip  # a score without a value
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 
@@ -42,14 +45,21 @@ Parts = dict[str, float | str | None]  # "kept" and "interpolated"
 
 @dataclass(frozen=True)
 class Master:
-    """The master of the sample in `folder`, its sha256, and where the model lies that makes it again of its latents.
+    """The master of the sample in `folder`, its sha256, which files are kept, and what makes it again of its latents.
 
-    `model` is None for where it lay when the sample was made.
+    `condition` is None for model and method as and where they were when the sample was made.
     """
 
     folder: Path
     digest: str
-    model: HunyuanVideo | None
+    kept: frozenset[str]
+    condition: Condition | None
+
+
+def _master(folder: Path, record: Record | None, condition: Condition | None) -> Master:
+    if record is None:
+        return Master(folder, "", frozenset(), condition)
+    return Master(folder, record.sha256_of(MASTER) or "", frozenset(record.files), condition)
 
 
 def score(
@@ -57,7 +67,7 @@ def score(
     prompt: str,
     reference: Reference | None,
     names: Sequence[str],
-    model: HunyuanVideo | None = None,
+    condition: Condition | None = None,
 ) -> dict[str, Any]:
     """The scores of the sample in `folder`, computing those of `names` that are missing or out of date.
 
@@ -66,55 +76,53 @@ def score(
     reason, per_frame, extra, kept, interpolated}; it is out of date when the metric's id or the reference's master has
     changed. `kept` and `interpolated` are its value over those frames alone, or over the steps between two kept frames
     and the others; null where there are none. An infinite value is the string "inf". Where the master was not kept, it
-    is made again from the latents, by `model` or what the record says; without latents, a score is null for that.
+    is made again from the latents, by the sample's `condition` or what the record says; without latents, a score is
+    null for that.
     """
     with claimed(folder.parent.parent, f"{folder.parent.name}--{folder.name}", timeout_s=-1):
-        return _score(folder, prompt, reference, names, model)
+        return _score(folder, prompt, reference, names, condition)
 
 
 def _score(
-    folder: Path, prompt: str, reference: Reference | None, names: Sequence[str], model: HunyuanVideo | None
+    folder: Path, prompt: str, reference: Reference | None, names: Sequence[str], condition: Condition | None
 ) -> dict[str, Any]:
-    file = folder / SCORES
-    try:
-        document = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError:  # damaged: all of it can be computed again
-        document = {}
-    stored: dict[str, Any] = document["scores"] if document.get("schema") == SCHEMA else {}
-    record = Store(folder.parent).recorded(folder.name)
+    file, record = folder / SCORES, Store(folder.parent).recorded(folder.name)
     compared = record is None or record.reference_key is not None
     # a baseline has nothing to differ from
     metrics = {metric.name: metric for metric in named(names) if compared or not metric.needs_reference}
-    digest = reference[1].sha256_of(MASTER) if reference else None
-    current = {
-        name: {"id": metric.id, "reference_sha256": digest if metric.needs_reference else None}
-        for name, metric in metrics.items()
-    }
-    # what could not be computed is tried again: the reason may be gone
-    missing = {n: {"value": None} | stored.get(n, {}) for n in metrics}
-    missing = [n for n, s in missing.items() if s["value"] is None or any(s.get(k) != v for k, v in current[n].items())]
+    stored, current = _stored(file), {n: _current(m, reference and reference[1]) for n, m in metrics.items()}
+    missing = [name for name in metrics if _out_of_date(stored.get(name), current[name])]
     if missing:
-        kept, own = _kept(record), Master(folder, (record and record.sha256_of(MASTER)) or "", model)
-        beside = Master(reference[0], digest or "", model) if reference else None
+        # read once, before any metric: first the sample and then its baseline, which stays for the next sample
+        known = {name: why for name in missing if (why := _known(metrics[name], reference))}
+        to_read = [metrics[name] for name in missing if name not in known]
+        own = _read(_master(folder, record, condition)) if to_read else ""
+        baseline = condition and condition.baseline
+        beside = _read(_master(*reference, baseline)) if reference and any(m.needs_reference for m in to_read) else None
+        kept = _kept(record)
         for name in missing:
-            stored[name] = current[name] | _one(metrics[name], current[name]["id"], prompt, kept, own, beside)
+            result = known.get(name) or _one(metrics[name], current[name]["id"], prompt, kept, own, beside)
+            stored[name] = current[name] | NOTHING | (result if isinstance(result, dict) else {"reason": result})
         with whole(file) as partial_file:
             partial_file.write_text(json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
     return {name: stored[name] for name in metrics}
 
 
-@lru_cache(maxsize=2)
-def _read(master: Master) -> VideoFile:
+@lru_cache(maxsize=2)  # a sample's and its baseline's
+def _read(master: Master) -> VideoFile | str:
     """A master, decoded once while samples that are compared with it are scored one after another.
 
-    Raises ValueError where it is not the file of this sha256: a flipped bit may decode without an error; keep.Gone
-    where it was dropped and cannot be made again.
+    Why there is none, where it was dropped and cannot be made again. Raises ValueError where it is not the file of this
+    sha256: a flipped bit may decode without an error.
     """
     file = master.folder / MASTER
     if not file.is_file():
         record = Store(master.folder.parent).recorded(master.folder.name)
         if record is not None and MASTER in record.dropped:
-            frames = keep.rebuilt(master.folder, record, master.model)
+            try:
+                frames = keep.rebuilt(master.folder, record, master.condition)
+            except keep.Gone as error:
+                return str(error)
             frames.flags.writeable = False
             return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True)
     if master.digest and sha256(file) != master.digest:
@@ -144,32 +152,59 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
     return {side: jsonable(metric.pool(values)) if len(values) else None for side, values in sides.items()}
 
 
+def to_come(folder: Path, reference: Record, names: Sequence[str]) -> list[Metric]:
+    """Those metrics that can be computed here, and that the sample in `folder` has no value of, or one out of date."""
+    stored = _stored(folder / SCORES)
+    return [m for m in named(names) if not m.missing and _out_of_date(stored.get(m.name), _current(m, reference))]
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    """The scores in `file`; none where it is damaged or of another schema: all can be computed again."""
+    try:
+        document = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError:
+        return {}
+    return document["scores"] if document.get("schema") == SCHEMA else {}
+
+
+def _current(metric: Metric, reference: Record | None) -> dict[str, Any]:
+    """What a score must be of, so as to be up to date."""
+    digest = reference.sha256_of(MASTER) if reference and metric.needs_reference else None
+    return {"id": metric.id, "reference_sha256": digest}
+
+
+def _out_of_date(score: dict[str, Any] | None, current: dict[str, Any]) -> bool:
+    """Also where it could not be computed: the reason may be gone."""
+    return score is None or score["value"] is None or any(score.get(k) != v for k, v in current.items())
+
+
+def _known(metric: Metric, reference: Reference | None) -> str | None:
+    """Why there is no value, where that is known without reading a file."""
+    if metric.missing:
+        return f"{metric.missing.name} is not there; {metric.missing.how}"
+    return _NO_REFERENCE if metric.needs_reference and reference is None else None
+
+
 def _one(
     metric: Metric,
     id: str,
     prompt: str,
     kept: Bool[np.ndarray, " t"] | None,
-    own: Master,
-    beside: Master | None,
-) -> dict[str, Any]:
-    empty: dict[str, Any] = {
-        "value": None, "reason": None, "per_frame": None, "extra": {}, "kept": None, "interpolated": None
-    }  # fmt: skip
-    if metric.missing or (metric.needs_reference and beside is None):  # known without reading a file
-        why = f"{metric.missing.name} is not there; {metric.missing.how}" if metric.missing else _NO_REFERENCE
-        return empty | {"reason": why}
-    try:
-        video, reference = _read(own), _read(beside) if beside and metric.needs_reference else None
-    except keep.Gone as error:
-        return empty | {"reason": str(error)}
+    video: VideoFile | str,
+    beside: VideoFile | str | None,
+) -> dict[str, Any] | str:
+    """What a score holds of the metric's result; in words, why there is none. A video may be such words, too."""
+    reference = beside if metric.needs_reference else None
+    if isinstance(video, str) or isinstance(reference, str):
+        return video if isinstance(video, str) else str(reference)
     if reference is not None and video.fps != reference.fps:
-        return empty | {"reason": f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"}
+        return f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"
     result = metric.attempt(id, video.frames, reference.frames if reference else None, prompt)
     if isinstance(result, str):
-        return empty | {"reason": result}
+        return result
     per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
     values = {"value": jsonable(result.value), "per_frame": per_frame, "extra": result.extra}
-    return empty | values | parts(metric, result.per_frame, kept)
+    return values | parts(metric, result.per_frame, kept)
 
 
 def missing(names: Sequence[str]) -> list[Asset]:

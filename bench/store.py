@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.claims import claimed
-from bench.record import Record
+from bench.record import Record, sha256_of_frames
 from vgdfr.files import sha256, whole
 from vgdfr.video import VideoSpec
 from vgdfr.video_file import write_master, write_preview
@@ -143,15 +143,22 @@ class Store:
         fps: int,
         latents: Float[Tensor, "1 c n y x"] | None = None,
     ) -> Record:
-        """Put back what was dropped of a sample, given its frames and latents. Raises ValueError if they are others."""
+        """Put back what was dropped of a sample, given its frames and latents. Raises ValueError if they are others.
+
+        The master's own bytes may be others, written by another version of the library: its frames decide.
+        """
         folder, written = self.folder / place, {}
-        with whole(folder / MASTER) as partial:
-            write_master(partial, frames, fps)
-            written[MASTER] = _equal(partial, record, MASTER)
+        if (digest := sha256_of_frames(frames)) != record.frames_sha256:
+            raise ValueError(f"its frames are not those recorded: sha256 {digest[:12]}, {record.frames_sha256}")
         if latents is not None:
             with whole(folder / LATENTS) as partial:
                 save_file({"latents": latents.contiguous()}, partial)
-                written[LATENTS] = _equal(partial, record, LATENTS)
+                written[LATENTS] = sha256(partial)
+                if written[LATENTS] != record.sha256_of(LATENTS):
+                    raise ValueError(f"its {LATENTS} made again are not those recorded: sha256 {written[LATENTS][:12]}")
+        with whole(folder / MASTER) as partial:
+            write_master(partial, frames, fps)
+            written[MASTER] = sha256(partial)
         dropped = {name: digest for name, digest in record.dropped.items() if name not in written}
         return self.update(place, replace(record, files=record.files | written, dropped=dropped))
 
@@ -161,14 +168,6 @@ class Store:
         out_of_the_way.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / place).rename(out_of_the_way)
         return out_of_the_way
-
-
-def _equal(file: Path, record: Record, name: str) -> str:
-    """The file's sha256, which must be the recorded one of `name`."""
-    digest, expected = sha256(file), record.sha256_of(name)
-    if digest != expected:
-        raise ValueError(f"{name} made again is not what was written: sha256 {digest[:12]}, recorded {expected}")
-    return digest
 
 
 def _sync(path: Path) -> None:

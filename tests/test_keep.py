@@ -148,6 +148,7 @@ def test_what_cannot_be_made_again_is_null_with_the_reason(jobs: Jobs, tmp_path:
     data = bytearray((folder / LATENTS).read_bytes())
     data[-1] ^= 1
     (folder / LATENTS).write_bytes(data)
+    _read.cache_clear()
     assert "latents.safetensors is not what was written" in next(iter(score_study(study, ["ssim"])["ssim"]))
     assert sweep(jobs("metrics.names=[psnr]", "keep=latents")).made == 1, "damaged, so made anew"
     assert verify(study) == (3, [])
@@ -202,6 +203,80 @@ def test_an_interrupted_drop_is_finished_by_gc(jobs: Jobs) -> None:
     assert faults(folder, Store.read(folder)) == []
     assert gc(study, False, really=True) == [str((folder / MASTER).relative_to(study))]
     assert not (folder / MASTER).exists()
+
+
+def test_masters_that_cannot_come_back_fail_and_nothing_is_touched(jobs: Jobs) -> None:
+    """On another machine frames are others; neither latents nor scores are lost of that, and no sample is replaced."""
+    (job, _) = jobs()
+    study, store = job.study, Store(job.study)
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    (place,) = (str(folder.relative_to(study)) for folder in study.glob("vgdfr-k1-theta0.01/*"))
+    record = store.recorded(place)
+    assert record is not None
+    changed = store.update(place, replace(record, frames_sha256="0" * 64))
+
+    def refused(keep: str) -> None:
+        kept = {name: (study / place / name).read_bytes() for name in (*changed.files, RECORD, SCORES)}
+        display = sweep(jobs("metrics.names=[psnr]", f"keep={keep}"))
+        assert display.failed == ["vgdfr-k1-theta0.01 " + job.prompts[0].id] and display.found == 2
+        assert {name: (study / place / name).read_bytes() for name in kept} == kept
+        assert not (study / ".quarantine").exists()
+
+    refused("all")
+    changed = store.drop(place, changed, (LATENTS,))
+    refused("all")  # made again from the prompt, and not the one that was dropped
+    (study / place / RECORD).unlink()
+    assert sweep(jobs("metrics.names=[psnr]")).made == 1
+
+
+def test_the_frames_decide_whether_a_master_is_the_same(jobs: Jobs) -> None:
+    """Written by another version of the library it has other bytes."""
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    for folder, record in list(samples(study)):
+        assert record is not None
+        store.update(str(folder.relative_to(study)), replace(record, dropped={MASTER: "0" * 64}))
+    assert sweep(jobs("metrics.names=[psnr]")).found == 3
+    assert [record and record.dropped for _, record in samples(study)] == [{}] * 3 and verify(study) == (3, [])
+
+
+def test_no_memory_or_no_interpolator_costs_the_sample_its_master_only(jobs: Jobs, tmp_path: Path) -> None:
+    study, store = jobs()[0].study, Store(jobs()[0].study)
+    sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    (folder,) = study.glob("vgdfr-k1-theta0.01/*")
+    record = store.recorded(str(folder.relative_to(study)))
+    assert record is not None
+    moved = record.method | {"interpolator": "rife", "interpolator_weights": str(tmp_path / "gone.pkl")}
+    store.update(str(folder.relative_to(study)), replace(record, method=moved))
+    assert sweep(jobs("metrics.names=[psnr,ssim]", "keep=latents")).found == 3, "the sweep knows where it lies now"
+    (reason,) = score_study(study, ["cosine"])["cosine"]
+    assert "its latents cannot be decoded here: FileNotFoundError" in reason
+
+    def fault(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory, say")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(fault)
+    try:
+        assert len(sweep(jobs("metrics.names=[psnr]")).failed) == 3
+        assert all("OutOfMemoryError" in reason for reason in score_study(study, ["flicker"])["flicker"])
+    finally:
+        hook.remove()
+    assert sweep(jobs("metrics.names=[psnr]")).found == 3
+
+
+def test_a_study_without_frames_takes_another_condition(jobs: Jobs) -> None:
+    """The baseline that it is compared with comes back for that, to the bit, and goes again."""
+    job, other = jobs("metrics.names=[psnr]", "keep=scores")
+    sweep([job])
+    (folder,) = job.study.glob("baseline/*")
+    before = (folder / RECORD).read_bytes()
+    assert sweep([job, other]).made == 2, "the baseline and the new one"
+    assert values(job.study)["vgdfr-k1-theta1.0"]["psnr"] == "inf"
+    assert files(job.study) == [{PREVIEW, RECORD, SCORES}] * 3
+    assert json.loads((folder / RECORD).read_text()) == json.loads(before)
+    assert sweep([job, other]).found == 3
+    job, other = jobs("metrics.names=[psnr,ssim]", "keep=scores")
+    assert sweep([job, other]).found == 3, "nothing of it can be scored, so nothing is made"
 
 
 def test_verify_and_gc_leave_alone_what_a_sweep_changes_meanwhile(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

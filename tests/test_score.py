@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import score
+from bench import keep, score
 from bench.record import Record
 from bench.store import Store
 from metrics import METRICS
-from metrics.video_file import read
+from metrics.video_file import VideoFile, read
 
 SPEC = {"prompt": "a red circle stays still over sand"}
 
@@ -42,3 +42,35 @@ def test_groups_and_names_are_scored_and_what_is_missing_is_null_with_the_reason
         )
     assert scores["lpips"]["value"] is None and "bench.prefetch metrics=paper" in scores["lpips"]["reason"]
     assert "psnr" not in json.loads((baseline / "scores.json").read_text())["scores"], "nothing to differ from"
+
+
+def test_a_baseline_is_decoded_once_for_all_that_are_compared_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the last metric looks at the sample alone."""
+    baseline = put(tmp_path, "baseline", "a" * 64, None)
+    others = [put(tmp_path, slug, slug[-1] * 64, "a" * 64) for slug in ("vgdfr-b", "vgdfr-cc", "vgdfr-ddd")]
+    record, decoded = Store.read(baseline), []
+    assert record is not None
+
+    def counted(file: Path) -> VideoFile:
+        decoded.append(file.parent)
+        return read(file)
+
+    monkeypatch.setattr(score, "read", counted)
+    score.score(baseline, SPEC["prompt"], None, ["psnr", "flicker"])
+    for folder in others:
+        score.score(folder, SPEC["prompt"], (baseline, record), ["psnr", "flicker"])
+    assert decoded == [baseline, *others]
+
+
+def test_why_a_master_cannot_be_had_is_found_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = put(tmp_path, "baseline", "e" * 64, None)
+    place = str(folder.relative_to(tmp_path))
+    record, tried = Store(tmp_path).recorded(place), []
+    assert record is not None
+    Store(tmp_path).drop(place, record, ("master.mkv",))
+    rebuilt = keep.rebuilt
+    monkeypatch.setattr(keep, "rebuilt", lambda *given: tried.append(1) or rebuilt(*given))
+    scores = score.score(folder, SPEC["prompt"], None, ["flicker", "clip_temp_embedded"])
+    assert all("neither master nor latents" in value["reason"] for value in scores.values()) and len(tried) == 1
