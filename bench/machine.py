@@ -52,10 +52,15 @@ def _gpu(gpu: str) -> dict[str, Any]:
 
     try:
         (values,) = ask(f"--query-gpu={','.join(GPU_FIELDS)}")
-        processes = ask("--query-compute-apps=pid,used_memory")
+        pids = [pid for pid, *_ in ask("--query-compute-apps=pid,used_memory")]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return {"nvidia-smi": f"{type(error).__name__}: {error}"}
-    return dict(zip(GPU_FIELDS, values, strict=True)) | {"processes": len(processes)}
+    return dict(zip(GPU_FIELDS, values, strict=True)) | _others(pids, str(os.getpid()))
+
+
+def _others(pids: list[str], own: str) -> dict[str, Any]:
+    """How many processes beside this one the GPU has; None in a container that does not see its own number there."""
+    return {"processes": len(pids), "other_processes": len(pids) - 1 if own in pids else None}
 
 
 def _cpu_mhz() -> float | None:
