@@ -156,15 +156,20 @@ def _natural(text: str) -> tuple[str, float]:
 
 
 def devices(rows: list[Row]) -> list[str]:
-    """What the samples were made on: the kind of device and its name."""
-    pairs = {(id(_model(r)), id(r.record.get("environment"))): r for r in rows}.values()
+    """What the samples were made on, or timed on alone: the kind of device and its name."""
+    pairs = {(id(_model(r)), id(_timed_in(r))): r for r in rows}.values()
     return sorted({_device(r) for r in pairs})
 
 
 def _device(row: Row) -> str:
-    kind, environment = _model(row).get("device_type"), row.record.get("environment") or {}
+    kind, environment = _model(row).get("device_type"), _timed_in(row) or {}
     name = environment.get("cpu") if kind == "cpu" else environment.get("gpu")
     return " ".join(part for part in (kind, name) if part) or "unknown"
+
+
+def _timed_in(row: Row) -> dict[str, Any] | None:
+    """The environment that the sample's latency is of."""
+    return row.record.get("timed_on") or row.record.get("environment")
 
 
 def kind_of_timing(rows: list[Row]) -> str:

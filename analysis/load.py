@@ -20,9 +20,10 @@ _FRAME_LISTS = re.compile(rb'"(lag[123]|kept_frames|kept_latents)":\s*\[[^\]]*\]
 # What tables need of a record, and reading little keeps 100,000 of them in memory.
 LIGHT = (
     "schema", "status", "slug", "model_name", "method", "prompt_id", "seed_index", "prompt_dimensions", "identity",
-    "environment", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
+    "environment", "timed_on", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
 )  # fmt: skip
-COMMON = ("method", "environment", "notes", "shared_stages", "prompt_dimensions")  # of LIGHT, what many samples share
+# of LIGHT, what many samples share
+COMMON = ("method", "environment", "timed_on", "notes", "shared_stages", "prompt_dimensions")
 _AT_ONCE = 2000  # samples from which on reading them in several processes is worth their start
 
 

@@ -37,6 +37,7 @@ class Record:
     timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
         they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.
         Each run says its seconds, latency and what the machine did beside (`bench.machine`).
+    timed_on: the environment of those runs; None where `seconds` are of `environment`, in which the sample was made.
     layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the
         paper's list names on this model ("paper"); None where no layer has it.
     layer_errors: what +exp=rope_proxy measured; such a sample has no video.
@@ -78,6 +79,7 @@ class Record:
     timing: Literal["shared", "isolated"] = "shared"
     warmups: list[dict[str, Any]] = field(default_factory=list)
     repeats: list[dict[str, Any]] = field(default_factory=list)
+    timed_on: dict[str, Any] | None = None
     error: str | None = None
     schema: int = SCHEMA
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from bench.condition import Sample
 from bench.machine import watched
+from bench.models import free_memory
 from bench.provenance import device_name, environment
 from bench.record import Record, sha256_of_frames
 from bench.store import MASTER, Store
@@ -72,6 +73,7 @@ def timed_alone(backbone: Backbone, sample: Sample, record: Record, frames_sha25
     return replace(
         record, timing="isolated", warmups=warmups, repeats=repeats, seconds=median["seconds"], shared_stages=[],
         latency_s=median["latency_s"], peak_bytes=median["peak_bytes"], frames_sha256=frames_sha256,
+        timed_on=environment(),
     )  # fmt: skip
 
 
@@ -100,7 +102,8 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
             return f"{elsewhere}, with the same packages ({error})"
         store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
         return f"failed: {error}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        free_memory()
         return f"failed to be timed alone: {type(error).__name__}: {error}"
     store.update(sample.folder, timed)
     return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"

@@ -250,6 +250,12 @@ def test_devices_are_mixed_only_if_asked(study: Path) -> None:
     assert "different devices" in markdown(lines(load(study), allow_mixed=True), "study")
 
 
+def test_latencies_of_another_device_than_the_samples_are_that_devices(study: Path) -> None:
+    rewrite(study / "vgdfr-k5-theta0.5" / "a", "record.json", {"timed_on": {"gpu": "another"}})
+    with pytest.raises(StudyError, match="mixes 2 devices: another; unknown"):
+        lines(load(study))
+
+
 def test_scores_of_two_versions_are_refused(study: Path) -> None:
     scores = {"flicker": {"id": "flicker-v9-rgb-no-weights", "value": 0.5, "reason": None}}
     rewrite(study / "baseline" / "a", "scores.json", {"scores": scores})

@@ -11,9 +11,10 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from bench.config import CONF, Job, job_of
-from bench.machine import GPU_FIELDS, state, watched
+from bench.machine import GPU_FIELDS, _others, state, watched
 from bench.models import backbone_of
 from bench.progress import Sweep
+from bench.provenance import environment
 from bench.run import run
 from bench.store import MASTER, Store
 from bench.timing import Timing
@@ -59,7 +60,8 @@ def test_stored_samples_are_timed_alone_without_being_made_again(tiny_checkpoint
         assert record.latency_s == pytest.approx(sum(record.seconds.get(stage, 0) for stage in stages))
         for run_ in (*record.warmups, *record.repeats):
             assert run_["machine"]["before"]["load_1min"] >= 0 and run_["machine"]["other_busy_cores"] >= 0
-        timed = {"timing", "warmups", "repeats", "seconds", "shared_stages", "latency_s", "peak_bytes"}
+        timed = {"timing", "warmups", "repeats", "seconds", "shared_stages", "latency_s", "peak_bytes", "timed_on"}
+        assert record.timed_on == environment() and before[folder].timed_on is None
         same = {n: v for n, v in vars(record).items() if n not in timed}
         assert same == {n: v for n, v in vars(before[folder]).items() if n not in timed}
     # sharing spared passes, and runs that only time are not counted
@@ -145,10 +147,17 @@ def test_another_process_at_work_is_seen() -> None:
     assert machine["before"]["cpu_mhz"] is None or machine["before"]["cpu_mhz"] > 0
 
 
+def test_this_process_is_not_among_the_other_users_of_the_gpu() -> None:
+    assert _others(["11", "12"], "12") == {"processes": 2, "other_processes": 1}
+    assert _others(["11", "12"], "13") == {"processes": 2, "other_processes": None}, "numbers of another namespace"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_says_its_clocks_and_its_users() -> None:
     said = state(torch.device("cuda"))["gpu"]
-    assert "nvidia-smi" in said or (set(said) == {*GPU_FIELDS, "processes"} and float(said["clocks.sm"]) > 0)
+    assert "nvidia-smi" in said or (
+        set(said) == {*GPU_FIELDS, "processes", "other_processes"} and float(said["clocks.sm"]) > 0
+    )
 
 
 def test_settings_that_cannot_be_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
