@@ -266,7 +266,7 @@ def test_no_memory_or_no_interpolator_costs_the_sample_its_master_only(jobs: Job
 
 def test_a_study_without_frames_takes_another_condition(jobs: Jobs) -> None:
     """The baseline that it is compared with comes back for that, to the bit, and goes again."""
-    job, other = jobs("metrics.names=[psnr]", "keep=scores")
+    job, other = jobs("metrics.names=[psnr,flicker]", "keep=scores")
     sweep([job])
     (folder,) = job.study.glob("baseline/*")
     before = (folder / RECORD).read_bytes()
@@ -275,7 +275,7 @@ def test_a_study_without_frames_takes_another_condition(jobs: Jobs) -> None:
     assert files(job.study) == [{PREVIEW, RECORD, SCORES}] * 3
     assert json.loads((folder / RECORD).read_text()) == json.loads(before)
     assert sweep([job, other]).found == 3
-    job, other = jobs("metrics.names=[psnr,ssim]", "keep=scores")
+    job, other = jobs("metrics.names=[psnr,flicker,ssim]", "keep=scores")
     assert sweep([job, other]).found == 3, "nothing of it can be scored, so nothing is made"
 
 
