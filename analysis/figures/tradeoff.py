@@ -116,14 +116,9 @@ FRONT = "#fde68a"
 def note(values: Sequence[Interval], judged: bool, banner: str | None) -> str:
     """What stands under a figure of means: how many samples they are of, and what the bars are."""
     counts = sorted({value.n for value in values if value.n})
-    unequal = len(counts) > 1
-    said = [banner] if banner else []
-    said.append(
-        f"Means of {counts[0]} to {counts[-1]} samples, so not all over the same ones" if unequal
-        else f"Means of {counts[0]} samples"
-    )  # fmt: skip
-    said[-1] += "; bars: 95 % bootstrap intervals over prompts, of few prompts somewhat too short"
-    return "\n".join([*said, *([JUDGED] if judged else [])])
+    over = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    said = f"Means of {over} samples; bars: 95 % bootstrap intervals over prompts, of few prompts somewhat too short"
+    return "\n".join(part for part in (banner, said, JUDGED if judged else None) if part)
 
 
 def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | None]) -> None:
