@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.conditions import Line, lines
-from analysis.load import StudyError, load
+from analysis.load import MORE, StudyError, load
 from analysis.page import write
 from analysis.projection import (
     FlopsOfStudy,
@@ -196,7 +196,7 @@ def study_cost(
     study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
 ) -> tuple[str, str]:
     """The study's report in Markdown, and its samples as CSV."""
-    table = lines(load(study), allow_mixed=allow_mixed)
+    table = lines(load(study, light=True, also=MORE), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
     num_baselines = sum(line.n for line in table if line.method == "baseline")
     return study_report(projected, num_baselines, study.resolve().name), csv_text(projected)

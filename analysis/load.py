@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ LIGHT = (
     "schema", "status", "slug", "model_name", "method", "prompt_id", "seed_index", "prompt_dimensions", "identity",
     "environment", "timed_on", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
 )  # fmt: skip
-# of LIGHT, what many samples share
-COMMON = ("method", "environment", "timed_on", "notes", "shared_stages", "prompt_dimensions")
+MORE = ("schedule", "seconds", "layers", "checkpoint")  # what figures and projected costs need of all samples, too
+# what many samples share
+COMMON = (
+    "method", "environment", "timed_on", "notes", "shared_stages", "prompt_dimensions", "layers", "checkpoint",
+)  # fmt: skip
 _AT_ONCE = 2000  # samples from which on reading them in several processes is worth their start
 
 
@@ -52,17 +56,18 @@ class Row:
         return self.record["method"]["name"] == "ropeproxy"
 
 
-def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
+def load(study: Path, frames: str = "all", light: bool = False, also: tuple[str, ...] = ()) -> list[Row]:
     """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
 
     `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
-    `light` records hold only what `LIGHT` names, settings that samples have in common being one object.
+    `light` records hold only what `LIGHT` names, settings that samples have in common being one object, and what `also`
+    names, its lists of frames left empty: `whole` reads a record again.
     """
     if frames not in FRAMES:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
         raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
-    samples = _samples(study, FRAMES[frames], light)
+    samples = _samples(study, FRAMES[frames], light, also)
     if not samples:
         raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
     rows = [row for row in samples if not row.is_probe]
@@ -72,6 +77,14 @@ def load(study: Path, frames: str = "all", light: bool = False) -> list[Row]:
             f"python -m analysis.rope_sensitivity SENSITIVITY_STUDY --proxy {study}"
         )
     return rows
+
+
+def whole(row: Row) -> Row:
+    """A sample with all of its record, of a light one."""
+    found = _sample(str(row.folder), "value", False)
+    if found is None:
+        raise StudyError(f"{row.folder} has gone while the study was read; run the command again")
+    return found
 
 
 def planned(study: Path) -> frozenset[str]:
@@ -91,15 +104,15 @@ def load_probes(study: Path) -> list[Row]:
     return rows
 
 
-def _samples(study: Path, part: str, light: bool = False) -> list[Row]:
+def _samples(study: Path, part: str, light: bool = False, also: tuple[str, ...] = ()) -> list[Row]:
     folders = _folders(study)
     workers = min(os.cpu_count() or 1, len(folders) // _AT_ONCE) if light else 1
     if workers <= 1:
-        return _read(folders, part, light)
+        return _read(folders, part, light, also)
     parts = [folders[i : i + _AT_ONCE] for i in range(0, len(folders), _AT_ONCE)]
     rows, share = [], _Sharing()
     with ProcessPoolExecutor(workers) as pool:
-        for some in pool.map(_read, parts, [part] * len(parts)):
+        for some in pool.map(partial(_read, part=part, light=True, also=also), parts):
             rows += share.among(some)
     return rows
 
@@ -143,16 +156,16 @@ class _Sharing:
         return [self.within(row, one) for row in rows]
 
 
-def _read(folders: Sequence[str], part: str, light: bool = True) -> list[Row]:
+def _read(folders: Sequence[str], part: str, light: bool, also: tuple[str, ...] = ()) -> list[Row]:
     """The samples in `folders`; a worker's share."""
     rows, share = [], _Sharing()
     for folder in folders:
-        if row := _sample(folder, part, light):
+        if row := _sample(folder, part, light, also):
             rows.append(share.within(row, share.one) if light else row)
     return rows
 
 
-def _sample(folder: str, part: str, light: bool) -> Row | None:
+def _sample(folder: str, part: str, light: bool, also: tuple[str, ...] = ()) -> Row | None:
     """One sample; None where there is no record."""
     file = f"{folder}/record.json"
     if (data := _bytes(file)) is None:
@@ -163,7 +176,7 @@ def _sample(folder: str, part: str, light: bool) -> Row | None:
     if record.get("schema") != SCHEMA:
         raise StudyError(f"{file}: expected a record of schema {SCHEMA}, got {record.get('schema')}")
     if light:
-        record = {name: record[name] for name in LIGHT if name in record}
+        record = {name: record[name] for name in (*LIGHT, *also) if name in record}
     file = f"{folder}/scores.json"
     data = _bytes(file)
     if data is None:

@@ -190,7 +190,7 @@ def project(row: Row, baseline: Row, flops: Flops, speedup: float | None) -> Pro
     steps = record["identity"]["spec"]["num_inference_steps"]
     n, full_pass = flops.num_latents, flops.dit(flops.num_latents)
     schedule = record["schedule"]
-    kept = len(schedule["kept_latents"]) if schedule else n
+    kept = round(record["token_ratio"] * n)
     full_steps, compressed, module = float(method.get("steps") or steps), 0, 0.0
     if schedule:
         full_steps, levels = method["k"] + method["preview_steps"] - 1.0, method["spatial_levels"]

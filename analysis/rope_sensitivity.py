@@ -25,7 +25,7 @@ from analysis.rope_sensitivity_data import (
     sensitivity,
 )
 from analysis.rope_sensitivity_figure import draw, scale_of
-from analysis.statistics import Interval
+from analysis.statistics import MIN_PROMPTS, Interval
 
 PARTS = {  # a layer's three intervals
     "preference": lambda layer: layer.preference,
@@ -69,8 +69,8 @@ def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple
     never = [n for n in chosen if (full.layers[n].preference.value or 0) <= 0]
     settings = f"`method.global_layers=[{','.join(map(str, chosen))}]`"
     out.append(f"Recommended global layers, {len(chosen)} of {len(full.layers)}: {settings}.")
-    if full.prompts < 2:
-        out.append("**One prompt only: no intervals, and no ranking to rely on.**")
+    if full.prompts < MIN_PROMPTS:
+        out.append(f"**Only {full.prompts} of the {MIN_PROMPTS} prompts that intervals need: no ranking to rely on.**")
     else:
         out.append(f"Layers whose preference is above 0 with the whole interval: {_listed(surely)}.")
     if never:

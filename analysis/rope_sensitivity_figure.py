@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.style import RC
 from analysis.rope_sensitivity_data import Layer, Sensitivity, agreement
-from analysis.statistics import Interval
+from analysis.statistics import MIN_PROMPTS, Interval
 
 # Okabe and Ito's palette, told apart by colour-blind eyes and, by lightness, in grey
 GLOBAL_ALONE, LOCAL_ALONE, INK = "#0072B2", "#E69F00", "#222222"
@@ -77,7 +77,8 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
 
 def _prompts(studies: list[Sensitivity]) -> str:
     counts = [f"{s.prompts} prompts" + (f" ({s.measured.title})" if len(studies) > 1 else "") for s in studies]
-    return f"mean and 95 % interval over {', '.join(counts)}" if studies[0].prompts > 1 else "one prompt, no interval"
+    what = "mean and 95 % interval" if studies[0].prompts >= MIN_PROMPTS else "mean, too few for an interval,"
+    return f"{what} over {', '.join(counts)}"
 
 
 RECOMMENDED = {"marker": "v", "color": INK, "ls": "", "ms": 6}

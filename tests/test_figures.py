@@ -103,7 +103,8 @@ def test_tradeoff_points_are_the_tables_means_with_intervals(study: Path) -> Non
     assert lpips.baseline is None and clipsim.baseline is not None and clipsim.baseline.value == 0.5
     first = psnr.points[0]
     assert (first.k, first.theta) == (5, 0.5) and first.metric.value == pytest.approx(26.5)
-    assert first.metric.low is not None and first.metric.low < 26.5 < (first.metric.high or 0)
+    of = {line.title: line for line in table}
+    assert first.metric is of["VGDFR (k=5, θ=0.5)"].means["psnr"] and first.speedup.n == 4
     assert first.speedup.value == pytest.approx(5.0 / (0.5 + 0.05 + 2.25))
     assert [p.best for p in psnr.points] == [True, True, True]
     assert [p.best for p in clipsim.points] == [True, False, False]
@@ -250,6 +251,9 @@ def test_of_several_seeds_a_grid_shows_the_first_that_all_conditions_have(study:
     for choose in (papers_columns, conditions_of):
         assert [r.sample_id for _, r in choose(lines(load(study)), "00-still")] == [("00-still", 1)] * 4
         assert [r.sample_id for _, r in choose(lines(load(study)), "01-fast")] == [("01-fast", 0)] * 4
+    change(study, "vgdfr-k5-theta0.5/01-fast-again", lambda r: r["similarity"].update(lag1=[0.3] * (FRAMES - 1)))
+    (study / "vgdfr-k5-theta0.9" / "01-fast" / "record.json").unlink()
+    assert timeline.timeline_of(lines(load(study)), "01-fast").lags[0][0] == 0.3, "one seed's for all thetas"
     (study / "vgdfr-k15-theta0.9" / "00-still-again" / "record.json").unlink()
     with pytest.raises(StudyError, match="no seed of prompt 00-still is finished under all of Original, VGDFR"):
         conditions_of(lines(load(study)), "00-still")
@@ -308,3 +312,17 @@ def test_flops_are_of_the_checkpoint_that_made_the_study(study: Path, tmp_path: 
     folder.rename(tmp_path / "gone")
     with pytest.raises(StudyError, match=r"single layers, made from .*checkpoint; the configuration at hand has"):
         FlopsOfStudy().of(record)
+
+
+def test_figures_and_costs_of_light_records_are_those_of_whole_ones(study: Path) -> None:
+    """Lists of frames are read of the samples that are shown alone: of 100,000 records they would fill the memory."""
+    light, heavy = figures.of(study), figures.Study(lines(load(study)))
+    for line in light.table:
+        assert all("similarity" not in r.record for r in line.rows)
+        assert all(not r.record["schedule"]["kept_frames"] for r in line.rows if r.record["schedule"])
+    prompt = light.chosen_prompt
+    assert prompt == heavy.chosen_prompt
+    assert timeline.timeline_of(light.table, prompt) == timeline.timeline_of(heavy.table, prompt)
+    assert tokens.costs_of(light.table) == tokens.costs_of(heavy.table)
+    assert find(light.table, prompt, 5, 0.5)[1].record["similarity"]["lag1"]
+    assert content.panels(light.table) == content.panels(heavy.table)

@@ -208,7 +208,7 @@ def test_one_prompt_gives_no_interval_and_says_so(tmp_path: Path) -> None:
     found = sensitivity(measured_of_study(write_study(tmp_path, "a"), "lpips"))
     assert all(layer.preference.low is None for layer in found.layers)
     text = markdown("study", found, None, BEST)
-    assert "**One prompt only: no intervals, and no ranking to rely on.**" in text and "[+" not in text
+    assert "**Only 1 of the 5 prompts that intervals need: no ranking to rely on.**" in text and "[+" not in text
     assert ",,,1" in csv_text(found, None, BEST) and len(encoded(draw(found, None, BEST))) == 3
 
 

@@ -17,7 +17,7 @@ from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
 from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
-from analysis.load import StudyError, load, planned
+from analysis.load import MORE, StudyError, load, planned
 from analysis.table1 import incomplete
 
 __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
@@ -123,5 +123,5 @@ def of(
     allow_mixed: bool = False,
 ) -> Study:
     """A stored study. Raises StudyError for a folder that is none, or cannot be reported on."""
-    table = lines(load(folder), allow_mixed=allow_mixed)
+    table = lines(load(folder, light=True, also=MORE), allow_mixed=allow_mixed)
     return Study(table, prompt, k, theta, incomplete(table, planned(folder)))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.conditions import Line
-from analysis.load import Row, StudyError
+from analysis.load import Row, StudyError, whole
 
 
 def find(table: Sequence[Line], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
@@ -26,7 +26,7 @@ def find(table: Sequence[Line], prompt: str, k: int, theta: float) -> tuple[Row,
             f"expected one condition with a baseline for prompt {prompt}, k={k}, theta={theta}, "
             f"found {len(pairs)}; prompts: {prompts}; finished of it: {slugs}"
         )
-    return pairs[0]
+    return pairs[0][0], whole(pairs[0][1])
 
 
 def _prompts(table: Sequence[Line]) -> list[str]:
@@ -38,7 +38,7 @@ def conditions_of(table: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
 
     Of several seeds the first that all have. Raises StudyError where there is none.
     """
-    return _of_one_seed(_lines_of(table, prompt), prompt)
+    return of_one_seed(_lines_of(table, prompt), prompt)
 
 
 def _lines_of(table: Sequence[Line], prompt: str) -> list[Line]:
@@ -50,7 +50,8 @@ def _lines_of(table: Sequence[Line], prompt: str) -> list[Line]:
     return made
 
 
-def _of_one_seed(chosen: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
+def of_one_seed(chosen: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
+    """The prompt's sample under each of the conditions, of the first seed that all have. Raises StudyError if none."""
     samples = [{r.sample_id: r for r in line.rows if r.record["prompt_id"] == prompt} for line in chosen]
     if not (common := set.intersection(*map(set, samples))):
         raise StudyError(f"no seed of prompt {prompt} is finished under all of {', '.join(x.title for x in chosen)}")
@@ -72,7 +73,7 @@ def papers_columns(table: Sequence[Line], prompt: str, thetas: int = 3) -> list[
         chosen += [of_k[i] for i in sorted(places)]
     if len(chosen) < 2:
         raise StudyError("a qualitative grid needs a baseline and VGDFR's samples; run the sweep of Table 1")
-    return _of_one_seed(chosen, prompt)
+    return of_one_seed(chosen, prompt)
 
 
 def telling_prompt(table: Sequence[Line]) -> str:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.conditions import Line
+from analysis.figures.choose import of_one_seed
 from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
-from analysis.load import StudyError
+from analysis.load import StudyError, whole
 
 
 @dataclass(frozen=True)
@@ -35,32 +36,40 @@ class Timeline:
 
 
 def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Timeline:
-    """That of the prompt's first seed, at `k` (by default the lowest). Raises StudyError where there is none."""
+    """That of the prompt's first seed and video setting, at `k` (by default the lowest).
+
+    Raises StudyError where there is none.
+    """
     of_prompt = [
-        (line, row)
+        line
         for line in table
-        for row in line.rows
-        if line.ranked and row.record["prompt_id"] == prompt and row.record["schedule"] and row.record["similarity"]
+        if line.ranked and line.theta is not None
+        if any(row.record["prompt_id"] == prompt and row.record["schedule"] for row in line.rows)
     ]
     if not of_prompt:
         raise StudyError(f"prompt {prompt} has no sample with a schedule by threshold; a timeline shows those")
-    k = min(line.k or 0 for line, _ in of_prompt) if k is None else k
-    chosen: dict[float, Schedule] = {}
-    lags, spec = (), {}
-    for line, row in of_prompt:
-        if line.k != k or line.theta is None or line.theta in chosen:
-            continue
-        record = row.record
-        lags = tuple(tuple(record["similarity"][f"lag{i}"]) for i in (1, 2, 3))
-        spec = record["identity"]["spec"]
-        segments = tuple((start, length, factor) for start, length, factor in record["schedule"]["segments"])
-        chosen[line.theta] = Schedule(
-            line.theta, segments, tuple(record["schedule"]["kept_frames"]), record["token_ratio"]
-        )
-    if not chosen:
-        there = ", ".join(sorted({str(line.k) for line, _ in of_prompt}))
+    k = min(line.k or 0 for line in of_prompt) if k is None else k
+    of_k: dict[float, Line] = {}
+    for line in of_prompt:
+        if line.k == k and line.theta is not None and line.video == of_prompt[0].video:
+            of_k.setdefault(line.theta, line)
+    if not of_k:
+        there = ", ".join(sorted({str(line.k) for line in of_prompt}))
         raise StudyError(f"prompt {prompt} has no sample with k={k}; there is k = {there}")
-    return Timeline(spec["prompt"], k, spec["num_frames"], lags, tuple(chosen[t] for t in sorted(chosen)))
+    records = [whole(row).record for _, row in of_one_seed(list(of_k.values()), prompt)]
+    schedules = [
+        Schedule(
+            theta,
+            tuple((start, length, factor) for start, length, factor in record["schedule"]["segments"]),
+            tuple(record["schedule"]["kept_frames"]),
+            record["token_ratio"],
+        )
+        for theta, record in zip(of_k, records, strict=True)
+    ]
+    spec, similarity = records[0]["identity"]["spec"], records[0]["similarity"]
+    lags = tuple(tuple(similarity[f"lag{i}"]) for i in (1, 2, 3))
+    ordered = tuple(sorted(schedules, key=lambda schedule: schedule.theta))
+    return Timeline(spec["prompt"], k, spec["num_frames"], lags, ordered)
 
 
 def timeline(data: Timeline) -> Figure:

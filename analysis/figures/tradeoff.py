@@ -12,7 +12,7 @@ from analysis.conditions import EMBEDDED, Column, Line, columns
 from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
 from analysis.figures.videos import JUDGED
 from analysis.load import StudyError
-from analysis.statistics import Interval
+from analysis.statistics import MIN_PROMPTS, Interval
 
 METRICS = ("lpips", "psnr", "clipsim")
 UNITS = {"psnr": " (dB)"}
@@ -74,7 +74,10 @@ def panels(table: Sequence[Line]) -> list[Panel]:
         if not pairs:
             continue
         best = pareto([(s.value or 0, m.value or 0) for _, s, m in pairs], column.better)
-        points = [Point(line.k, line.theta, line.other, s, m, b) for (line, s, m), b in zip(pairs, best, strict=True)]
+        points = [
+            Point(line.k, line.theta, line.other or "uniform" * line.uniform, s, m, b)
+            for (line, s, m), b in zip(pairs, best, strict=True)
+        ]
         own = baselines[video].means[column.name]
         title = column.title + UNITS.get(name, "")
         out.append(Panel(title, column.better, tuple(points), own if own.value is not None else None))
@@ -116,14 +119,12 @@ FRONT = "#fde68a"
 def note(values: Sequence[Interval], judged: bool, banner: str | None) -> str:
     """What stands under a figure of means: how many samples they are of, and what the bars are."""
     counts = sorted({value.n for value in values if value.n})
-    unequal = len(counts) > 1
-    said = [banner] if banner else []
-    said.append(
-        f"Means of {counts[0]} to {counts[-1]} samples, so not all over the same ones" if unequal
-        else f"Means of {counts[0]} samples"
-    )  # fmt: skip
-    said[-1] += "; bars: 95 % bootstrap intervals over prompts, of few prompts somewhat too short"
-    return "\n".join([*said, *([JUDGED] if judged else [])])
+    over = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    bars = (
+        f"bars: 95 % bootstrap intervals over prompts, where there are {MIN_PROMPTS} or more; of few somewhat too short"
+    )
+    said = f"Means of {over} samples; {bars}"
+    return "\n".join(part for part in (banner, said, JUDGED if judged else None) if part)
 
 
 def _draw(ax: Axes, panel: Panel, ks: list[int | None], thetas: list[float | None]) -> None:
