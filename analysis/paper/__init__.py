@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.conditions import Column, Line
 from analysis.sheet import Cell, Sheet
@@ -84,7 +84,7 @@ def against(settings: list[tuple[int, float]], step: Step) -> Trend | None:
     return _trend([step(None, setting) for setting in settings])
 
 
-def printed_step(numbers: Mapping[Setting, float]) -> Step:
+def printed_step(numbers: Mapping[Any, float]) -> Step:
     """Between the numbers of a printed table."""
     return lambda a, b: numbers[b] - numbers[a] if a in numbers and b in numbers else None
 
