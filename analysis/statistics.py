@@ -16,7 +16,7 @@ from scipy.special import ndtr, ndtri
 
 Key = tuple[str, int]  # a sample: prompt and seed
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
-MIN_PROMPTS = 5  # of fewer an interval holds the truth far less often than it says: of 2 half the time, of 3 three in four
+MIN_PROMPTS = 5  # of fewer an interval holds the truth far less often than it says: of 2 prompts half of the time
 
 
 class Interval(NamedTuple):
