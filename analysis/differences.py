@@ -10,19 +10,11 @@ from typing import NamedTuple
 
 from analysis import sheet
 from analysis.conditions import Column, Line, columns, lines
+from analysis.content import SPEEDS, content_of
 from analysis.load import Row, StudyError, load
 from analysis.page import write
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval, paired, ratio_of_means
-
-_SPEED = re.compile(r"\d+-([a-z]+)")  # ids of the embedded prompts, such as 03-accelerating
-SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")
-
-
-def _speeds(row: Row) -> list[str]:
-    said = [d for d in row.record.get("prompt_dimensions", ()) if d in SPEEDS]
-    match = _SPEED.fullmatch(row.record["prompt_id"])
-    return said or ([match[1]] if match and match[1] in SPEEDS else [])
 
 
 def _spec(row: Row) -> dict:
@@ -31,8 +23,14 @@ def _spec(row: Row) -> dict:
 
 # what a breakdown is by: the groups a sample belongs to, and what must be there for it
 GROUPINGS: dict[str, tuple[Callable[[Row], list[str]], str]] = {
-    "speed": (_speeds, f"prompts of the embedded world ({', '.join(SPEEDS)})"),
-    "dimension": (lambda row: row.record.get("prompt_dimensions") or [], "prompts with dimensions, such as VBench's"),
+    "speed": (
+        lambda row: [c for c in content_of(row) if c in SPEEDS],
+        f"prompts of the embedded world ({', '.join(SPEEDS)})",
+    ),
+    "dimension": (
+        lambda row: [c for c in content_of(row) if c not in SPEEDS],
+        "prompts with dimensions, such as VBench's",
+    ),
     "resolution": (
         lambda row: [f"{_spec(row)['width']}x{_spec(row)['height']}"] if "height" in _spec(row) else [],
         "video sizes in the records",

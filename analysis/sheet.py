@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MARKS = ("", "best", "second", "aside")  # best in bold, second best underlined; rows from elsewhere in italics
+DAGGER = "†"  # marks a column's title; a note that begins with it explains it
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "θ": r"$\theta$", "†": r"$^\dagger$", "–": "--",
@@ -63,14 +64,18 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A booktabs tabular; the notes are comments below it."""
+    """A booktabs tabular; the banner and what † means are rows of it, the other notes comments below."""
     marks = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "aside": r"\textit{{{}}}"}
 
     def line(texts: list[str]) -> str:
         return " & ".join(texts) + r" \\"
 
-    out = [f"% {sheet.banner}"] if sheet.banner else []
-    out += [rf"\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}", r"\toprule"]
+    def across(text: str, style: str) -> str:
+        return rf"\multicolumn{{{len(sheet.header)}}}{{l}}{{{style} {escaped(text)}}} \\"
+
+    out = [rf"\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}"]
+    out += [across(sheet.banner, r"\bfseries")] if sheet.banner else []
+    out.append(r"\toprule")
     if spans := _spans(sheet):
         over = [rf"\multicolumn{{{b - a}}}{{c}}{{{escaped(name)}}}" if name else "" for name, a, b in spans]
         out.append(line(["", *over]))
@@ -80,7 +85,9 @@ def latex(sheet: Sheet) -> str:
         if i == 0 or i in sheet.rules:
             out.append(r"\midrule")
         out.append(line([marks[cell.mark].format(escaped(cell.text)) for cell in row]))
-    out += [r"\bottomrule", r"\end{tabular}", *(f"% {line}" for note in sheet.notes for line in note.splitlines())]
+    out.append(r"\bottomrule")
+    out += [across(note, r"\footnotesize") for note in sheet.notes if note.startswith(DAGGER)]
+    out += [r"\end{tabular}", *(f"% {line}" for note in sheet.notes for line in note.splitlines())]
     return "\n".join(out) + "\n"
 
 

@@ -16,13 +16,13 @@ from scipy.special import ndtr, ndtri
 
 Key = tuple[str, int]  # a sample: prompt and seed
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
-MIN_PROMPTS = 5  # of fewer an interval holds the truth far less often than it says: of 2 half the time, of 3 three in four
+MIN_PROMPTS = 5  # an interval of fewer holds the truth far less often than it says: of 2, half of the time
 
 
 class Interval(NamedTuple):
     """`value` over `n` finite samples (None if there is none), and the interval around it.
 
-    `low` and `high` are None for fewer than MIN_PROMPTS prompts. `infinite` samples are counted apart, never averaged in.
+    `low` and `high` are None below MIN_PROMPTS prompts. `infinite` samples are counted apart, never averaged in.
     """
 
     value: float | None

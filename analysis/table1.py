@@ -1,7 +1,7 @@
 """Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
 Prints Markdown and writes report/table1.md, .csv, .tex and .html (with --paper table1-trends.tex, too) into the study's
-folder, and nothing else there.
+folder, and nothing else there. With --frames or --columns the files' names say so.
 """
 
 import argparse
@@ -59,8 +59,7 @@ def table_sheet(
         cells = (Cell(_cell(line, c, intervals), marked.get((i, c.name), "")) for c in shown)
         rows.append((Cell(line.title), Cell(counted(line)), *cells))
         if beside_paper and (own := paper.row_of(line)):
-            values = [own.get(paper.name_of(c)) for c in shown]
-            texts = ["–" if v is None else f"{v:.{c.digits}f}" for c, v in zip(shown, values, strict=True)]
+            texts = (own.get(paper.name_of(c), "–") for c in shown)
             rows.append((Cell("in the paper", "aside"), Cell(""), *(Cell(t, "aside") for t in texts)))
     groups: list[tuple[str, int]] = [("", 1)]
     for c in shown:
@@ -201,7 +200,7 @@ def csv_text(
         ends = [t for m in means for t in (number(m.low), number(m.high), m.n, m.infinite)] if intervals else []
         writer.writerow([name, *settings, line.n, line.n_failed, *(number(m.value) for m in means), *ends])
         if beside_paper and (own := paper.row_of(line)):
-            values = [number(own.get(paper.name_of(c))) for c in shown]
+            values = [own.get(paper.name_of(c), "") for c in shown]
             writer.writerow([f"{name} in the paper", *settings, "", "", *values, *([""] * len(ends))])
     return out.getvalue()
 
@@ -225,7 +224,8 @@ def main(
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
     text = "\n".join(sheet.markdown(each) for each in made)
-    stem = "table1" if frames == "all" else f"table1-{frames}"
+    # a table of some frames or columns has a name of its own, so that it does not take the whole one's place
+    stem = "-".join(("table1", *([] if frames == "all" else [frames]), *([] if names is None else names)))
     files = {
         f"{stem}.md": text,
         f"{stem}.csv": csv_text(table, names, intervals, beside_paper),

@@ -174,6 +174,41 @@ def test_a_gallery_is_replaced_with_what_it_no_longer_needs(tmp_path: Path, vide
     assert not [*folder.rglob("*.mp4")] and not [*folder.rglob(".*")]
 
 
+def test_another_site_with_a_data_js_is_left_alone(study: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "videos" / "holiday").mkdir(parents=True)
+    files = {"data.js": "const GALLERY = {};\n", "index.html": "<p>mine", "videos/holiday/a.mp4": "the sea"}
+    for name, text in files.items():
+        (site / name).write_text(text)
+    with pytest.raises(StudyError, match="holds something that is no gallery"):
+        write_gallery(study, site, copy=True)
+    assert {name: (site / name).read_text() for name in files} == files and len([*site.rglob("*.*")]) == 3
+
+
+def test_a_gallery_that_was_interrupted_is_made_again_and_foreign_videos_stay(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    copied: list[Path] = []
+
+    def interrupted(file: Path, to: Path) -> None:
+        to.write_bytes(file.read_bytes())
+        copied.append(to)
+        if len(copied) == 3:
+            raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", interrupted)
+        with pytest.raises(OSError, match="no space"):
+            write_gallery(study, out, copy=True)
+    assert [*out.rglob("*.mp4")] and not (out / "index.html").exists()
+    mine = out / "videos" / "holiday" / "a.mp4"
+    mine.parent.mkdir()
+    mine.write_text("the sea")
+    write_gallery(study, out)
+    assert [*out.rglob("*.mp4")] == [mine] and len(document(out)["conditions"]) == 4
+
+
 def test_what_it_cannot_show_or_must_not_overwrite_is_an_error(study: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -249,6 +284,13 @@ def shows(page: Page, number: int) -> None:
     until(page, f"document.getElementById('frame').value === '{number}'")
 
 
+def stopped(page: Page) -> None:
+    """Wait until every video is where the page says: in the middle of the frame that it shows."""
+    at_rest(page)
+    middle = f"(Number(document.getElementById('frame').value) + 0.5) / {FPS}"
+    until(page, f"[...document.querySelectorAll('video')].every((v) => Math.abs(v.currentTime - {middle}) < 1e-4)")
+
+
 def times(page: Page) -> list[float]:
     return page.evaluate("[...document.querySelectorAll('video')].map((v) => v.currentTime)")
 
@@ -305,7 +347,7 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
         view.wait_for_timeout(50)
     assert spread <= 1 / FPS
     view.keyboard.press(" ")
-    at_rest(view)
+    stopped(view)
     assert times(view) == pytest.approx([(frame(view) + 0.5) / FPS] * 4), "all stop in the middle of one frame"
 
     view.locator("#speed").select_option("2")
@@ -316,7 +358,8 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
     view.keyboard.press("l")
     assert view.locator("#loop").get_attribute("aria-pressed") == "false"
     until(view, "document.getElementById('play').textContent === 'Play'")
-    assert frame(at_rest(view)) == FRAMES - 1
+    stopped(view)
+    assert frame(view) == FRAMES - 1
     assert times(view) == pytest.approx([(FRAMES - 0.5) / FPS] * 4)
 
 

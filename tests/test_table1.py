@@ -112,6 +112,8 @@ def test_the_embedded_judges_columns_are_marked_and_give_way_to_real_ones(study:
     assert "| CLIPSIM† |" in text and "| LPIPS |" in text and "† seen by the small judge" in text
     header = csv_text(lines(load(study))).splitlines()[0].split(",")
     assert "clipsim_embedded" in header and "lpips" in header and "clipsim" not in header
+    printed = [line for line in latex(lines(load(study))).splitlines() if not line.startswith("%")]
+    assert any(r"\multicolumn{14}{l}{\footnotesize $^\dagger$ seen by the small judge" in line for line in printed)
     assert "CLIP model" not in text.split("A dash in a whole column")[0]
 
 
@@ -266,7 +268,8 @@ def test_samples_without_a_score_are_told_and_strict_fails(study: Path, capsys: 
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
     made = sheet.Sheet(("a_b", "n"), ((sheet.Cell("<b>50% & θ_{x}\\"), sheet.Cell("1", "best")),), banner="3 of 4")
     assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in sheet.latex(made)
-    assert r"a\_b & n \\" in sheet.latex(made) and r"\toprule" in sheet.latex(made) and "% 3 of 4" in sheet.latex(made)
+    assert r"a\_b & n \\" in sheet.latex(made) and r"\toprule" in sheet.latex(made)
+    assert r"\multicolumn{2}{l}{\bfseries 3 of 4} \\" in sheet.latex(made).splitlines()
     page = sheet.page("A & B", made)
     assert "&lt;b&gt;50% &amp; θ" in page and "<b>" not in page and "A &amp; B" in page and "http" not in page
     assert r"\<b>50%" in sheet.markdown(made)
@@ -296,6 +299,15 @@ def test_intervals_are_printed_where_there_are_prompts_for_them(study: Path, tmp
     few = table_sheet(lines(load(study)), "few", intervals=True)
     assert any("No intervals: they need 5 prompts" in note for note in few.notes)
     assert "[" not in sheet.latex(few).split("%")[0]
+
+
+def test_some_columns_do_not_take_the_whole_tables_place(study: Path) -> None:
+    main(study)
+    whole = (study / "report" / "table1.csv").read_text()
+    main(study, names=["psnr", "speedup"], beside_paper=True)
+    assert (study / "report" / "table1.csv").read_text() == whole
+    there = (study / "report" / "table1-psnr-speedup.csv").read_text().splitlines()
+    assert there[4] == "VGDFR in the paper,5,0.5,,,15.399,2.92", "the paper's digits, not ours"
 
 
 def test_devices_are_mixed_only_if_asked(study: Path) -> None:
@@ -330,7 +342,7 @@ def test_isolated_latencies_are_not_mixed_with_others(study: Path) -> None:
 def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -> None:
     table = lines(load(study))
     rows = table_sheet(table, "study", ["psnr"], beside_paper=True).rows
-    assert [row[2].text for row in rows if row[0].text == "in the paper"] == ["–", "15.40", "17.72", "17.35"]
+    assert [row[2].text for row in rows if row[0].text == "in the paper"] == ["–", "15.399", "17.724", "17.351"]
     assert paper.rows()[10, 0.7]["latency_s"] == 359.06 and len(paper.rows()) == 16
     found = {row[0].text: [cell.text for cell in row[1:]] for row in paper.trends_sheet(table, columns(table)).rows}
     # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): 20 to 25 dB, and 30 dB to a video that is identical

@@ -1,15 +1,13 @@
 """What the gallery shows, as one JSON document: columns, conditions with their means, prompts with their samples."""
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from analysis.conditions import Column, Line, columns, lines, marks
+from analysis.content import content_of
 from analysis.load import Row
 
-# the embedded prompts' ids end in the speed profile: 03-accelerating
-SPEED_PROFILE = re.compile(r"\d+-(still|slow|fast|accelerating|stopping)")
 PREVIEW = "preview.mp4"
 
 
@@ -50,12 +48,6 @@ def gallery_data(rows: list[Row], study: str, source: Callable[[Row], str | None
     }
 
 
-def content(row: Row) -> list[str]:
-    """What the prompt is about: VBench's dimensions, or the speed profile of the embedded world."""
-    profile = SPEED_PROFILE.fullmatch(row.record["prompt_id"])
-    return [*row.record.get("prompt_dimensions", ()), *(profile.groups() if profile else ())]
-
-
 def _condition(line: Line, shown: list[Column], baselines: dict[str, int]) -> dict[str, Any]:
     spec = (line.rows or line.failed)[0].record["identity"]["spec"]
     means = [line.means[c.name] for c in shown]
@@ -75,7 +67,7 @@ def _condition(line: Line, shown: list[Column], baselines: dict[str, int]) -> di
 def _prompt(row: Row) -> dict[str, Any]:
     spec = row.record["identity"]["spec"]
     prompt, seed = row.sample_id
-    return {"id": prompt, "seed": seed, "text": spec["prompt"], "content": content(row)}
+    return {"id": prompt, "seed": seed, "text": spec["prompt"], "content": content_of(row)}
 
 
 def _sample(

@@ -5,30 +5,32 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.gallery.data import PREVIEW, gallery_data
 from analysis.load import Row, StudyError, load
+from analysis.page import write
 
 HERE = Path(__file__).parent
 DATA, PAGE, VIDEOS = "data.js", "index.html", "videos"
 ASSETS = ("gallery.js", "gallery.css")
+BEGINS = '"use strict";\nconst GALLERY = '  # which tells a gallery from other folders
 
 
 def write_gallery(study: Path, out: Path | None = None, copy: bool = False) -> Path:
     """Write the gallery of `study` into `out` (by default report/gallery in it); returns the page to open.
 
-    A gallery that is there is replaced; of the study itself nothing changes. With `copy` the videos are copied, too.
+    A gallery that is there is replaced, one that was interrupted too, and of its videos those go that it copied itself
+    and no longer needs; of the study nothing changes. With `copy` the videos are copied, too.
     Raises StudyError if the study cannot be shown, or `out` holds something that is no gallery.
     """
     rows = load(study)
     out = (out or study / "report" / "gallery").resolve()
     if out.exists() and not out.is_dir():
         raise StudyError(f"{out} is a file; --out must be a folder that is empty, new or a gallery")
-    if out.is_dir() and any(out.iterdir()) and not (out / DATA).is_file():
-        raise StudyError(f"{out} holds something that is no gallery; --out must be a folder that is empty, new or one")
+    before = _copies(out)
 
     def copied(row: Row) -> Path:
         return out / VIDEOS / row.record["slug"] / f"{row.folder.name}.mp4"
@@ -42,27 +44,47 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False) -> P
     document = gallery_data(rows, study.resolve().name, source)
     texts = {name: (HERE / name).read_text() for name in ASSETS}
     texts |= {DATA: script(document), PAGE: page(document)}
-    out.mkdir(parents=True, exist_ok=True)
-    kept = set()
-    for row in rows if copy else ():
-        if (file := row.folder / PREVIEW).is_file() and row.record["status"] == "done":
-            _put(file, copied(row))
-            kept.add(copied(row))
-    for name, text in texts.items():
-        partial = out / f".{name}"
-        partial.write_text(text)
-        partial.replace(out / name)
-    for file in (out / VIDEOS).glob("*/*.mp4"):  # of the gallery that was there before
+    done = [r for r in rows if copy and r.record["status"] == "done" and (r.folder / PREVIEW).is_file()]
+    kept = {copied(row) for row in done}
+    # names the old copies and the new ones until all is done, so that a run after an interruption knows what is its own
+    begun = {"prompts": [], "copies": sorted(quote(f.relative_to(out).as_posix()) for f in before | kept)}
+    write(out / DATA, script(begun))
+    for row in done:
+        _put(row.folder / PREVIEW, copied(row))
+    for file in before:
+        _partial(file).unlink(missing_ok=True)
         if file not in kept:
-            file.unlink()
+            file.unlink(missing_ok=True)
+    for name, text in texts.items():
+        write(out / name, text)
     return out / PAGE
+
+
+def _copies(out: Path) -> set[Path]:
+    """The videos in `out` that the gallery there copied. Raises StudyError for a folder that holds anything else."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return set()
+    data = out / DATA
+    try:
+        document = json.loads(data.read_text().removeprefix(BEGINS).rstrip(";\n")) if _begins(data) else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "prompts" not in document:
+        raise StudyError(f"{out} holds something that is no gallery; --out must be a folder that is empty, new or one")
+    samples = [sample for prompt in document["prompts"] for sample in prompt["samples"] if sample]
+    named = [*document.get("copies", ()), *(sample["video"] for sample in samples if "video" in sample)]
+    return {out / own for name in named if (own := unquote(name)).startswith(f"{VIDEOS}/") and ".." not in own}
+
+
+def _begins(data: Path) -> bool:
+    return data.is_file() and data.open("rb").read(len(BEGINS)) == BEGINS.encode()
 
 
 def script(document: dict[str, Any]) -> str:
     """The document as a script; no text in it can end a script element or a line of JavaScript."""
     text = json.dumps(document, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     text = text.replace("<", "\\u003c")
-    return f'"use strict";\nconst GALLERY = {text};\n'
+    return f"{BEGINS}{text};\n"
 
 
 def page(document: dict[str, Any]) -> str:
@@ -85,6 +107,9 @@ def page(document: dict[str, Any]) -> str:
 def _put(file: Path, to: Path) -> None:
     """A copy that is there whole or not at all."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f".{to.name}")
-    shutil.copyfile(file, partial)
-    partial.replace(to)
+    shutil.copyfile(file, _partial(to))
+    _partial(to).replace(to)
+
+
+def _partial(to: Path) -> Path:
+    return to.with_name(f".{to.name}")

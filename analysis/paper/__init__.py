@@ -19,11 +19,17 @@ Setting = tuple[int, float] | None  # k and theta; None for the baseline
 @cache
 def rows() -> dict[Setting, dict[str, float]]:
     """Column by column the numbers of each of its rows."""
-    found: dict[Setting, dict[str, float]] = {}
+    return {setting: {name: float(v) for name, v in row.items()} for setting, row in printed().items()}
+
+
+@cache
+def printed() -> dict[Setting, dict[str, str]]:
+    """`rows` as the paper prints them, digits and all."""
+    found: dict[Setting, dict[str, str]] = {}
     with FILE.open(newline="") as file:
         for row in csv.DictReader(file):
             setting = (int(row["k"]), float(row["theta"])) if row["k"] else None
-            found[setting] = {n: float(v) for n, v in row.items() if v and n not in ("method", "k", "theta")}
+            found[setting] = {n: v for n, v in row.items() if v and n not in ("method", "k", "theta")}
     return found
 
 
@@ -40,9 +46,10 @@ def setting_of(line: Line) -> tuple[Setting] | None:
     return ((line.k, line.theta),) if plain and (line.k, line.theta) in rows() else None  # pyright: ignore
 
 
-def row_of(line: Line) -> dict[str, float] | None:
+def row_of(line: Line) -> dict[str, str] | None:
+    """The paper's row as it is printed there."""
     setting = setting_of(line)
-    return rows()[setting[0]] if setting else None
+    return printed()[setting[0]] if setting else None
 
 
 class Trend(NamedTuple):
