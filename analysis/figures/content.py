@@ -1,6 +1,5 @@
 """Which content profits: tokens, speed-up and difference by speed profile or VBench dimension."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.conditions import EMBEDDED, Line, columns
+from analysis.content import content_of
 from analysis.figures.style import GREY, RC, colour_of, marker_of
 from analysis.figures.tradeoff import UNITS, around, note
-from analysis.load import Row, StudyError
+from analysis.load import StudyError
 from analysis.statistics import Interval, Key, interval, ratio_of_means
 
 SHOWN = ("lpips", "psnr")
@@ -36,14 +36,6 @@ class Panel:
     bars: tuple[Bar, ...]
 
 
-def contents_of(row: Row) -> list[str]:
-    """VBench's dimensions of the prompt; for the embedded world's prompts the speed profile that their id ends with."""
-    if row.record.get("prompt_dimensions"):
-        return list(row.record["prompt_dimensions"])
-    found = re.fullmatch(r"\d+-([a-z]+)", row.record["prompt_id"])
-    return [found[1]] if found and row.record["model_name"] == "embedded" else []
-
-
 def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel]]:
     """The k shown (by default the first) and a panel for tokens, speed-up and each difference metric there is."""
     baseline = next(line for line in table if line.method == "baseline")
@@ -52,7 +44,7 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
         raise StudyError("the study has no finished sample of VGDFR by threshold alone, whose thetas are shown here")
     contents: dict[str, set[str]] = defaultdict(set)
     for row in (row for line in ranked for row in line.rows):
-        for each in contents_of(row):
+        for each in content_of(row):
             contents[each].add(row.record["prompt_id"])
     if len(contents) < 2:
         raise StudyError("content is known of VBench's prompts and the embedded world's; this study has not two kinds")
