@@ -22,10 +22,14 @@ if __name__ == "__main__":
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     a = parser.parse_args()
     try:
-        others = [
-            beside(a.study, given, name)
-            for given, name in ((a.ablation, "ablation"), (a.rope, "rope_sensitivity"), (a.rope_proxy, "rope_proxy"))
-        ]
-        print(make(Paper(a.study, (a.out or a.study / "report" / "paper").resolve(), *others, a.allow_mixed)))
+        paper = Paper(
+            a.study,
+            (a.out or a.study / "report" / "paper").resolve(),
+            ablation=beside(a.study, a.ablation, "ablation"),
+            rope=beside(a.study, a.rope, "rope_sensitivity"),
+            rope_proxy=beside(a.study, a.rope_proxy, "rope_proxy"),
+            allow_mixed=a.allow_mixed,
+        )
+        print(make(paper))
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
