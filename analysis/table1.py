@@ -99,7 +99,8 @@ def unscored(table: list[Line], shown: Sequence[Column]) -> str | None:
     for column in shown:
         if column.group == "Efficiency":  # the latencies that count may be of some samples alone; cells say their n
             continue
-        of = [line for line in table if column.group != "Difference" or line.method != "baseline"]
+        compared = column.group == "Difference" or column.name == "motion"  # with the baseline, which has none itself
+        of = [line for line in table if not compared or line.method != "baseline"]
         there, expected = sum(line.present(column) for line in of), sum(line.n for line in of)
         if 0 < there < expected:
             lacking.append(f"{column.title} for {expected - there} of {expected}")

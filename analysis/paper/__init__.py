@@ -154,7 +154,7 @@ def trends_sheet(table: list[Line], shown: list[Column]) -> Sheet:
             way = "from Original" if along == "Original" else f"with {along}"
             said = [f"{t.direction} ({t.tau:+.2f})" if t else "–" for t in (theirs, ours)]
             body.append(tuple(map(Cell, (f"{column.title} {way}", *said, same))))
-    note = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    note = "{agrees} agree, {differs} differ, {} not measured".format(counts["not measured"], **counts)
     return Sheet(
         header=("Trend", "Paper", "Here", "Verdict"),
         rows=tuple(body),
