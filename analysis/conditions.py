@@ -322,8 +322,3 @@ def marks(table: list[Line], shown: Sequence[Column]) -> dict[tuple[int, str], s
                 if printed in (first, second) and any(line is x for x in competing):
                     out[i, column.name] = "best" if printed == first else "second"
     return out
-
-
-def best(table: list[Line], column: Column, video: str) -> float | None:
-    """The best printed value among the rows of VGDFR that compete, as in the paper; None if there is no best."""
-    return leaders(rivals(table, column, video), column)[0]
