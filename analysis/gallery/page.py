@@ -77,7 +77,10 @@ def _copies(out: Path) -> set[Path]:
 
 
 def _begins(data: Path) -> bool:
-    return data.is_file() and data.open("rb").read(len(BEGINS)) == BEGINS.encode()
+    if not data.is_file():
+        return False
+    with data.open("rb") as file:
+        return file.read(len(BEGINS)) == BEGINS.encode()
 
 
 def script(document: dict[str, Any]) -> str:
