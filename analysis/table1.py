@@ -255,4 +255,4 @@ if __name__ == "__main__":
         complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed)
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
-    sys.exit(int(given.strict and not complete))
+    sys.exit("the study is not complete: see the line above the table" if given.strict and not complete else 0)
