@@ -111,7 +111,7 @@ TINY_DIT = {
     "num_layers": 1, "num_single_layers": 1, "num_attention_heads": 2, "attention_head_dim": 24,
     "rope_axes_dim": [8, 8, 8], "batch_size": 2, "steps": 20, "shift": 2.0, "short_share": 0.3, "image_share": 0.4,
     "shape_weight": 0.0,
-    "caption_dropout": 0.3, "caption_short": 0.3, "guidance": 0.5, "muon_lr": 0.01, "adamw_lr": 0.01,
+    "seed": 0, "caption_dropout": 0.3, "caption_short": 0.3, "guidance": 0.5, "muon_lr": 0.01, "adamw_lr": 0.01,
 }  # fmt: skip
 
 

@@ -308,7 +308,7 @@ def grey(page: Page, condition: int, x: float = 0.25) -> tuple[int, ...]:
 
 def wait_for_grey(page: Page, condition: int, expected: int, x: float = 0.25) -> None:
     """What is painted comes a moment after what is known."""
-    for _ in range(40):
+    for _ in range(200):
         if all(abs(v - expected) <= 4 for v in grey(page, condition, x)):
             return
         page.wait_for_timeout(50)
@@ -322,7 +322,8 @@ def test_every_video_shows_the_frame_that_is_stepped_to(view: Page, gallery: str
         shows(view, expected)
     for _ in range(7):
         view.keyboard.press(".")
-    at_rest(view)
+    shows(view, 7)
+    stopped(view)
     assert times(view) == pytest.approx([7.5 / FPS] * 4)
     for condition in range(4):
         wait_for_grey(view, condition, level(7))
@@ -403,7 +404,7 @@ def test_the_difference_is_black_where_videos_are_equal_and_amplified_elsewhere(
     view.keyboard.press(" ")
     until(view, "document.getElementById('frame').value >= 5")  # it plays, frame by frame
     view.keyboard.press(" ")
-    at_rest(view)
+    stopped(view)
     wait_for_grey(view, 1, 0)
     view.keyboard.press("d")
     wait_for_grey(view, 1, level(frame(view)))
@@ -479,11 +480,14 @@ def test_keys_choose_prompts_and_controls_keep_their_own(view: Page, gallery: st
     assert view.locator("#loop").get_attribute("aria-pressed") == "true"
     assert view.locator("#play").inner_text() == "Pause"
     view.keyboard.press(" ")
-    at_rest(view)
+    stopped(view)
     view.keyboard.press("Home")
+    shows(view, 0)
     view.locator("#frame").focus()
     view.keyboard.press("ArrowRight")
-    assert frame(view) == 1, "one frame, not two"
+    shows(view, 1)  # one frame, not two
+    stopped(view)
+    assert frame(view) == 1
     width = view.locator("figure").first.bounding_box()
     view.locator("#videos").click(position={"x": 5, "y": 5})
     view.keyboard.press("+")
@@ -516,7 +520,7 @@ def test_a_video_that_cannot_be_played_says_so_and_holds_up_none(
     view.wait_for_selector("figure[data-condition='1'] .nothing")
     assert view.locator("figure[data-condition='1'] .screen").inner_text().startswith("cannot be played")
     view.keyboard.press(".")
-    at_rest(view)
+    shows(view, 1)
     assert times(view)[0] == pytest.approx(1.5 / FPS)
     wait_for_grey(view, 2, level(1))
 

@@ -196,7 +196,7 @@ def train(
             ).sample.float()
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([step, 2])
+        rng = np.random.default_rng([s["seed"], step, 2])
         n = longest = videos.shape[2]
         kind = str(rng.choice(["image", "short", "whole"], p=_shares(s)))
         if kind != "whole":
@@ -211,7 +211,7 @@ def train(
                 for c, d, part, n in zip(chosen.tolist(), dropped, shorter, told, strict=True)
             ]
         )
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         clean, mask_of_shape = videos[chosen, :, :n], clips.masks[chosen, :n]
         if kind == "image":
             frame = torch.from_numpy(rng.integers(images.shape[1], size=count))
