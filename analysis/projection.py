@@ -13,7 +13,7 @@ from analysis.conditions import Line
 from analysis.load import Row, StudyError
 from bench.condition import Condition
 from bench.config import CONF, condition_of
-from vgdfr.backbones.hunyuan_video import Tiling
+from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.flops import TEXT_TOKENS, Flops, architecture_of
 
 

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.condition import Condition, model_identity
-from bench.models import backbone_of, free_memory
+from bench.models import codec_of, free_memory
 from bench.provenance import weights_sha256
 from bench.record import Record, sha256_of_frames
 from bench.store import LATENTS, MASTER, Store
 from vgdfr import BrokenVideo, HunyuanVideo, RopeProxy, frames_of
 from vgdfr.backbones.execution import Execution
-from vgdfr.backbones.hunyuan_video import Tiling
+from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.files import sha256
 
 Keep = Literal["all", "latents", "scores"]
@@ -86,11 +86,11 @@ def rebuilt(folder: Path, record: Record, condition: Condition | None = None) ->
     if mine != record.identity["model"]:
         other = ", ".join(name for name, value in mine.items() if record.identity["model"].get(name) != value)
         raise Gone(f"the master was not kept, and the model at {model.path} is not its own ({other} differ); {again}")
-    backbone = backbone_of(model)
+    codec = codec_of(model)
     try:
         method = condition.method if condition else record.method_used()
         assert not isinstance(method, RopeProxy)  # which has no video
-        frames = frames_of(backbone, latents, method, record.schedule_used())
+        frames = frames_of(codec, latents, method, record.schedule_used())
     except (OSError, RuntimeError, BrokenVideo) as error:  # an interpolator that moved, no memory left
         free_memory()
         raise Gone(f"the master was not kept, and its latents cannot be decoded here: {type(error).__name__}: {error}; "

@@ -8,13 +8,14 @@ import torch
 
 from bench.progress import say
 from vgdfr import HunyuanVideo
-from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.base import Backbone, Codec
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 
 if TYPE_CHECKING:  # which builds on this module
     from bench.config import Job
 
 _loaded: dict[HunyuanVideo, Backbone] = {}
+_codecs: dict[HunyuanVideo, Codec] = {}
 
 
 @cache
@@ -28,12 +29,28 @@ def embed_prompts(jobs: "tuple[Job, ...]") -> None:
 def backbone_of(model: HunyuanVideo) -> Backbone:
     """The loaded model; jobs of one sweep share it. One at a time: before another is loaded, it is gone."""
     if model not in _loaded:
-        _loaded.clear()
-        free_memory()
+        _make_room()
         say(f"loading {model.path}")
-        hide_loading_bars()
         _loaded[model] = model.load()
     return _loaded[model]
+
+
+def codec_of(model: HunyuanVideo) -> Codec:
+    """The model's VAE: that of the loaded model, or the VAE alone where the model is not loaded."""
+    if model in _loaded:
+        return _loaded[model]
+    if model not in _codecs:
+        _make_room()
+        say(f"loading the VAE of {model.path}")
+        _codecs[model] = model.load_codec()
+    return _codecs[model]
+
+
+def _make_room() -> None:
+    _loaded.clear()
+    _codecs.clear()
+    free_memory()
+    hide_loading_bars()
 
 
 def free_memory() -> None:

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 
 from vgdfr.assets import MANIFESTS
-from vgdfr.backbones.hunyuan_video import Tiling
+from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.dyrope import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, blocks_of, dyrope, paper_global_layers
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule, by_token_ratio, uniform

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from bench import upkeep
 from bench.claims import claimed
 from bench.config import CONF, Job, job_of
-from bench.models import _loaded
+from bench.models import _codecs, _loaded, backbone_of, codec_of
 from bench.progress import Sweep
 from bench.record import Record, sha256_of_frames
 from bench.run import run
@@ -24,7 +24,7 @@ from bench.units import units_of
 from bench.upkeep import faults, gc, samples, verify
 from metrics.video_file import read
 from vgdfr import Baseline, BaselineRerun, FewerSteps, Vgdfr, VideoSpec, frames_of, generate
-from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.base import Backbone, Codec
 from vgdfr.files import sha256
 
 METHODS = (
@@ -118,12 +118,17 @@ def test_all_latents_scores_and_back(jobs: Jobs) -> None:
     assert values(study)["vgdfr-k1-theta0.01"]["cosine"] is not None
 
 
-def test_scoring_alone_loads_the_model_that_made_the_sample(jobs: Jobs) -> None:
+def test_scoring_alone_loads_no_more_than_the_vae_of_the_model_that_made_the_sample(jobs: Jobs) -> None:
     study = jobs()[0].study
     sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+    model = next(iter(_loaded))
+    assert codec_of(model) is backbone_of(model), "a loaded model's own"
     _loaded.clear()
     _read.cache_clear()
-    assert not any(score_study(study, ["ssim"]).values()) and len(_loaded) == 1
+    assert not any(score_study(study, ["ssim"]).values())
+    assert not _loaded and isinstance(codec_of(model), Codec) and not isinstance(codec_of(model), Backbone)
+    backbone_of(model)
+    assert not _codecs, "one at a time"
 
 
 def test_what_cannot_be_made_again_is_null_with_the_reason(jobs: Jobs, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bench.config import CONF, Job, job_of
 from bench.prompts import Prompt
 from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Vgdfr
 from vgdfr.backbones.execution import Execution
-from vgdfr.backbones.hunyuan_video import Tiling
+from vgdfr.backbones.hunyuan_vae import Tiling
 
 VIDEO = VideoSettings(
     height=64, width=64, num_frames=33, num_inference_steps=50, guidance_scale=6.0, flow_shift=7.0, fps=12

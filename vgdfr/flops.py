@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
 from vgdfr.assets import MANIFESTS
-from vgdfr.backbones.hunyuan_video import HunyuanVideo, Tiling
+from vgdfr.backbones.hunyuan_vae import Tiling
+from vgdfr.backbones.hunyuan_video import HunyuanVideo
 from vgdfr.dyrope import blocks_of
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import GROUP

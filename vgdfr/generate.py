@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.base import Backbone, Codec
 from vgdfr.compression import compress, refuse_not_finite
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
@@ -112,13 +112,13 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
 
 @torch.inference_mode()
 def frames_of(
-    backbone: Backbone, latents: Float[Tensor, "1 c n y x"], method: Method, schedule: FrameSchedule | None
+    codec: Codec, latents: Float[Tensor, "1 c n y x"], method: Method, schedule: FrameSchedule | None
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """The frames of a sample from its final `latents`, byte for byte those `generate` gave on the same machine."""
-    kept = to_uint8(backbone.decode(latents.to(backbone.device)))
+    kept = to_uint8(codec.decode(latents.to(codec.device)))
     if schedule is None or not isinstance(method, Vgdfr):
         return kept
-    return fill(kept, schedule, interpolator_of(method, backbone.device))
+    return fill(kept, schedule, interpolator_of(method, codec.device))
 
 
 def _video(

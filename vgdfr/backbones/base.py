@@ -13,16 +13,33 @@ from vgdfr.schedule import FrameSchedule
 from vgdfr.video import VideoSpec
 
 
-class Backbone(ABC):
-    """A latent video diffusion model with a causal VAE (4x in time, first frame alone) and a flow-matching DiT."""
+class Codec(ABC):
+    """A causal video VAE: 4x in time, the first frame alone."""
 
     device: torch.device
+    num_spatial_levels: int
+    """How often the VAE halves height and width."""
+
+    @abstractmethod
+    def reduced(self, levels: int) -> AbstractContextManager[object]:
+        """Within the block `decode` and `encode` work at `2**levels` times less height and width, time in full."""
+
+    @abstractmethod
+    def decode(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:
+        """Frames in [-1, 1], not clamped, float32."""
+
+    @abstractmethod
+    def encode(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "1 c n y x"]:
+        """The posterior's mode for frames in [-1, 1], float32."""
+
+
+class Backbone(Codec):
+    """A latent video diffusion model: its VAE and a flow-matching DiT."""
+
     num_layers: int
     """DiT layers, dual-stream and single-stream together."""
     num_dual_layers: int
     """Those of them that are dual-stream; they come first."""
-    num_spatial_levels: int
-    """How often the VAE halves height and width."""
 
     @abstractmethod
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
@@ -39,15 +56,3 @@ class Backbone(ABC):
     @abstractmethod
     def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
         """Within the block the velocity is that of the latent shortened by `schedule`."""
-
-    @abstractmethod
-    def reduced(self, levels: int) -> AbstractContextManager[object]:
-        """Within the block `decode` and `encode` work at `2**levels` times less height and width, time in full."""
-
-    @abstractmethod
-    def decode(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:
-        """Frames in [-1, 1], not clamped, float32."""
-
-    @abstractmethod
-    def encode(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "1 c n y x"]:
-        """The posterior's mode for frames in [-1, 1], float32."""

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline
+from diffusers import (
+    AutoencoderKLHunyuanVideo,
+    FlowMatchEulerDiscreteScheduler,
+    HunyuanVideoPipeline,
+    HunyuanVideoTransformer3DModel,
+)
 from diffusers.utils import logging as diffusers_logging
-from einops import rearrange
 from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
@@ -21,10 +25,10 @@ from transformers.utils import logging as transformers_logging
 from vgdfr.assets import Asset, hub_folder, missing_of_hub
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
 from vgdfr.denoise import Velocity
 from vgdfr.dyrope import blocks_of, dyrope, prepare
 from vgdfr.files import safetensors_bytes
-from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import FrameSchedule
 from vgdfr.text import ENCODERS, TextEncoding
 from vgdfr.video import VideoSpec
@@ -39,19 +43,6 @@ PARTS = {
     "transformer": ("config.json", "*.safetensors"),
     "vae": ("config.json", "*.safetensors"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """VAE tiles in pixels and frames: size, and distance between two tiles' starts (the difference is blended).
-
-    The defaults are the original HunyuanVideo's; diffusers' own 16 frames give visibly other output.
-    """
-
-    frames: int = 64
-    frames_stride: int = 48
-    pixels: int = 256
-    pixels_stride: int = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +177,19 @@ class HunyuanVideo:
         pipeline = HunyuanVideoPipeline.from_pretrained(
             self.folder(), **dict.fromkeys(ENCODERS), dtype=dtype, local_files_only=True
         )
-        t = self.tiling
-        pipeline.vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
-        pipeline.vae.to(device)
         self.execution.apply(pipeline.transformer, dtype, device)
-        return HunyuanVideoBackbone(pipeline, self.text(), compiled=self.execution.compile is not None)
+        return HunyuanVideoBackbone(
+            pipeline.vae, self.tiling, pipeline.transformer, pipeline.scheduler, self.text(),
+            compiled=self.execution.compile is not None,
+        )  # fmt: skip
+
+    def load_codec(self) -> "HunyuanVideoCodec":
+        """Load the VAE alone, which decodes and encodes as that of `load` does."""
+        self.check()
+        vae = AutoencoderKLHunyuanVideo.from_pretrained(
+            self.folder(), subfolder="vae", torch_dtype=getattr(torch, self.dtype), local_files_only=True
+        )
+        return HunyuanVideoCodec(vae, self.tiling, self.torch_device)
 
 
 def hide_loading_bars() -> None:
@@ -199,18 +198,24 @@ def hide_loading_bars() -> None:
         library.disable_progress_bar()
 
 
-class HunyuanVideoBackbone(Backbone):
-    """A loaded HunyuanVideoPipeline's DiT and VAE under the project's own loop; prompts are embedded by `text`."""
+class HunyuanVideoBackbone(HunyuanVideoCodec, Backbone):
+    """A HunyuanVideoPipeline's loaded DiT and VAE under the project's own loop; prompts are embedded by `text`."""
 
-    def __init__(self, pipeline: HunyuanVideoPipeline, text: TextEncoding, compiled: bool = False) -> None:
-        self.scheduler_config = pipeline.scheduler.config
+    def __init__(
+        self,
+        vae: AutoencoderKLHunyuanVideo,
+        tiling: Tiling,
+        transformer: HunyuanVideoTransformer3DModel,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        text: TextEncoding,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(vae, tiling, text.device)
+        self.scheduler_config = scheduler.config
         self.text = text
-        self.transformer = pipeline.transformer.eval().requires_grad_(False)
-        self.vae = pipeline.vae.eval().requires_grad_(False)
-        self.device = text.device
+        self.transformer = transformer.eval().requires_grad_(False)
         self.num_layers = len(blocks_of(self.transformer))
         self.num_dual_layers = len(self.transformer.transformer_blocks)
-        self.num_spatial_levels = int(math.log2(self.vae.spatial_compression_ratio))
         for block in blocks_of(self.transformer):
             block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
         prepare(self.transformer)
@@ -264,18 +269,6 @@ class HunyuanVideoBackbone(Backbone):
 
     def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
         return dyrope(self.transformer, schedule.kept_latents, schedule.num_latents, global_layers)
-
-    def reduced(self, levels: int) -> AbstractContextManager[object]:
-        return reduced(self.vae, levels)
-
-    def decode(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:
-        z = latents / self.vae.config.scaling_factor
-        frames = self.vae.decode(z.to(self.vae.dtype), return_dict=False)[0]
-        return rearrange(frames, "1 c t h w -> t c h w").float()
-
-    def encode(self, frames: Float[Tensor, "t 3 h w"]) -> Float[Tensor, "1 c n y x"]:
-        video = rearrange(frames, "t c h w -> 1 c t h w").to(self.vae.dtype)
-        return self.vae.encode(video, return_dict=False)[0].mode().float() * self.vae.config.scaling_factor
 
 
 def _without_mask(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
