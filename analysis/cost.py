@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import sheet
 from analysis.conditions import Line, lines
 from analysis.load import MORE, StudyError, load
 from analysis.page import write
@@ -27,13 +28,14 @@ from analysis.projection import (
     projections,
     study_savings,
 )
+from analysis.sheet import Sheet, cells
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
 
 ABOVE = "▲"  # marks what is above its bound
 
 
-def paper_report(flops: Flops, steps: int) -> str:
+def paper_sheet(flops: Flops, steps: int) -> Sheet:
     """Table 1's latencies read as cost per compressed step, the tokens that go with it, and the bounds."""
     baseline_s, rows = paper_table()
     fewest = {factor: len(uniform(flops.num_frames, factor).kept_latents) for factor in (2, 4)}
@@ -44,31 +46,29 @@ def paper_report(flops: Flops, steps: int) -> str:
         r = implied_cost(row, baseline_s, steps)
         kept = flops.latents_of_cost(r)
         bounds = [bound(steps, row.k, flops.cost_ratio(n)) for n in fewest.values()]
-        body.append(
-            [str(row.k), f"{row.theta:g}", f"{row.latency_s:.2f}", f"{row.speedup:.2f}", f"{r:.3f}", f"{kept:.1f}"]
-            + [f"{kept / flops.num_latents:.2f}"]
-            + [f"{b:.2f}{' ' + ABOVE if row.speedup > round(b, 2) else ''}" for b in bounds]
-        )
+        body.append(cells(
+            str(row.k), f"{row.theta:g}", f"{row.latency_s:.2f}", f"{row.speedup:.2f}", f"{r:.3f}", f"{kept:.1f}",
+            f"{kept / flops.num_latents:.2f}",
+            *(f"{b:.2f}{' ' + ABOVE if row.speedup > round(b, 2) else ''}" for b in bounds),
+        ))  # fmt: skip
     saved = paper_savings(baseline_s, rows, steps)
-    return "\n".join(
-        [
-            "## The paper's Table 1",
-            "",
-            table_text(header, body),
-            "",
+    return Sheet(
+        title="The paper's Table 1",
+        header=tuple(header),
+        rows=tuple(body),
+        notes=(
             f"Cost per compressed step: (latency - k t) / (({steps} - k) t), t = {baseline_s:.2f} s / {steps}; all "
             "that is no full step counts in it, so it is from above. Latent frames and tokens: those at which a pass "
             "costs so much by the FLOP model. Bound: every block merged, by at most 2 or 4 frames into one, and "
             f"nothing but the DiT takes time. {ABOVE}: the printed speed-up is above that bound: more was merged.",
-            "",
             f"A sweep of Table 1 at these costs, DiT passes for one prompt: {saved.alone:.1f} each sample alone, "
             f"{saved.prefix_shared:.1f} with the first steps shared: {saved.alone / saved.prefix_shared:.2f} times "
             "fewer FLOPs. What equal schedules save beyond that, mean latencies do not tell; a study's records do.",
-        ]
-    )  # fmt: skip
+        ),
+    )
 
 
-def stages_report(name: str, flops: Flops, steps: int, k: int, levels: int, kept: Sequence[int]) -> str:
+def stages_sheet(name: str, flops: Flops, steps: int, k: int, levels: int, kept: Sequence[int]) -> Sheet:
     """FLOPs of each stage at a few lengths of the shortened latent, and of whole samples."""
     body, n = [], flops.num_latents
     prefix = k * flops.count_dit(n)
@@ -77,27 +77,26 @@ def stages_report(name: str, flops: Flops, steps: int, k: int, levels: int, kept
         rest = (steps - k) * flops.count_dit(latents)
         module = 0 if whole else flops.decode(levels=levels) + flops.encode(latents, levels)
         denoised = prefix + rest + module
-        body.append(
-            [f"{latents} of {n}", *(_tera(v) for v in (flops.count_dit(latents), prefix, rest))]
-            + (["–", "–"] if whole else [_tera(flops.decode(levels=levels)), _tera(flops.encode(latents, levels))])
-            + [_tera(flops.decode(latents)), f"{flops.cost_ratio(latents):.3f}"]
-            + [f"{bound(steps, k, flops.cost_ratio(latents)):.2f}", f"{steps * flops.count_dit(n) / denoised:.2f}"]
-        )  # fmt: skip
+        reduced = ["–", "–"] if whole else [_tera(flops.decode(levels=levels)), _tera(flops.encode(latents, levels))]
+        body.append(cells(
+            f"{latents} of {n}", *(_tera(v) for v in (flops.count_dit(latents), prefix, rest)), *reduced,
+            _tera(flops.decode(latents)), f"{flops.cost_ratio(latents):.3f}",
+            f"{bound(steps, k, flops.cost_ratio(latents)):.2f}", f"{steps * flops.count_dit(n) / denoised:.2f}",
+        ))  # fmt: skip
     c0, c1, c2 = (float(c) for c in flops.dit_coefficients)
     header = ["latent frames", "DiT pass", f"{k} full steps", f"{steps - k} steps on them", "compression decoder"]
     header += ["compression encoder", "VAE decode", "cost of a pass", "bound", "projected"]
-    return "\n".join(
-        [
-            f"## {name}: {flops.num_frames} frames of {flops.width}x{flops.height}, {steps} steps, k = {k}",
-            "",
-            table_text(header, body),
-            "",
+    return Sheet(
+        title=f"{name}: {flops.num_frames} frames of {flops.width}x{flops.height}, {steps} steps, k = {k}",
+        header=tuple(header),
+        rows=tuple(body),
+        notes=(
             f"In TFLOP, a multiplication with its addition as two. A DiT pass on n latent frames: {_tera(c0)} + "
             f"{_tera(c1)} n + {_tera(c2)} n² ({flops.text_tokens} text tokens); text encoders, once a prompt: "
             f"{_tera(flops.text())}. Bound: the speed-up of the denoising loop if only the DiT took time; projected: "
             "with the compression module, at equal FLOP/s.",
-        ]
-    )  # fmt: skip
+        ),
+    )
 
 
 def _tera(flops: float) -> str:
@@ -130,7 +129,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_baselines: int, study: str) -> str:
+def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_baselines: int, study: str) -> Sheet:
     """Each condition's cost and bound beside its measured speed-up, all over the samples that have a speed-up."""
     body, left_out = [], 0
     for line, every in projected:
@@ -144,52 +143,39 @@ def study_report(projected: Sequence[tuple[Line, Sequence[Projection]]], num_bas
             sum(v) for v in zip(*((p.baseline_flops, p.dit_flops, p.module_flops) for p in samples), strict=True)
         )
         single = sum((p.speedup or 0) > p.bound for p in samples)
-        body.append(
-            [line.title, str(len(samples)), f"{tokens:.2f}"]
-            + [_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")]
-            + [f"{base / dit:.2f}", f"{base / (dit + module):.2f}"]
-            + [f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single)]
-        )  # fmt: skip
+        body.append(cells(
+            line.title, str(len(samples)), f"{tokens:.2f}",
+            *(_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")),
+            f"{base / dit:.2f}", f"{base / (dit + module):.2f}",
+            f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single),
+        ))  # fmt: skip
     saved = study_savings([p for _, samples in projected for p in samples], num_baselines)
     assert saved.equal_shared is not None
     header = ["Method", "n", "Tokens", "cost of a pass, FLOPs", "cost of a pass, measured", "bound", "projected"]
     header += ["Speedup", "samples above bound"]
-    return "\n".join(
-        [
-            f"## Study `{study}`: what its schedules can gain",
-            "",
-            table_text(header, body),
-            "",
+    return Sheet(
+        title=f"Study `{study}`: what its schedules can gain",
+        header=tuple(header),
+        rows=tuple(body),
+        notes=(
             "Cost of a pass: on the shortened latent, as a share of a full one, over the samples that were merged. "
             "Bound: baseline's FLOPs over the sample's if only the DiT took time; projected: with the compression "
             "module, at equal FLOP/s. "
             f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass "
             "runs at more FLOP/s than a long one."
-            + f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone." * bool(left_out),
-            "",
+            + f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone."
+            * bool(left_out),
             f"DiT FLOPs of the sweep, in baselines: {saved.alone:.1f} each sample alone, {saved.prefix_shared:.1f} "
             f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
             f"{saved.equal_shared:.1f} with equal schedules shared, too "
             f"({saved.alone / saved.equal_shared:.2f} times fewer).",
-        ]
-    )  # fmt: skip
+        ),
+    )
 
 
 def _mean_ratio(values: Sequence[float | None]) -> str:
     present = [v for v in values if v is not None]
     return f"{sum(present) / len(present):.3f}" if present else "–"
-
-
-def table_text(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left."""
-    widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
-
-    def row(texts: Sequence[str]) -> str:
-        padded = (t.rjust(w) if i else t.ljust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True)))
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths))
-    return "\n".join([row(header), f"|{rule}|", *map(row, body)])
 
 
 def study_cost(
@@ -199,7 +185,7 @@ def study_cost(
     table = lines(load(study, light=True, also=MORE), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
     num_baselines = sum(line.n for line in table if line.method == "baseline")
-    return study_report(projected, num_baselines, study.resolve().name), csv_text(projected)
+    return sheet.markdown(study_sheet(projected, num_baselines, study.resolve().name)), csv_text(projected)
 
 
 def model_cost(
@@ -216,9 +202,10 @@ def model_cost(
         raise StudyError(f"--kept must be 1 to {n} latent frames for {video.num_frames} frames, got {wrong}")
     if not kept:
         kept = sorted({*(len(uniform(video.num_frames, f).kept_latents) for f in (4, 2)), -(-3 * n // 4), n})
-    text = stages_report(name, flops, video.num_inference_steps, k, levels, kept)
+    made = [stages_sheet(name, flops, video.num_inference_steps, k, levels, kept)]
     paper = (name, *spec.values(), video.num_inference_steps) == ("hunyuan_video", 544, 960, 97, 50)
-    return text + ("\n\n" + paper_report(flops, video.num_inference_steps) if paper else "")
+    made += [paper_sheet(flops, video.num_inference_steps)] if paper else []
+    return "\n".join(map(sheet.markdown, made))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from analysis import sheet
 from analysis.conditions import EMBEDDED
 from analysis.figures.style import encoded
 from analysis.load import StudyError
@@ -25,6 +26,7 @@ from analysis.rope_sensitivity_data import (
     sensitivity,
 )
 from analysis.rope_sensitivity_figure import draw, scale_of
+from analysis.sheet import Sheet, cells
 from analysis.statistics import MIN_PROMPTS, Interval
 
 PARTS = {  # a layer's three intervals
@@ -45,13 +47,26 @@ def markdown(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tu
     rows = []
     for rank, layer in enumerate(full.ranked, 1):
         lists = [s for s, there in (("recommended", chosen), ("paper", measured.paper)) if layer.number in there]
-        rows.append([
+        rows.append(cells(
             str(rank), str(layer.number), "dual" if layer.dual else "single",
             *(_text(of_layer(layer), factor) for of_layer in PARTS.values()),
             str(layer.preference.n), *([str(ranks[layer.number])] if proxy else []), ", ".join(lists),
-        ])  # fmt: skip
-    table = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
-    return "\n".join([*table, "", *(line + "\n" for line in _said(name, full, proxy, chosen))])
+        ))  # fmt: skip
+    warnings = " ".join(_warnings(full, proxy, chosen))
+    notes = tuple(_said(name, full, proxy, chosen))
+    return sheet.markdown(Sheet(tuple(header), tuple(rows), notes=notes, banner=warnings or None))
+
+
+def _warnings(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) -> list[str]:
+    out = []
+    if full.prompts < MIN_PROMPTS:
+        out.append(f"Only {full.prompts} of the {MIN_PROMPTS} prompts that intervals need: no ranking to rely on.")
+    if never := [n for n in chosen if (full.layers[n].preference.value or 0) <= 0]:
+        out.append(f"Recommended by rank alone, though its preference is not above 0: {_listed(never)}.")
+    for each in (full, proxy):
+        if each and each.incomplete:
+            out.append(f"Incomplete: {each.incomplete} ({each.measured.title}).")
+    return out
 
 
 def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) -> list[str]:
@@ -66,15 +81,10 @@ def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple
     if measured.title.endswith(EMBEDDED):
         out.append(f"{EMBEDDED} seen by the small judge trained on the embedded world.")
     surely = [layer.number for layer in full.ranked if layer.preference.low is not None and layer.preference.low > 0]
-    never = [n for n in chosen if (full.layers[n].preference.value or 0) <= 0]
     settings = f"`method.global_layers=[{','.join(map(str, chosen))}]`"
     out.append(f"Recommended global layers, {len(chosen)} of {len(full.layers)}: {settings}.")
-    if full.prompts < MIN_PROMPTS:
-        out.append(f"**Only {full.prompts} of the {MIN_PROMPTS} prompts that intervals need: no ranking to rely on.**")
-    else:
+    if full.prompts >= MIN_PROMPTS:
         out.append(f"Layers whose preference is above 0 with the whole interval: {_listed(surely)}.")
-    if never:
-        out.append(f"**Recommended by rank alone, though its preference is not above 0: {_listed(never)}.**")
     for each in (full, proxy) if proxy else (full,):
         (factor, power), title = scale_of(each), each.measured.title
         unit = " ".join(part for part in (power, each.measured.unit) if part)
@@ -98,8 +108,6 @@ def _said(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tuple
             f"[{','.join(map(str, proxy.recommended(len(chosen))))}]."
         )
     for each in (full, proxy):
-        if each and each.incomplete:
-            out.append(f"**Incomplete: {each.incomplete} ({each.measured.title}).**")
         if each and each.num_infinite:
             out.append(
                 f"{each.num_infinite} samples are identical to their baseline under a condition (infinite "

@@ -23,6 +23,11 @@ class Cell:
     mark: str = ""
 
 
+def cells(*texts: str) -> tuple[Cell, ...]:
+    """A row with no marks."""
+    return tuple(Cell(text) for text in texts)
+
+
 @dataclass(frozen=True)
 class Sheet:
     """Rows below a header; `groups` are (name, columns) over the columns after the first; `rules` rows begin a part.
@@ -41,7 +46,8 @@ class Sheet:
 
 def markdown(sheet: Sheet) -> str:
     """GitHub's Markdown, columns aligned; groups are named below, as it has no cell over several columns."""
-    marks = {"": "", "best": "**", "second": "_", "aside": "_"}
+    # italics are taken by the second best; a row from elsewhere says so itself
+    marks = {"": "", "best": "**", "second": "_", "aside": ""}
 
     def text(cell: Cell) -> str:
         escaped = re.sub(r"([|<*`])", r"\\\1", cell.text)

@@ -48,7 +48,7 @@ class Sweep:
             self.made += 1
         self._bar.update(self._task, completed=self.seen, remaining=self._remaining())
         if outcome.startswith("failed") or (outcome != "found" and not console.is_terminal):
-            say(f"[{self.seen}/{self.total}] {name} {outcome} {self._remaining()}".rstrip())
+            say(f"[{self.seen}/{self.total}] {', '.join(filter(None, (f'{name} {outcome}', self._remaining())))}")
 
     def count(self, passes: float, passes_done: float) -> None:
         """DiT passes of a sample made alone, and those made for it beside what others had left."""

@@ -123,6 +123,20 @@ def test_it_holds_the_conditions_the_prompts_and_each_samples_scores(study: Path
     assert data["prompts"][0]["samples"][2]["scores"][at["PSNR"]] == "inf"
 
 
+def test_samples_of_different_devices_are_shown_together_where_that_is_asked_for(
+    tmp_path: Path, videos: tuple[Path, Path]
+) -> None:
+    study = tmp_path / "s"
+    write(study, "baseline", "00-still", "a prompt", videos[0], {})
+    folder = write(study, "vgdfr-k5-theta0.5", "00-still", "a prompt", videos[1], {"psnr": 20.0})
+    record = json.loads((folder / "record.json").read_text())
+    record["identity"]["model"]["device_type"] = "cuda"
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(StudyError, match="--allow-mixed"):
+        write_gallery(study)
+    assert len(document(write_gallery(study, allow_mixed=True).parent)["conditions"]) == 2
+
+
 def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path, Path]) -> None:
     study = make(tmp_path / "s", videos)
     write(study, "vgdfr-k15-theta0.5", "00-still", PROMPTS["00-still"], None, {"clipsim_embedded": 0.5})

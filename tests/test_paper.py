@@ -10,8 +10,8 @@ from test_figures import study as made_study
 from test_figures import twin
 from test_rope_sensitivity import write_proxy, write_study
 
-from analysis import cost
-from analysis.cost import model_cost, paper_report, study_cost
+from analysis import cost, sheet
+from analysis.cost import model_cost, paper_sheet, study_cost
 from analysis.load import StudyError
 from analysis.page import Block, html_of, page
 from analysis.paper import build
@@ -45,7 +45,7 @@ def test_sharing_first_steps_saves_table_1_at_the_papers_costs_what_was_promised
 def test_printed_speedups_above_the_bound_of_merging_pairs_are_marked() -> None:
     preset = PRESETS["hunyuan_video"]
     size = (preset.video[name] for name in ("height", "width", "num_frames"))
-    text = paper_report(Flops(architecture_of(preset.model), preset.model.tiling, *size), 50)
+    text = sheet.markdown(paper_sheet(Flops(architecture_of(preset.model), preset.model.tiling, *size), 50))
     table = [line for line in text.splitlines() if line.startswith("| ")][1:]
     marked = {tuple(c.strip() for c in line.strip("|").split("|")[:2]) for line in table if "▲" in line}
     assert ("5", "0.5") in marked and ("10", "0.6") in marked and ("5", "0.9") not in marked

@@ -225,7 +225,7 @@ def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None
     found = sensitivity(measured_of_study(study, "psnr"))
     assert found.layers[1].global_alone.infinite == 1 and found.layers[1].global_alone.n == 7
     text = markdown("study", found, None, BEST)
-    assert "**Incomplete: 1 failed samples (PSNR).**" in text and "1 samples are identical to their baseline" in text
+    assert "Incomplete: 1 failed samples (PSNR).**" in text and "1 samples are identical to their baseline" in text
     assert [layer.preference.n for layer in found.layers] == [7] * 6
 
 
@@ -241,9 +241,7 @@ def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tm
     found = sensitivity(measured_of_study(study, "lpips"))
     assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0] and found.prompts == 4
     text = markdown("s", found, None, BEST)
-    assert (
-        "**Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
-    )
+    assert "Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
     assert all(line.split("|")[7].strip() == "4" for line in text.splitlines()[2:8])
 
 

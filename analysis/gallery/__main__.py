@@ -18,8 +18,9 @@ if __name__ == "__main__":
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--out", type=Path, help="where to write, instead of report/gallery in the study's folder")
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
+    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()
     try:
-        print(write_gallery(arguments.study, arguments.out, arguments.copy))
+        print(write_gallery(arguments.study, arguments.out, arguments.copy, arguments.allow_mixed))
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")

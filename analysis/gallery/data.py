@@ -11,13 +11,16 @@ from analysis.load import Row
 PREVIEW = "preview.mp4"
 
 
-def gallery_data(rows: list[Row], study: str, source: Callable[[Row], str | None]) -> dict[str, Any]:
+def gallery_data(
+    rows: list[Row], study: str, source: Callable[[Row], str | None], allow_mixed: bool = False
+) -> dict[str, Any]:
     """The document, with nothing in it that JSON does not have (an infinite score is "inf").
 
     `source` tells where the page finds a sample's video, None if it is not there. Raises StudyError as
-    `analysis.conditions.lines` does: without a baseline, or where a table would mix what must not be mixed.
+    `analysis.conditions.lines` does: without a baseline, or where a table would mix what must not be mixed, devices
+    among it unless `allow_mixed`.
     """
-    table = lines(rows)
+    table = lines(rows, allow_mixed=allow_mixed)
     shown = columns(table)
     marked = marks(table, shown)
     baselines = {line.video: i for i, line in enumerate(table) if line.method == "baseline"}

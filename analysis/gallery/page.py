@@ -19,7 +19,7 @@ ASSETS = ("gallery.js", "gallery.css")
 BEGINS = '"use strict";\nconst GALLERY = '  # which tells a gallery from other folders
 
 
-def write_gallery(study: Path, out: Path | None = None, copy: bool = False) -> Path:
+def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allow_mixed: bool = False) -> Path:
     """Write the gallery of `study` into `out` (by default report/gallery in it); returns the page to open.
 
     A gallery that is there is replaced, one that was interrupted too, and of its videos those go that it copied itself
@@ -41,7 +41,7 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False) -> P
             return None
         return quote(os.path.relpath(copied(row) if copy else file, out).replace(os.sep, "/"))
 
-    document = gallery_data(rows, study.resolve().name, source)
+    document = gallery_data(rows, study.resolve().name, source, allow_mixed)
     texts = {name: (HERE / name).read_text() for name in ASSETS}
     texts |= {DATA: script(document), PAGE: page(document)}
     done = [r for r in rows if copy and r.record["status"] == "done" and (r.folder / PREVIEW).is_file()]

@@ -13,7 +13,9 @@ from analysis.load import StudyError
 from analysis.paper.build import Paper, beside, make
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("study", type=Path, help="a study of Table 1, such as runs/table1")
     parser.add_argument("--out", type=Path, help="where to write (default: report/paper in the study)")
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")

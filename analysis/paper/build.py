@@ -74,7 +74,7 @@ def rope(paper: Paper) -> list[Block]:
 
 def gallery(paper: Paper) -> list[Block]:
     """The videos side by side, by analysis.gallery."""
-    made = write_gallery(paper.study, paper.out / "gallery")
+    made = write_gallery(paper.study, paper.out / "gallery", allow_mixed=paper.allow_mixed)
     return [Block("Open the gallery", files=_relative([made], paper))]
 
 
