@@ -204,11 +204,10 @@ def _bytes(file: str) -> bytes | None:
 
 
 def _parsed(data: bytes, file: str, remedy: str) -> dict[str, Any]:
-    study = Path(file).parents[2]
     try:
-        document = json.loads(data)
+        document, damage = json.loads(data), "no object"
     except ValueError as error:
-        raise StudyError(f"{file} is damaged ({error}); this {remedy} {study}") from None
+        document, damage = None, str(error)
     if not isinstance(document, dict):
-        raise StudyError(f"{file} is damaged (no object); this {remedy} {study}")
+        raise StudyError(f"{file} is damaged ({damage}); this {remedy} {Path(file).parents[2]}")
     return document

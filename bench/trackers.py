@@ -149,4 +149,4 @@ def unreachable() -> str | None:
     if asked.returncode == 0:
         return None
     last = (asked.stderr.strip().splitlines() or [f"exit status {asked.returncode}"])[-1]
-    return last.partition("Error: ")[2] or last
+    return (last.partition("Error: ")[2] or last).rstrip(".")
