@@ -242,7 +242,7 @@ def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tm
     assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0] and found.prompts == 4
     text = markdown("s", found, None, BEST)
     assert "Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
-    assert all(line.split("|")[7].strip() == "4" for line in text.splitlines()[2:8])
+    assert all(line.split("|")[7].strip() == "4" for line in text.splitlines() if line[2:3].isdigit())
 
 
 def test_the_report_goes_where_it_is_asked_and_nothing_into_the_study(tmp_path: Path) -> None:
