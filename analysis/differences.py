@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis import sheet
-from analysis.conditions import Column, Line, columns, lines
+from analysis.columns import Column
+from analysis.conditions import Line, columns, lines
 from analysis.content import SPEEDS, content_of
 from analysis.load import Row, StudyError, load
 from analysis.page import write

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from analysis import sheet
-from analysis.conditions import EMBEDDED
+from analysis.columns import EMBEDDED
 from analysis.figures.style import encoded
 from analysis.load import StudyError
 from analysis.rope_sensitivity_data import (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scipy.stats import spearmanr
 
-from analysis.conditions import COLUMNS
+from analysis.columns import COLUMNS
 from analysis.load import Row, StudyError, load, load_probes, planned
 from analysis.statistics import Interval, paired
 

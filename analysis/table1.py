@@ -12,7 +12,8 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from analysis import paper, sheet
-from analysis.conditions import EMBEDDED, Column, Line, columns, devices, kind_of_timing, lines, marks
+from analysis.columns import EMBEDDED, Column
+from analysis.conditions import Line, columns, devices, kind_of_timing, lines, marks
 from analysis.load import FRAMES, Row, StudyError, load, planned
 from analysis.page import write
 from analysis.sheet import Cell, Sheet

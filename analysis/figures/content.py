@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.conditions import EMBEDDED, Line, columns
+from analysis.columns import EMBEDDED
+from analysis.conditions import Line, columns
 from analysis.content import content_of
 from analysis.figures.style import GREY, RC, colour_of, marker_of
 from analysis.figures.tradeoff import UNITS, around, note

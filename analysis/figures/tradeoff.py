@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.conditions import EMBEDDED, Column, Line, columns
+from analysis.columns import EMBEDDED, Column
+from analysis.conditions import Line, columns
 from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
 from analysis.figures.videos import JUDGED
 from analysis.load import StudyError

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis.conditions import EMBEDDED
+from analysis.columns import EMBEDDED
 from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
 from analysis.load import Row, StudyError
 from metrics.video_file import VideoFile, read

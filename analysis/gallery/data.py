@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from analysis.conditions import Column, Line, columns, lines, marks
+from analysis.columns import Column
+from analysis.conditions import Line, columns, lines, marks
 from analysis.content import content_of
 from analysis.load import Row
 

@@ -8,7 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analysis.conditions import Column, Line
+from analysis.columns import Column
+from analysis.conditions import Line
 from analysis.sheet import Cell, Sheet
 
 FILE = Path(__file__).parents[1] / "paper_table1.csv"
