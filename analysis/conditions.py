@@ -130,6 +130,14 @@ def devices(rows: list[Row]) -> list[str]:
     return sorted({_device(r) for r in pairs})
 
 
+def mixture(rows: list[Row]) -> str | None:
+    """What a reader must know of samples that were not all made on one device; None where they were."""
+    there = devices(rows)
+    if len(there) < 2:
+        return None
+    return f"Made on different devices, so rows may differ by the device alone: {'; '.join(there)}."
+
+
 def _device(row: Row) -> str:
     kind, environment = _model(row).get("device_type"), _timed_in(row) or {}
     name = environment.get("cpu") if kind == "cpu" else environment.get("gpu")

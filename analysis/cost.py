@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import sheet
-from analysis.conditions import Line, lines
+from analysis.conditions import Line, lines, mixture
 from analysis.load import MORE, StudyError, load
 from analysis.page import write
 from analysis.projection import (
@@ -28,7 +28,7 @@ from analysis.projection import (
     projections,
     study_savings,
 )
-from analysis.sheet import Sheet, cells
+from analysis.sheet import Sheet, plain
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
 
@@ -46,7 +46,7 @@ def paper_sheet(flops: Flops, steps: int) -> Sheet:
         r = implied_cost(row, baseline_s, steps)
         kept = flops.latents_of_cost(r)
         bounds = [bound(steps, row.k, flops.cost_ratio(n)) for n in fewest.values()]
-        body.append(cells(
+        body.append(plain(
             str(row.k), f"{row.theta:g}", f"{row.latency_s:.2f}", f"{row.speedup:.2f}", f"{r:.3f}", f"{kept:.1f}",
             f"{kept / flops.num_latents:.2f}",
             *(f"{b:.2f}{' ' + ABOVE if row.speedup > round(b, 2) else ''}" for b in bounds),
@@ -78,7 +78,7 @@ def stages_sheet(name: str, flops: Flops, steps: int, k: int, levels: int, kept:
         module = 0 if whole else flops.decode(levels=levels) + flops.encode(latents, levels)
         denoised = prefix + rest + module
         reduced = ["–", "–"] if whole else [_tera(flops.decode(levels=levels)), _tera(flops.encode(latents, levels))]
-        body.append(cells(
+        body.append(plain(
             f"{latents} of {n}", *(_tera(v) for v in (flops.count_dit(latents), prefix, rest)), *reduced,
             _tera(flops.decode(latents)), f"{flops.cost_ratio(latents):.3f}",
             f"{bound(steps, k, flops.cost_ratio(latents)):.2f}", f"{steps * flops.count_dit(n) / denoised:.2f}",
@@ -143,12 +143,13 @@ def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_base
             sum(v) for v in zip(*((p.baseline_flops, p.dit_flops, p.module_flops) for p in samples), strict=True)
         )
         single = sum((p.speedup or 0) > p.bound for p in samples)
-        body.append(cells(
+        body.append(plain(
             line.title, str(len(samples)), f"{tokens:.2f}",
             *(_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")),
             f"{base / dit:.2f}", f"{base / (dit + module):.2f}",
             f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single),
         ))  # fmt: skip
+    mixed = mixture([p.row for _, samples in projected for p in samples])
     saved = study_savings([p for _, samples in projected for p in samples], num_baselines)
     assert saved.equal_shared is not None
     header = ["Method", "n", "Tokens", "cost of a pass, FLOPs", "cost of a pass, measured", "bound", "projected"]
@@ -169,6 +170,7 @@ def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_base
             f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
             f"{saved.equal_shared:.1f} with equal schedules shared, too "
             f"({saved.alone / saved.equal_shared:.2f} times fewer).",
+            *([mixed] if mixed else []),
         ),
     )
 

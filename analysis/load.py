@@ -56,20 +56,23 @@ class Row:
         return self.record["method"]["name"] == "ropeproxy"
 
 
-def load(study: Path, frames: str = "all", light: bool = False, also: tuple[str, ...] = ()) -> list[Row]:
+def load(
+    study: Path, frames: str = "all", light: bool = False, also: tuple[str, ...] = (), made_by: str = "table1"
+) -> list[Row]:
     """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
 
     `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
     `light` records hold only what `LIGHT` names, settings that samples have in common being one object, and what `also`
-    names, its lists of frames left empty: `whole` reads a record again.
+    names, its lists of frames left empty: `whole` reads a record again. `made_by` is the experiment that makes such a
+    study, for the error.
     """
     if frames not in FRAMES:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
     if not study.is_dir():
-        raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp=table1")
+        raise StudyError(f"{study} is no folder; a study is made by: python -m bench.sweep +exp={made_by}")
     samples = _samples(study, FRAMES[frames], light, also)
     if not samples:
-        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp=table1")
+        raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp={made_by}")
     rows = [row for row in samples if not row.is_probe]
     if not rows:
         raise StudyError(

@@ -26,7 +26,7 @@ from analysis.rope_sensitivity_data import (
     sensitivity,
 )
 from analysis.rope_sensitivity_figure import draw, scale_of
-from analysis.sheet import Sheet, cells
+from analysis.sheet import Sheet, plain
 from analysis.statistics import MIN_PROMPTS, Interval
 
 PARTS = {  # a layer's three intervals
@@ -47,7 +47,7 @@ def markdown(name: str, full: Sensitivity, proxy: Sensitivity | None, chosen: tu
     rows = []
     for rank, layer in enumerate(full.ranked, 1):
         lists = [s for s, there in (("recommended", chosen), ("paper", measured.paper)) if layer.number in there]
-        rows.append(cells(
+        rows.append(plain(
             str(rank), str(layer.number), "dual" if layer.dual else "single",
             *(_text(of_layer(layer), factor) for of_layer in PARTS.values()),
             str(layer.preference.n), *([str(ranks[layer.number])] if proxy else []), ", ".join(lists),

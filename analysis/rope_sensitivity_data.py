@@ -161,9 +161,7 @@ def measured_of_study(study: Path, metric: str) -> Measured:
     """A study of +exp=rope_sensitivity by one difference metric. Raises StudyError where it is none, or not whole."""
     if metric not in METRICS:
         raise StudyError(f"metric must be one of {', '.join(METRICS)}, which compare with the baseline; got {metric}")
-    if not study.is_dir():
-        raise StudyError(f"{study} is no folder; {_HOW}")
-    loaded = load(study)
+    loaded = load(study, made_by="rope_sensitivity")
     rows = [row for row in loaded if row.record["method"]["name"] == "vgdfr"]
     if not rows:
         raise StudyError(f"{study} holds no sample of method vgdfr; {_HOW}")

@@ -5,7 +5,12 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-MARKS = ("", "best", "second", "aside")  # best in bold, second best underlined; rows from elsewhere in italics
+MARKS = (
+    "",
+    "best",
+    "second",
+    "aside",
+)  # bold; underlined; a row from elsewhere, in italics where Markdown does not need them
 DAGGER = "†"  # marks a column's title; a note that begins with it explains it
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
@@ -23,7 +28,7 @@ class Cell:
     mark: str = ""
 
 
-def cells(*texts: str) -> tuple[Cell, ...]:
+def plain(*texts: str) -> tuple[Cell, ...]:
     """A row with no marks."""
     return tuple(Cell(text) for text in texts)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis import paper, sheet
 from analysis.columns import EMBEDDED, Column
-from analysis.conditions import Line, columns, devices, kind_of_timing, lines, marks
+from analysis.conditions import Line, columns, kind_of_timing, lines, marks, mixture
 from analysis.load import FRAMES, Row, StudyError, load, planned
 from analysis.page import write
 from analysis.sheet import Cell, Sheet
@@ -142,8 +142,8 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
                 "once; a latency is the sum of the sample's parts."
             )
         out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
-    if len(there := devices(rows)) > 1:
-        out.append(f"Made on different devices, so rows may differ by the device alone: {'; '.join(there)}.")
+    if mixed := mixture(rows):
+        out.append(mixed)
     ids = {name: i for row in rows for name, i in row.ids.items()}
     scored = [_short(ids[c.name]) for c in shown if c.name in ids]
     if scored:

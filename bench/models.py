@@ -29,7 +29,7 @@ def embed_prompts(jobs: "tuple[Job, ...]") -> None:
 def backbone_of(model: HunyuanVideo) -> Backbone:
     """The loaded model; jobs of one sweep share it. One at a time: before another is loaded, it is gone."""
     if model not in _loaded:
-        _make_room()
+        _unload()
         say(f"loading {model.path}")
         _loaded[model] = model.load()
     return _loaded[model]
@@ -38,15 +38,16 @@ def backbone_of(model: HunyuanVideo) -> Backbone:
 def codec_of(model: HunyuanVideo) -> Codec:
     """The model's VAE: that of the loaded model, or the VAE alone where the model is not loaded."""
     if model in _loaded:
-        return _loaded[model]
+        return _loaded[model].codec
     if model not in _codecs:
-        _make_room()
+        _unload()
         say(f"loading the VAE of {model.path}")
         _codecs[model] = model.load_codec()
     return _codecs[model]
 
 
-def _make_room() -> None:
+def _unload() -> None:
+    """Before another is loaded; whose loading shows no bars of its own."""
     _loaded.clear()
     _codecs.clear()
     free_memory()

@@ -57,8 +57,6 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     shared, outcomes = Shared(unit.spec, unit.stops), {}
     unscored: set[str] = set()  # keys of samples that a score is still to come of
     needed = _needed_again(store, unit)
-    if any(found and MASTER in found.dropped for s, _, _ in unit.samples if (found := store.recorded(s.folder))):
-        embed_prompts(tuple(jobs))  # frames may be made again of latents, for which the model is loaded
     for sample, reference, job in unit.samples:
         name = _name(sample)
         sweep.begin(name)

@@ -34,7 +34,7 @@ def test_without_the_module_noisy_latents_are_averaged_and_denoised_on(backbone:
     assert video.schedule is not None and video.schedule == uniform(33)
     with backbone.dyrope(video.schedule, (1,)):
         x, _ = euler(velocity, merge_latents(x, video.schedule), sigmas[2:])
-    assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.decode(x)))
+    assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.codec.decode(x)))
 
 
 def test_a_borrowed_schedule_costs_the_ablation_nothing(backbone: Backbone, spec: VideoSpec) -> None:
@@ -55,13 +55,13 @@ def test_without_denoise_and_renoise_the_noisy_latent_goes_through_the_module(
     velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
     x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
     assert video.schedule is not None
-    with backbone.reduced(1):
-        noisy = backbone.decode(x)
+    with backbone.codec.reduced(1):
+        noisy = backbone.codec.decode(x)
         groups = np.split(np.arange(33), list(video.schedule.kept_frames)[1:])
-        x = backbone.encode(torch.stack([noisy[g].mean(0) for g in groups]))
+        x = backbone.codec.encode(torch.stack([noisy[g].mean(0) for g in groups]))
     with backbone.dyrope(video.schedule, (1,)):
         x, _ = euler(velocity, x, sigmas[2:])
-    frames = to_uint8(backbone.decode(x)).astype(int)
+    frames = to_uint8(backbone.codec.decode(x)).astype(int)
     assert np.abs(video.frames[list(video.schedule.kept_frames)] - frames).max() <= 1
 
 

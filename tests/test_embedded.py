@@ -134,6 +134,7 @@ def test_the_dit_trains_on_videos_and_frames_and_is_guided_from_a_step_on(tmp_pa
     assert guided["loss"] != pytest.approx(guided["loss_plain"])
     # the shape is everywhere in the videos and nowhere in the frames, so weighing it favours neither within a batch
     assert curve("weighed", 20, shape_weight=3.0)["loss"] != pytest.approx(plain["loss"])
+    assert curve("again", 20)["loss"] == plain["loss"] != curve("other draws", 20, seed=1)["loss"]
 
 
 def test_latents_of_another_vae_or_too_few_of_them_are_refused(tmp_path: Path) -> None:

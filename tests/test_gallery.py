@@ -25,6 +25,7 @@ from analysis.table1 import table_sheet
 from vgdfr.video_file import write_preview
 
 FRAMES, FPS = 21, 12
+NEAR_S = 2e-3  # a video that is paused so near to its frame's middle is left there
 KEPT = [0, 1, 5, 9, 11, 13, 14, 15, 16, 17, 18, 19, 20]
 SCHEDULE = {"segments": [[0, 1, 1], [1, 8, 4], [9, 4, 2], [13, 8, 1]], "kept_frames": KEPT, "kept_latents": [0]}
 HOSTILE = """</script><script>window.broken=1</script><img src=x onerror="window.broken=1"> "quoted" & 'it''s'"""
@@ -134,7 +135,8 @@ def test_samples_of_different_devices_are_shown_together_where_that_is_asked_for
     (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(StudyError, match="--allow-mixed"):
         write_gallery(study)
-    assert len(document(write_gallery(study, allow_mixed=True).parent)["conditions"]) == 2
+    page = write_gallery(study, allow_mixed=True)
+    assert len(document(page.parent)["conditions"]) == 2 and "Made on different devices" in page.read_text()
 
 
 def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path, Path]) -> None:
@@ -302,7 +304,8 @@ def stopped(page: Page) -> None:
     """Wait until every video is where the page says: in the middle of the frame that it shows."""
     at_rest(page)
     middle = f"(Number(document.getElementById('frame').value) + 0.5) / {FPS}"
-    until(page, f"[...document.querySelectorAll('video')].every((v) => Math.abs(v.currentTime - {middle}) < 1e-4)")
+    near = f"Math.abs(v.currentTime - {middle}) < {NEAR_S}"
+    until(page, f"[...document.querySelectorAll('video')].every((v) => {near})")
 
 
 def times(page: Page) -> list[float]:
@@ -363,7 +366,9 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
     assert spread <= 1 / FPS
     view.keyboard.press(" ")
     stopped(view)
-    assert times(view) == pytest.approx([(frame(view) + 0.5) / FPS] * 4), "all stop in the middle of one frame"
+    assert times(view) == pytest.approx([(frame(view) + 0.5) / FPS] * 4, abs=NEAR_S), (
+        "all stop in the middle of one frame"
+    )
 
     view.locator("#speed").select_option("2")
     view.keyboard.press("End")
@@ -375,7 +380,7 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
     until(view, "document.getElementById('play').textContent === 'Play'")
     stopped(view)
     assert frame(view) == FRAMES - 1
-    assert times(view) == pytest.approx([(FRAMES - 0.5) / FPS] * 4)
+    assert times(view) == pytest.approx([(FRAMES - 0.5) / FPS] * 4, abs=NEAR_S)
 
 
 def test_kept_and_interpolated_frames_are_marked_as_the_record_has_them(view: Page, gallery: str) -> None:

@@ -32,7 +32,7 @@ def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec:
     k = 2
     video = generate(backbone, spec, Vgdfr(k=k, theta=0.01, global_layers=(1, 4), interpolator="linear"))
     assert isinstance(backbone, HunyuanVideoBackbone) and video.schedule is not None and video.similarity is not None
-    vae, scale = backbone.vae, backbone.vae.config.scaling_factor
+    vae, scale = backbone.codec.vae, backbone.codec.vae.config.scaling_factor
     velocity, noise, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.sigmas(spec)
     x, v = noise, noise
     for i in range(k):

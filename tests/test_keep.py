@@ -24,7 +24,7 @@ from bench.units import units_of
 from bench.upkeep import faults, gc, samples, verify
 from metrics.video_file import read
 from vgdfr import Baseline, BaselineRerun, FewerSteps, Vgdfr, VideoSpec, frames_of, generate
-from vgdfr.backbones.base import Backbone, Codec
+from vgdfr.backbones.base import Backbone
 from vgdfr.files import sha256
 
 METHODS = (
@@ -122,11 +122,11 @@ def test_scoring_alone_loads_no_more_than_the_vae_of_the_model_that_made_the_sam
     study = jobs()[0].study
     sweep(jobs("metrics.names=[psnr]", "keep=latents"))
     model = next(iter(_loaded))
-    assert codec_of(model) is backbone_of(model), "a loaded model's own"
+    assert codec_of(model) is backbone_of(model).codec, "a loaded model's own"
     _loaded.clear()
     _read.cache_clear()
     assert not any(score_study(study, ["ssim"]).values())
-    assert not _loaded and isinstance(codec_of(model), Codec) and not isinstance(codec_of(model), Backbone)
+    assert not _loaded and list(_codecs) == [model]
     backbone_of(model)
     assert not _codecs, "one at a time"
 

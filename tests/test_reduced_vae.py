@@ -16,7 +16,7 @@ from vgdfr.reduced_vae import reduced
 @pytest.fixture
 def vae(backbone: Backbone) -> AutoencoderKLHunyuanVideo:
     assert isinstance(backbone, HunyuanVideoBackbone)
-    return backbone.vae
+    return backbone.codec.vae
 
 
 def state(vae: AutoencoderKLHunyuanVideo) -> list[Any]:

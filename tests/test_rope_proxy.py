@@ -50,11 +50,11 @@ def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: V
         v = velocity(x, sigmas[i])
         x = x + (sigmas[i + 1] - sigmas[i]) * v
     kept_frames, kept = list(errors.schedule.kept_frames), list(errors.schedule.kept_latents)
-    with backbone.reduced(1):
-        preview = backbone.decode(x - sigmas[2] * v)
+    with backbone.codec.reduced(1):
+        preview = backbone.codec.decode(x - sigmas[2] * v)
         ends = [*kept_frames[1:], len(preview)]
         merged = torch.stack([preview[a:b].mean(0) for a, b in zip(kept_frames, ends, strict=True)])
-        y = sigmas[2] * noise[:, :, kept] + (1 - sigmas[2]) * backbone.encode(merged)
+        y = sigmas[2] * noise[:, :, kept] + (1 - sigmas[2]) * backbone.codec.encode(merged)
     full = velocity(x, sigmas[2])[:, :, kept]
     every = set(range(5))
     settings = [set(), every, *({n} for n in range(5)), *(every - {n} for n in range(5))]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -242,7 +243,7 @@ def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tm
     assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0] and found.prompts == 4
     text = markdown("s", found, None, BEST)
     assert "Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
-    assert all(line.split("|")[7].strip() == "4" for line in text.splitlines() if line[2:3].isdigit())
+    assert [line.split("|")[7].strip() for line in text.splitlines() if line[2:3].isdigit()] == ["4"] * 6
 
 
 def test_the_report_goes_where_it_is_asked_and_nothing_into_the_study(tmp_path: Path) -> None:
@@ -285,12 +286,14 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
         lambda s: [spoil(f, lambda r: r.update(method={"name": "baseline"})) for f in s.glob("*/*/record.json")],
         "holds no sample of method vgdfr",
     ),
+    (lambda s: [shutil.rmtree(f) for f in s.iterdir()], r"holds no samples; .*\+exp=rope_sensitivity"),
+    (lambda s: shutil.rmtree(s), r"is no folder; .*\+exp=rope_sensitivity"),
 ]
 
 
 @pytest.mark.parametrize(("damage", "message"), BAD)
 def test_what_is_no_whole_study_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
-    study = write_study(tmp_path, "ab")
+    study = write_study(tmp_path / "study", "ab")
     damage(study)
     with pytest.raises(StudyError, match=message):
         main(study)

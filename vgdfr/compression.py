@@ -54,8 +54,8 @@ def compress(
 
     def preview_of(source: Literal["clean", "noisy"]) -> Float[Tensor, "t 3 h2 w2"]:
         def decoded() -> Float[Tensor, "t 3 h2 w2"]:
-            with backbone.reduced(levels):
-                frames = backbone.decode(clean if source == "clean" else noisy)
+            with backbone.codec.reduced(levels):
+                frames = backbone.codec.decode(clean if source == "clean" else noisy)
             refuse_not_finite(frames)
             return frames
 
@@ -79,8 +79,8 @@ def compress(
     merged = preview_of(source)
 
     def encoded() -> Float[Tensor, "1 c kept h w"]:
-        with backbone.reduced(levels):
-            return backbone.encode(merge(merged, schedule))
+        with backbone.codec.reduced(levels):
+            return backbone.codec.encode(merge(merged, schedule))
 
     return Compressed(once(("merged", source, levels, schedule.segments), encoded), schedule, similarity)
 

@@ -32,7 +32,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     Raises ValueError when `method` does not fit `spec` or the model, BrokenVideo for a video that is not finite or
     all of one colour. Whatever is raised, the backbone is as before.
     """
-    method.check(spec, backbone.num_layers, backbone.num_spatial_levels)
+    method.check(spec, backbone.num_layers, backbone.codec.num_spatial_levels)
     shared = Shared(spec) if shared is None else shared
     if shared.spec != spec:
         raise ValueError(f"what is shared is of another video: {shared.spec}, got {spec}")
@@ -55,7 +55,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     def finished() -> UInt8[np.ndarray, "t h w 3"]:
         """The baseline's frames."""
         x = state(steps)[0]
-        return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.decode(x)))
+        return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.codec.decode(x)))
 
     if not isinstance(method, Vgdfr):
         return _video(account, noise, state(steps)[0], finished())
@@ -92,7 +92,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
                 return euler(velocity, y, sigmas[k:])[0]
 
         y = account.part("denoise_compressed", ("denoised", *key), denoised, (steps - k) * schedule.token_ratio)
-        kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.decode(y)))
+        kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.codec.decode(y)))
     interpolator = interpolator_of(method, backbone.device)
     with account.watch.stage("interpolate"):
         frames = fill(kept, schedule, interpolator)

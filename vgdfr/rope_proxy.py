@@ -79,7 +79,7 @@ def layer_errors(backbone: Backbone, spec: VideoSpec, proxy: RopeProxy) -> Layer
     BrokenVideo where an error is not finite.
     """
     num_layers, method = backbone.num_layers, proxy.vgdfr
-    method.check(spec, num_layers, backbone.num_spatial_levels)
+    method.check(spec, num_layers, backbone.codec.num_spatial_levels)
     watch = Stopwatch(backbone.device)
     with watch.stage("encode_prompt"):
         velocity = backbone.velocity(spec)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from analysis.columns import Column
-from analysis.conditions import Line, columns, lines, marks
+from analysis.conditions import Line, columns, lines, marks, mixture
 from analysis.content import content_of
 from analysis.load import Row
 
@@ -40,6 +40,7 @@ def gallery_data(
     first = {r.sample_id: r for r in reversed(rows)}
     return {
         "study": study,
+        "mixture": mixture([r for r in rows if r.record["status"] == "done"]),
         "models": sorted({r.record["model_name"] for r in rows}),
         "columns": [
             {"title": c.title, "digits": c.digits, "better": c.better, "group": c.group, "name": c.name} for c in shown

@@ -99,6 +99,7 @@ def page(document: dict[str, Any]) -> str:
     return environment.get_template(PAGE).render(
         study=document["study"],
         models=", ".join(document["models"]),
+        mixture=document["mixture"],
         conditions=len(document["conditions"]),
         prompts=len(document["prompts"]),
         videos=sum("video" in sample for sample in samples),

@@ -121,7 +121,7 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
         real = training_clip(seed, held_out=True)
         frames, seen = real.frames, real.frames[::EVERY]
         video = to_tensor(frames).to(backbone.device)
-        error = (backbone.decode(backbone.encode(video)).clamp(-1, 1) - video).double().square().mean() / 4
+        error = (backbone.codec.decode(backbone.codec.encode(video)).clamp(-1, 1) - video).double().square().mean() / 4
         rng = np.random.default_rng([seed, 6])
         choices, place = caption_choices(frame_text(real.attributes), scenes, RIGHT_OF, rng)
         found = (eyes.images(seen) @ eyes.texts(choices).T).argmax(1)
@@ -159,9 +159,9 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
         x, v = euler(velocity, backbone.noise(spec), sigmas[: method.k + 1])
         clean = one_step_denoise(x, v, sigmas[method.k])
         _, schedule, similarity = compress(backbone, clean, x, method)
-        preview = backbone.decode(clean)
+        preview = backbone.codec.decode(clean)
         x, _ = euler(velocity, x, sigmas[method.k :])
-        frames = to_uint8(backbone.decode(x))
+        frames = to_uint8(backbone.codec.decode(x))
         measured.append(
             OfPrompt(
                 attributes=of_caption[prompt.text],

@@ -33,9 +33,11 @@ class Codec(ABC):
         """The posterior's mode for frames in [-1, 1], float32."""
 
 
-class Backbone(Codec):
-    """A latent video diffusion model: its VAE and a flow-matching DiT."""
+class Backbone(ABC):
+    """A latent video diffusion model: a flow-matching DiT and its VAE."""
 
+    device: torch.device
+    codec: Codec
     num_layers: int
     """DiT layers, dual-stream and single-stream together."""
     num_dual_layers: int

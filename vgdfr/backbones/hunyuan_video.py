@@ -179,12 +179,12 @@ class HunyuanVideo:
         )
         self.execution.apply(pipeline.transformer, dtype, device)
         return HunyuanVideoBackbone(
-            pipeline.vae, self.tiling, pipeline.transformer, pipeline.scheduler, self.text(),
+            HunyuanVideoCodec(pipeline.vae, self.tiling, device), pipeline.transformer, pipeline.scheduler, self.text(),
             compiled=self.execution.compile is not None,
         )  # fmt: skip
 
-    def load_codec(self) -> "HunyuanVideoCodec":
-        """Load the VAE alone, which decodes and encodes as that of `load` does."""
+    def load_codec(self) -> HunyuanVideoCodec:
+        """Load the VAE alone, which decodes and encodes as that of `load` does; the checkpoint must be whole."""
         self.check()
         vae = AutoencoderKLHunyuanVideo.from_pretrained(
             self.folder(), subfolder="vae", torch_dtype=getattr(torch, self.dtype), local_files_only=True
@@ -198,19 +198,19 @@ def hide_loading_bars() -> None:
         library.disable_progress_bar()
 
 
-class HunyuanVideoBackbone(HunyuanVideoCodec, Backbone):
+class HunyuanVideoBackbone(Backbone):
     """A HunyuanVideoPipeline's loaded DiT and VAE under the project's own loop; prompts are embedded by `text`."""
 
     def __init__(
         self,
-        vae: AutoencoderKLHunyuanVideo,
-        tiling: Tiling,
+        codec: HunyuanVideoCodec,
         transformer: HunyuanVideoTransformer3DModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
         text: TextEncoding,
         compiled: bool = False,
     ) -> None:
-        super().__init__(vae, tiling, text.device)
+        self.codec = codec
+        self.device = text.device
         self.scheduler_config = scheduler.config
         self.text = text
         self.transformer = transformer.eval().requires_grad_(False)
@@ -222,7 +222,8 @@ class HunyuanVideoBackbone(HunyuanVideoCodec, Backbone):
         self._to_compile = compiled
 
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
-        time, space = self.vae.temporal_compression_ratio, self.vae.spatial_compression_ratio
+        vae = self.codec.vae
+        time, space = vae.temporal_compression_ratio, vae.spatial_compression_ratio
         shape = (
             1,
             self.transformer.config.in_channels,
