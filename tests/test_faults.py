@@ -263,6 +263,7 @@ def test_workers_killed_at_random_moments_leave_nothing_half_written(
         at_work = {int(note.stem.rpartition("-")[2]) for note in (study / ".locks").glob("at-work-*.json")}
         if not at_work and not kills:  # all are still starting
             continue
+        assert launch.process.pid is not None
         running = children(launch.process.pid)
         chosen = [pid for pid in running if pid in at_work] if kills % 2 == 0 else running
         if not chosen:
