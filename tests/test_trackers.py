@@ -184,7 +184,7 @@ def test_without_network_runs_stay_in_the_folder_and_can_be_sent_later(
     assert send(folders, timeout_s=3) == "not sent within 3 s"
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", "short")
-    assert send(folders, timeout_s=120) == "WANDB_API_KEY invalid: API key must have 40+ characters, has 5"
+    assert send(folders, timeout_s=120) == "WANDB_API_KEY invalid: API key must have 40+ characters, has 5."
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY, "WANDB_DIR": str(study)}
     by_hand = command("wandb", "sync", study / "wandb", **online)
     assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
