@@ -14,7 +14,7 @@ from analysis.load import Row, StudyError
 from bench.condition import Condition
 from bench.config import CONF, condition_of
 from vgdfr.backbones.hunyuan_vae import Tiling
-from vgdfr.flops import TEXT_TOKENS, Flops, architecture_of
+from vgdfr.flops import TEXT_TOKENS, Flops
 
 
 def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
@@ -40,7 +40,7 @@ def flops_of(
     if checkpoint is not None:
         model = replace(model, path=checkpoint)
     try:
-        architecture = architecture_of(model)
+        architecture = model.architecture()
     except FileNotFoundError as error:
         raise StudyError(f"{error}; or say where it lies: --set model.backbone.path=FOLDER") from None
     return Flops(architecture, tiling, spec["height"], spec["width"], spec["num_frames"], text_tokens)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from vgdfr.assets import MANIFESTS
-from vgdfr.flops import Flops, architecture_of
+from vgdfr.flops import Flops
 from vgdfr.presets import PRESETS
 
 
 def of(name: str, **changed: int) -> Flops:
     preset = PRESETS[name]
     size: dict[str, Any] = {key: preset.video[key] for key in ("height", "width", "num_frames")} | changed
-    return Flops(architecture_of(preset.model), preset.model.tiling, **size)
+    return Flops(preset.model.architecture(), preset.model.tiling, **size)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_packaged_architecture_is_that_of_the_pinned_files() -> None:
     from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
     from transformers import AutoConfig, AutoModel
 
-    architecture = architecture_of(PRESETS["hunyuan_video"].model)
+    architecture = PRESETS["hunyuan_video"].model.architecture()
     files = json.loads((MANIFESTS / "hunyuanvideo-community--HunyuanVideo.json").read_text())["files"]
     for part in ("text_encoder", "text_encoder_2"):
         with torch.device("meta"):

@@ -1,16 +1,37 @@
 """Prompt embeddings: the pipeline's own, stored once, and no encoder loaded for what is stored."""
 
+import json
+import os
 import shutil
 from pathlib import Path
+from threading import Thread
 
+import open_clip
 import pytest
 import torch
 from diffusers import HunyuanVideoPipeline
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import CLIPTokenizer, LlamaTokenizerFast, PreTrainedTokenizerFast
 
-from vgdfr import HunyuanVideo
+import bench.prompts
+from vgdfr import HunyuanVideo, text
+from vgdfr.assets import pinned_files
+from vgdfr.files import sha256
+from vgdfr.presets import PRESETS
+from vgdfr.text import CROP_START, TEMPLATE_HEAD, check_tokenizer, llama_tokenizer
 
 PROMPT, OTHER = "a red circle stays still over sand", "a blue cross moves fast to the left over water"
+
+
+def as_its_file_says(checkpoint: Path) -> PreTrainedTokenizerFast:
+    """The Llama tokenizer around tokenizers' own reading of its file."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_file(str(checkpoint / "tokenizer" / "tokenizer.json")), pad_token="<pad>"
+    )
 
 
 @pytest.fixture
@@ -28,7 +49,8 @@ def model(tiny_checkpoint: Path) -> HunyuanVideo:
 def test_an_embedding_is_the_pipelines_without_its_padding(
     tiny_checkpoint: Path, fresh_cache: Path, model: HunyuanVideo
 ) -> None:
-    pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, dtype=torch.float32)
+    tokenizer = as_its_file_says(tiny_checkpoint)
+    pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, tokenizer=tokenizer, dtype=torch.float32)
     tokens, pooled, mask = pipeline.encode_prompt(PROMPT)
     embedding = model.text().of(PROMPT)
     assert 0 < embedding.tokens.shape[1] == mask.sum() < tokens.shape[1]
@@ -61,7 +83,7 @@ def test_other_precision_or_other_encoders_are_other_embeddings(
     fresh_cache: Path, model: HunyuanVideo, tmp_path: Path
 ) -> None:
     own = model.text().of(PROMPT)
-    half = HunyuanVideo(model.path, dtype="bfloat16", device="cpu").text().of(PROMPT)
+    half = HunyuanVideo(model.path, dtype="float32", device="cpu", text_dtype="bfloat16").text().of(PROMPT)
     assert own.tokens.dtype == torch.float32 and half.tokens.dtype == torch.bfloat16
     other = tmp_path / "other"
     shutil.copytree(model.path, other)
@@ -71,3 +93,76 @@ def test_other_precision_or_other_encoders_are_other_embeddings(
     of_other = HunyuanVideo(str(other), dtype="float32", device="cpu").text().of(PROMPT)
     assert not torch.equal(of_other.tokens, own.tokens)
     assert torch.equal(model.text().of(PROMPT).tokens, own.tokens)
+
+
+TRICKY = (
+    PROMPT, OTHER, "A person's 2 dogs, running (fast) at 30 km/h!", "a caf\u00e9 in Z\u00fcrich \u2014 at night",
+    "{braces} <|pad|> \n\n two lines",
+)  # fmt: skip
+
+
+def test_prompts_are_split_as_the_tokenizers_file_says_whatever_class_is_named(tiny_checkpoint: Path) -> None:
+    """model_index.json names LlamaTokenizerFast, as the 13B model's does, and that class splits otherwise."""
+    reference = Tokenizer.from_file(str(tiny_checkpoint / "tokenizer" / "tokenizer.json"))
+    ours, named = llama_tokenizer(tiny_checkpoint), LlamaTokenizerFast.from_pretrained(tiny_checkpoint / "tokenizer")
+    for prompt in TRICKY:
+        text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
+        assert ours(text).input_ids == reference.encode(text).ids != named(text).input_ids
+    padded = ours(PROMPT, padding="max_length", max_length=60)
+    assert padded.attention_mask == sorted(padded.attention_mask, reverse=True), "padding follows"
+
+
+def test_a_tokenizer_that_does_not_fit_the_template_is_refused_before_anything_loads(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """One mark too few at the beginning: the pipeline's crop would take the prompt's first word along."""
+    shutil.copytree(tiny_checkpoint, tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer" / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    with pytest.raises(ValueError, match=r"head of HunyuanVideo's prompt template into 94 tokens, expected 95"):
+        HunyuanVideo(str(tmp_path / "other"), dtype="float32", device="cpu").check()
+
+
+def test_embeddings_of_another_way_of_encoding_are_not_found(
+    fresh_cache: Path, model: HunyuanVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those stored before the tokenizer was mended had no version, and lie in the user's cache for ever."""
+    now = model.text()._file(PROMPT)
+    monkeypatch.setattr(text, "ENCODING_VERSION", text.ENCODING_VERSION + 1)
+    assert model.text()._file(PROMPT) != now
+
+
+def test_processes_take_turns_at_loading_encoders(fresh_cache: Path, model: HunyuanVideo) -> None:
+    """While another process holds the lock nothing is loaded; what it has stored is found."""
+    done: list[Tensor] = []
+    thread = Thread(target=lambda: done.append(model.text().of(PROMPT).tokens))
+    with FileLock(fresh_cache / "text.lock"):
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive() and not (fresh_cache / "text").exists()
+    thread.join(60)
+    assert len(done) == 1
+
+
+HUNYUAN = os.environ.get("VGDFR_HUNYUAN_TOKENIZER")
+
+
+@pytest.mark.skipif(HUNYUAN is None, reason="VGDFR_HUNYUAN_TOKENIZER names no folder with the 13B model's tokenizers")
+def test_the_13b_models_own_tokenizer_files() -> None:
+    """The folder holds model_index.json, tokenizer/ and tokenizer_2/ as the pinned repository does, checked by hash."""
+    folder = Path(str(HUNYUAN))
+    pinned = pinned_files("hunyuanvideo-community/HunyuanVideo", PRESETS["hunyuan_video"].model.revision)
+    for name in ("model_index.json", "tokenizer/tokenizer.json", "tokenizer_2/vocab.json", "tokenizer_2/merges.txt"):
+        assert sha256(folder / name) == pinned[name][1], name
+    assert json.loads((folder / "model_index.json").read_text())["tokenizer"][1] == "LlamaTokenizerFast"
+    check_tokenizer(folder)
+    reference, clip = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json")), open_clip.SimpleTokenizer()
+    ours, ours_2 = llama_tokenizer(folder), CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
+    assert ours.tokenize("Describe the video by") == ["Describe", "\u0120the", "\u0120video", "\u0120by"]
+    vbench = os.environ.get("VGDFR_VBENCH")  # VBench_full_info.json or the vbench wheel: all 944 prompts, then
+    for prompt in [*TRICKY, *(p.text for p in bench.prompts.vbench(Path(vbench)))] if vbench else TRICKY:
+        text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
+        ids = ours(text, padding="max_length", truncation=True, max_length=256 + CROP_START).input_ids
+        assert [i for i in ids if i != ours.pad_token_id] == reference.encode(text).ids
+        assert ids[:CROP_START] == reference.encode(TEMPLATE_HEAD).ids, "the crop ends where the prompt begins"
+        assert ours_2(prompt.replace("<|pad|>", "")).input_ids[1:-1] == clip.encode(prompt.replace("<|pad|>", ""))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from diffusers import HunyuanVideoTransformer3DModel
@@ -106,18 +107,29 @@ def dyrope(
 
 
 class _LocalAndGlobal(nn.Module):
-    """Rotary tables of a shortened latent: local positions in the first half of the features, global in the second."""
+    """Rotary tables of a shortened latent: local positions in the first half of the features, global in the second.
+
+    The tables are made in the first pass and kept for those that follow, which see the same size.
+    """
 
     def __init__(self, plain: nn.Module, kept_latents: tuple[int, ...], num_latents: int) -> None:
         super().__init__()
         self.plain = plain
         self.kept_latents = kept_latents
         self.num_latents = num_latents
+        self._tables: tuple[tuple[Any, ...], Tables] | None = None
 
     def forward(self, hidden_states: Float[Tensor, "b c n h w"]) -> Tables:
         kept = len(self.kept_latents)
         if hidden_states.shape[2] != kept:
             raise ValueError(f"expected {kept} latent frames as in the schedule, got {hidden_states.shape[2]}")
+        seen = (hidden_states.shape[3:], hidden_states.device, hidden_states.dtype)
+        if self._tables is None or self._tables[0] != seen:
+            self._tables = seen, self._made(hidden_states)
+        return self._tables[1]
+
+    def _made(self, hidden_states: Float[Tensor, "b c n h w"]) -> Tables:
+        kept = len(self.kept_latents)
         full = hidden_states.new_empty(1, 1, self.num_latents, *hidden_states.shape[3:])
         cos, sin = (rearrange(t, "(n p) d -> n p d", n=self.num_latents) for t in self.plain(full))
         positions = torch.tensor(self.kept_latents, device=cos.device)

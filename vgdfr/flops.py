@@ -4,13 +4,11 @@ diffusers' own classes are built from the model's configuration and run on tenso
 PyTorch counts the operations of matrix products, convolutions and attention, a multiplication with its addition as two.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +17,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel
 
-from vgdfr.assets import MANIFESTS
-from vgdfr.backbones.hunyuan_vae import Tiling
-from vgdfr.backbones.hunyuan_video import HunyuanVideo
+from vgdfr.backbones.checkpoint import Architecture
+from vgdfr.backbones.hunyuan_vae import Tiling, attention_by_frame
 from vgdfr.dyrope import blocks_of
 from vgdfr.reduced_vae import reduced
 from vgdfr.schedule import GROUP
@@ -30,20 +27,6 @@ from vgdfr.schedule import GROUP
 TEXT_TOKENS = 24
 # diffusers' HunyuanVideoPipeline: its template and 256 tokens of prompt, all of which the encoder runs on; CLIP's 77.
 ENCODER_TOKENS = {"text_encoder": 95 + 256, "text_encoder_2": 77}
-PARTS = ("transformer", "vae", "text_encoder", "text_encoder_2")
-
-
-def architecture_of(model: HunyuanVideo) -> dict[str, dict[str, Any]]:
-    """The configuration of each part, from the checkpoint's folder; for the pinned 13B model from the package.
-
-    Raises FileNotFoundError for a model that is neither.
-    """
-    packaged = MANIFESTS / f"{model.path.replace('/', '--')}.architecture.json"
-    if not Path(model.path).is_dir() and packaged.is_file():
-        known = json.loads(packaged.read_text())
-        if known["revision"] == model.revision:
-            return {part: known[part] for part in PARTS}
-    return {part: json.loads((model.folder() / part / "config.json").read_text()) for part in PARTS}
 
 
 @dataclass(frozen=True)
@@ -54,7 +37,7 @@ class Flops:
     and all. `levels` are the spatial levels that the compression module's decoder and encoder leave out.
     """
 
-    architecture: dict[str, dict[str, Any]] = field(hash=False)
+    architecture: Architecture = field(hash=False)
     tiling: Tiling
     height: int
     width: int
@@ -142,7 +125,8 @@ class Flops:
             )  # of the compression decoder
 
             def run() -> object:
-                return vae.decode(z) if stage == "decode" else vae.encode(frames)
+                with attention_by_frame(vae):
+                    return vae.decode(z) if stage == "decode" else vae.encode(frames)
 
             def run_reduced() -> object:
                 with reduced(vae, levels):

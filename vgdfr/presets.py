@@ -29,7 +29,7 @@ PRESETS = {
     "hunyuan_video": Preset(
         HunyuanVideo(
             "hunyuanvideo-community/HunyuanVideo", revision="e8c2aaa66fe3742a32c11a6766aecbf07c56e773",
-            dtype="bfloat16", device="cuda",
+            dtype="bfloat16", device="cuda", vae_dtype="float16", text_dtype="float16",
         ),
         {
             "height": 544, "width": 960, "num_frames": 97, "num_inference_steps": 50, "guidance_scale": 6.0,

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import torch
 from diffusers import HunyuanVideoPipeline
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+from filelock import FileLock
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from vgdfr.files import cache_folder, sha256_of_folder, whole
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+# Part of a stored embedding's identity: raise it when the way from a prompt to its embedding changes.
+# 2: the Llama tokenizer is read from tokenizer.json as it stands.
+ENCODING_VERSION = 2
+TEMPLATE_HEAD: str = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
+CROP_START: int = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +36,34 @@ class PromptEmbedding:
     pooled: Float[Tensor, "1 p"]
 
 
+def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load the Llama tokenizer of the checkpoint in `folder` as its tokenizer.json describes it, padding on the right.
+
+    model_index.json of the 13B model names LlamaTokenizerFast. In transformers 5 that class puts a pre-tokenizer of its
+    own (Metaspace, padding on the left) in place of the file's (ByteLevel), and every prompt gets wrong tokens. The
+    class used here changes nothing. Padding must follow the prompt, because the pipeline crops the template's head by
+    position.
+    """
+    return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", padding_side="right", local_files_only=True)
+
+
+@cache
+def check_tokenizer(folder: Path) -> None:
+    """Raise ValueError unless the tokenizer in `folder` turns the template's head into the tokens the pipeline crops.
+
+    Needs no weights. Where the count is another one, every embedding would begin in the middle of the template or lack
+    the prompt's first words.
+    """
+    length = len(llama_tokenizer(folder)(TEMPLATE_HEAD).input_ids)
+    if length != CROP_START:
+        raise ValueError(
+            f"{folder / 'tokenizer'} turns the head of HunyuanVideo's prompt template into {length} tokens, expected "
+            f"{CROP_START}, which the pipeline crops: all prompts would be misread. Get the checkpoint's tokenizer "
+            "files again (python -m bench.prefetch); a tokenizer of your own must mark the beginning of a text, or "
+            f"not, such that the head comes to {CROP_START} tokens"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class TextEncoding:
     """The text encoders of the checkpoint in `folder`, in `dtype` on `device`."""
@@ -36,16 +72,35 @@ class TextEncoding:
     dtype: torch.dtype
     device: torch.device
 
-    @torch.inference_mode()
     def embed(self, prompts: Iterable[str]) -> None:
-        """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those."""
-        missing = [prompt for prompt in dict.fromkeys(prompts) if not self._file(prompt).is_file()]
-        if not missing:
+        """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those.
+
+        Processes take turns, so that a machine holds one set of text encoders at a time.
+        """
+        wanted = dict.fromkeys(prompts)
+        if not self._missing(wanted):
             return
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_folder() / "text.lock"):
+            if missing := self._missing(wanted):  # another process may have stored them meanwhile
+                self._compute(missing)
+
+    def of(self, prompt: str) -> PromptEmbedding:
+        """The embedding of `prompt`, stored or computed now."""
+        self.embed([prompt])
+        return PromptEmbedding(**load_file(self._file(prompt)))
+
+    def _missing(self, prompts: Iterable[str]) -> list[str]:
+        return [prompt for prompt in prompts if not self._file(prompt).is_file()]
+
+    @torch.inference_mode()
+    def _compute(self, prompts: Iterable[str]) -> None:
+        check_tokenizer(self.folder)
         encoders = HunyuanVideoPipeline.from_pretrained(
-            self.folder, transformer=None, vae=None, dtype=self.dtype, local_files_only=True
-        ).to(self.device)
-        for prompt in missing:
+            self.folder, transformer=None, vae=None, tokenizer=llama_tokenizer(self.folder), dtype=self.dtype,
+            local_files_only=True,
+        ).to(self.device)  # fmt: skip
+        for prompt in prompts:
             tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous(), "pooled": pooled}
@@ -56,14 +111,10 @@ class TextEncoding:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def of(self, prompt: str) -> PromptEmbedding:
-        """The embedding of `prompt`, stored or computed now."""
-        self.embed([prompt])
-        return PromptEmbedding(**load_file(self._file(prompt)))
-
     def _file(self, prompt: str) -> Path:
         identity = {
             "prompt": prompt,
+            "encoding_version": ENCODING_VERSION,
             "encoders": _identity(self.folder),
             "dtype": str(self.dtype),
             "processor": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",

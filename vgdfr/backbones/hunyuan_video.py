@@ -4,45 +4,34 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
-    HunyuanVideoPipeline,
     HunyuanVideoTransformer3DModel,
 )
 from diffusers.utils import logging as diffusers_logging
-from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from vgdfr.assets import Asset, hub_folder, missing_of_hub
+from vgdfr.assets import Asset, missing_of_hub
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.checkpoint import Architecture, architecture_of, check_parts, folder_of, weights_sha256
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
 from vgdfr.denoise import Velocity
 from vgdfr.dyrope import blocks_of, dyrope, prepare
-from vgdfr.files import safetensors_bytes
 from vgdfr.schedule import FrameSchedule
-from vgdfr.text import ENCODERS, TextEncoding
+from vgdfr.text import TextEncoding, check_tokenizer
 from vgdfr.video import VideoSpec
 
-# what each part of a checkpoint folder must hold
-PARTS = {
-    "scheduler": ("scheduler_config.json",),
-    "text_encoder": ("config.json", "*.safetensors"),
-    "text_encoder_2": ("config.json", "*.safetensors"),
-    "tokenizer": ("tokenizer_config.json",),
-    "tokenizer_2": ("tokenizer_config.json",),
-    "transformer": ("config.json", "*.safetensors"),
-    "vae": ("config.json", "*.safetensors"),
-}
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +39,17 @@ class HunyuanVideo:
     """Which checkpoint to run and how; `load` makes the backbone.
 
     path: a folder in diffusers' format or a repository on the Hugging Face hub (then with its `revision`).
-    dtype: of weights and forward passes; the latent itself is always float32.
+    dtype: of the DiT's weights and forward passes, and of whatever has no dtype of its own; the latent itself is always
+        float32.
+    vae_dtype, text_dtype: of the VAE and of the text encoders; None for `dtype`. (HunyuanVideo's own code and the
+        paper's run both in float16 and the DiT in bfloat16.)
     device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
     execution: memory, kernels and compilation of the DiT.
     min_gpu_gib: memory the GPU must have in all, in GiB; None to leave it to chance. It decides nothing else.
     """
+
+    # Rises when a change of this class alters the pixels of every checkpoint it runs.
+    version: ClassVar[int] = 1
 
     path: str
     revision: str | None = None
@@ -63,6 +58,8 @@ class HunyuanVideo:
     tiling: Tiling = Tiling()
     execution: Execution = Execution()
     min_gpu_gib: float | None = field(default=None, compare=False)
+    vae_dtype: str | None = None
+    text_dtype: str | None = None
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
@@ -71,8 +68,10 @@ class HunyuanVideo:
 
     def check_machine(self) -> None:
         """Raise ValueError for a dtype, device or execution that there is not, or not here."""
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"dtype must be float32, bfloat16 or float16, got {self.dtype!r}")
+        for name in ("dtype", "vae_dtype", "text_dtype"):
+            value = getattr(self, name)
+            if value not in DTYPES and (value is not None or name == "dtype"):
+                raise ValueError(f"{name} must be float32, bfloat16 or float16, got {value!r}")
         if self.device_type not in ("cpu", "cuda"):
             raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
         if self.device_type == "cuda" and not torch.cuda.is_available():
@@ -81,43 +80,17 @@ class HunyuanVideo:
         self._check_gpu()
 
     def check_folder(self) -> None:
-        """Raise FileNotFoundError for a part of the checkpoint that is not there, ValueError for a file cut short."""
+        """Raise FileNotFoundError for a part of the checkpoint that is not there, ValueError for a file that is wrong.
+
+        Wrong are weights that were cut short and a tokenizer that does not fit the prompt template.
+        """
         folder = self.folder()
-        missing = [] if (folder / "model_index.json").is_file() else ["model_index.json"]
-        for part, patterns in PARTS.items():
-            if not (folder / part).is_dir():
-                missing.append(part)
-            else:
-                missing += [f"{part}/{p}" for p in patterns if not any((folder / part).glob(p))]
-        for index in folder.glob("*/*.safetensors.index.json"):
-            shards = set(json.loads(index.read_text())["weight_map"].values())
-            missing += [f"{index.parent.name}/{s}" for s in sorted(shards) if not (index.parent / s).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"checkpoint folder {self.path} lacks {', '.join(missing)}; "
-                f"expected a HunyuanVideoPipeline folder with {', '.join(PARTS)}"
-            )
-        for file in sorted(folder.glob("*/*.safetensors")):
-            there, expected = file.stat().st_size, safetensors_bytes(file)
-            if there < expected:
-                raise ValueError(
-                    f"{file.parent.name}/{file.name} is cut short: {there} bytes of {expected}; get it again"
-                )
+        check_parts(folder)
+        check_tokenizer(folder)
 
     def folder(self) -> Path:
-        """Where the checkpoint lies: `path`, or where the hub repository was downloaded to; never downloads."""
-        folder = Path(self.path)
-        if folder.is_dir():
-            return folder
-        if folder.is_absolute() or self.path.startswith((".", "~")) or self.path.count("/") != 1:
-            raise FileNotFoundError(f"no checkpoint folder at {self.path}; give a folder or a hub repository")
-        try:
-            return hub_folder(self.path, self.revision)
-        except LocalEntryNotFoundError as error:
-            how = f"hf download {self.path}" + (f" --revision {self.revision}" if self.revision else "")
-            raise FileNotFoundError(
-                f"{self.path} is neither a folder nor in the Hugging Face cache; get it with: {how}"
-            ) from error
+        """Return where the checkpoint lies; never downloads. Raises FileNotFoundError."""
+        return folder_of(self.path, self.revision)
 
     def missing(self) -> list[Asset]:
         """Files of the hub repository that are to be downloaded; none of a folder, or of a repository unknown here."""
@@ -149,46 +122,83 @@ class HunyuanVideo:
     def torch_device(self) -> torch.device:
         return torch.device(self.device_type if self.device == "auto" else self.device)
 
-    def text(self) -> TextEncoding:
-        """The checkpoint's text encoders; `text().embed(prompts)` before `load` spares memory for both at once."""
-        return TextEncoding(self.folder(), getattr(torch, self.dtype), self.torch_device)
+    def architecture(self) -> Architecture:
+        """Return the configuration of each part, without weights. Raises FileNotFoundError."""
+        return architecture_of(self.path, self.revision)
 
     def num_layers(self) -> int:
-        """DiT layers, read from the checkpoint's configuration alone."""
-        config = json.loads((self.folder() / "transformer" / "config.json").read_text())
+        """DiT layers, read from the configuration alone."""
+        config = self.architecture()["transformer"]
         return config["num_layers"] + config["num_single_layers"]
 
     def num_spatial_levels(self) -> int:
-        """How often the VAE halves height and width, read from the checkpoint's configuration alone."""
-        config = json.loads((self.folder() / "vae" / "config.json").read_text())
-        return int(math.log2(config.get("spatial_compression_ratio", 8)))
+        """How often the VAE halves height and width, read from the configuration alone."""
+        return int(math.log2(self.architecture()["vae"].get("spatial_compression_ratio", 8)))
 
     def latents_bytes(self, spec: VideoSpec) -> int:
         """What a sample's final latents take at most, uncompressed in time; from the configuration alone."""
-        configs = (json.loads((self.folder() / part / "config.json").read_text()) for part in ("transformer", "vae"))
-        channels, vae = next(configs)["in_channels"], next(configs)
+        architecture = self.architecture()
+        channels, vae = architecture["transformer"]["in_channels"], architecture["vae"]
         time, space = vae.get("temporal_compression_ratio", 4), vae.get("spatial_compression_ratio", 8)
         return 4 * channels * ((spec.num_frames - 1) // time + 1) * (spec.height // space) * (spec.width // space)
+
+    def identity(self, device_type: str | None = None) -> dict[str, Any]:
+        """Return everything of the model that decides pixels, for a sample's key, on a device of the given type.
+
+        Beside the weights' hash and the settings there are entries that most models lack: each stands for a way of
+        computing that gives a model other pixels than version 0.1.0 of this project did, or for another class.
+        """
+        device_type = device_type or self.device_type
+        identity: dict[str, Any] = {
+            "weights_sha256": weights_sha256(self.folder()),
+            "dtype": self.dtype,
+            "device_type": device_type,
+            "tiling": asdict(self.tiling),
+            "execution": asdict(self.execution),
+        }
+        for name in ("vae_dtype", "text_dtype"):
+            if getattr(self, name) not in (None, self.dtype):
+                identity[name] = getattr(self, name)
+        if self.architecture()["vae"].get("mid_block_add_attention", True):
+            identity["vae_attention"] = "by_frame"
+        if "Llama" in json.loads((self.folder() / "model_index.json").read_text())["tokenizer"][1]:
+            identity["tokenizer"] = "tokenizer.json"
+        if device_type != "cpu":
+            identity["float32"] = "ieee"
+        if type(self) is not HunyuanVideo or self.version != 1:
+            kind = type(self)
+            identity["class"] = {"name": f"{kind.__module__}.{kind.__qualname__}", "version": self.version}
+        return identity
+
+    def text(self) -> TextEncoding:
+        """The checkpoint's text encoders; `text().embed(prompts)` before `load` spares memory for both at once."""
+        return TextEncoding(self.folder(), getattr(torch, self.text_dtype or self.dtype), self.torch_device)
 
     def load(self) -> "HunyuanVideoBackbone":
         """Load DiT and VAE. The one loader: all rows of a table run on what it returns."""
         self.check()
-        device, dtype = self.torch_device, getattr(torch, self.dtype)
-        pipeline = HunyuanVideoPipeline.from_pretrained(
-            self.folder(), **dict.fromkeys(ENCODERS), dtype=dtype, local_files_only=True
+        transformer = HunyuanVideoTransformer3DModel.from_pretrained(
+            self.folder(), subfolder="transformer", torch_dtype=getattr(torch, self.dtype), local_files_only=True
         )
-        self.execution.apply(pipeline.transformer, dtype, device)
+        scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(
+            self.folder(), subfolder="scheduler", local_files_only=True
+        )
+        self.execution.apply(transformer, getattr(torch, self.dtype), self.torch_device)
         return HunyuanVideoBackbone(
-            HunyuanVideoCodec(pipeline.vae, self.tiling, device), pipeline.transformer, pipeline.scheduler, self.text(),
+            self._codec(), transformer, scheduler, self.text(), getattr(torch, self.dtype),
             compiled=self.execution.compile is not None,
         )  # fmt: skip
 
     def load_codec(self) -> HunyuanVideoCodec:
         """Load the VAE alone, which decodes and encodes as that of `load` does; the checkpoint must be whole."""
         self.check()
+        return self._codec()
+
+    def _codec(self) -> HunyuanVideoCodec:
         vae = AutoencoderKLHunyuanVideo.from_pretrained(
-            self.folder(), subfolder="vae", torch_dtype=getattr(torch, self.dtype), local_files_only=True
-        )
+            self.folder(), subfolder="vae", torch_dtype=getattr(torch, self.vae_dtype or self.dtype),
+            local_files_only=True,
+        )  # fmt: skip
         return HunyuanVideoCodec(vae, self.tiling, self.torch_device)
 
 
@@ -207,9 +217,11 @@ class HunyuanVideoBackbone(Backbone):
         transformer: HunyuanVideoTransformer3DModel,
         scheduler: FlowMatchEulerDiscreteScheduler,
         text: TextEncoding,
+        dtype: torch.dtype,
         compiled: bool = False,
     ) -> None:
         self.codec = codec
+        self.dtype = dtype
         self.device = text.device
         self.scheduler_config = scheduler.config
         self.text = text
@@ -240,7 +252,7 @@ class HunyuanVideoBackbone(Backbone):
         return scheduler.sigmas.tolist()
 
     def velocity(self, spec: VideoSpec) -> Velocity:
-        embedding, dtype = self.text.of(spec.prompt), self.text.dtype
+        embedding, dtype = self.text.of(spec.prompt), self.dtype
         tokens = embedding.tokens.to(self.device, dtype)
         text = {
             "encoder_hidden_states": tokens,
@@ -249,13 +261,22 @@ class HunyuanVideoBackbone(Backbone):
             "guidance": torch.tensor([1000.0 * spec.guidance_scale], dtype=dtype, device=self.device),
         }
 
+        # made here, since a copy from the host in each pass would make the host wait for the device
+        timesteps = self._timesteps(self.sigmas(spec))
+
         def velocity(x: Float[Tensor, "1 c n h w"], sigma: float) -> Float[Tensor, "1 c n h w"]:
-            timestep = torch.tensor([1000.0 * sigma], device=self.device)
-            return self.transformer(hidden_states=x.to(dtype), timestep=timestep, return_dict=False, **text)[0].float()
+            if sigma not in timesteps:  # of a trajectory with other steps
+                timesteps.update(self._timesteps([sigma]))
+            inputs = {"hidden_states": x.to(dtype), "timestep": timesteps[sigma], **text}
+            return self.transformer(return_dict=False, **inputs)[0].float()
 
         if self._to_compile:
             self._compile(velocity, spec)
         return velocity
+
+    def _timesteps(self, sigmas: Sequence[float]) -> dict[float, Float[Tensor, "1"]]:
+        values = torch.tensor([1000.0 * sigma for sigma in sigmas], device=self.device)
+        return dict(zip(sigmas, values.split(1), strict=True))
 
     def _compile(self, velocity: Velocity, spec: VideoSpec) -> None:
         """Make the graphs now, with and without DyRoPE, so that no sample's latency holds a compilation."""
