@@ -11,6 +11,7 @@ from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, RopeProxy, 
 from vgdfr.assets import Asset
 from vgdfr.dyrope import shortest_name
 from vgdfr.files import sha256_of_weights
+from vgdfr.method import refuse_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,13 @@ class Condition:
 
         Unless it is to run `here`, this machine need not have the device.
         """
+        refuse_unknown(self.method, RopeProxy)
+        if not isinstance(self.model, HunyuanVideo):
+            kind = type(self.model)
+            raise ValueError(
+                f"model.backbone must be a vgdfr.HunyuanVideo, or of a class of your own that derives from it, got a "
+                f"{kind.__module__}.{kind.__qualname__}"
+            )
         if here:
             self.model.check_machine()
         self.model.check_folder()
@@ -80,12 +88,12 @@ class Condition:
                 parts.append(f"{f.name}{'' if f.name in ('k', 'theta') else '='}{text or 'none'}")
         return "-".join(parts)
 
-    def sample(self, prompt: Prompt, weights_sha256: str, device_type: str) -> "Sample":
-        """The sample of this condition for `prompt`, on a device of the given type ("cpu", "cuda")."""
+    def sample(self, prompt: Prompt, model_identity: dict[str, Any]) -> "Sample":
+        """The sample of this condition for `prompt`; `model_identity` is what `self.model.identity()` returns."""
         spec = self.video.spec(prompt.text, prompt.seed)
         identity: dict[str, Any] = {
             "generator_version": GENERATOR_VERSION,
-            "model": model_identity(self.model, weights_sha256, device_type),
+            "model": model_identity,
             "method": _pixels_of(self.method),
             "spec": asdict(spec),
         }
@@ -109,23 +117,20 @@ class Sample:
         return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
 
 
-def model_identity(model: HunyuanVideo, weights_sha256: str, device_type: str) -> dict[str, Any]:
-    """What of the model decides the pixels."""
-    return {
-        "weights_sha256": weights_sha256,
-        "dtype": model.dtype,
-        "device_type": device_type,
-        "tiling": asdict(model.tiling),
-        "execution": asdict(model.execution),
-    }
-
-
 def _pixels_of(method: Method | RopeProxy) -> dict[str, Any]:
-    """What of the method decides the pixels: RIFE's weights, not where they lie."""
+    """Return what of the method decides the pixels: RIFE's weights, not where they lie.
+
+    The entries "rife_input", "preview_noise_levels" and "ssim" mark settings that gave other pixels in version 0.1.0.
+    """
     settings = describe(method)
     given = settings.pop("interpolator_weights", None)
     if settings.get("interpolator") == "rife":
         settings["rife_sha256"] = sha256_of_weights(rife.weights_file(given))
+        settings["rife_input"] = "floats"
+    if settings.get("preview_latent") == "as_released":
+        settings["preview_noise_levels"] = "as_released"
+    if settings.get("similarity_dtype") == "float16":
+        settings["ssim"] = "pytorch_msssim"
     return settings
 
 

@@ -9,9 +9,8 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.condition import Condition, model_identity
+from bench.condition import Condition
 from bench.models import codec_of, free_memory
-from bench.provenance import weights_sha256
 from bench.record import Record, sha256_of_frames
 from bench.store import LATENTS, MASTER, Store
 from vgdfr import BrokenVideo, HunyuanVideo, RopeProxy, frames_of
@@ -61,6 +60,8 @@ def model_of(record: Record) -> HunyuanVideo:
     return HunyuanVideo(
         **record.checkpoint,
         dtype=identity["dtype"],
+        vae_dtype=identity.get("vae_dtype"),
+        text_dtype=identity.get("text_dtype"),
         tiling=Tiling(**identity["tiling"]),
         execution=Execution(**identity["execution"]),
     )
@@ -79,12 +80,13 @@ def rebuilt(folder: Path, record: Record, condition: Condition | None = None) ->
     try:
         model = condition.model if condition else model_of(record)
         model.check()
-        mine = model_identity(model, weights_sha256(model), model.device_type)
+        mine = model.identity()
     except (OSError, ValueError) as error:
         raise Gone(f"the master was not kept, and the model to decode its latents with is not to be had: {error}; "
                    f"{again}") from error  # fmt: skip
     if mine != record.identity["model"]:
-        other = ", ".join(name for name, value in mine.items() if record.identity["model"].get(name) != value)
+        theirs = record.identity["model"]
+        other = ", ".join(name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name))
         raise Gone(f"the master was not kept, and the model at {model.path} is not its own ({other} differ); {again}")
     codec = codec_of(model)
     try:

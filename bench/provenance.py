@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 
-from vgdfr import HunyuanVideo
-from vgdfr.files import sha256_of_folder
-
 _PACKAGES = ("vgdfr", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")
 
 
@@ -38,12 +35,6 @@ def environment() -> dict[str, Any]:
 def device_name(device_type: str, environment: dict[str, Any]) -> str | None:
     """The name of the GPU, or of the CPU, that samples on a device of this type are made on in `environment`."""
     return environment.get("cpu" if device_type == "cpu" else "gpu")
-
-
-@cache
-def weights_sha256(model: HunyuanVideo) -> str:
-    """One hash over every weight, configuration and tokenizer file of the checkpoint, by name and content."""
-    return sha256_of_folder(model.folder())
 
 
 def _command() -> str | None:

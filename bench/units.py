@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.condition import Condition, Sample
 from bench.config import Job
-from bench.provenance import weights_sha256
 from vgdfr import Baseline, HunyuanVideo, RopeProxy, Vgdfr, VideoSpec
 
 
@@ -20,11 +19,11 @@ def conditions_of(job: Job) -> tuple[Condition, ...]:
 
 def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
     """The job's samples, each with its baseline's, prompt by prompt; the baseline comes first."""
-    weights, device = weights_sha256(job.condition.model), job.condition.model.device_type
+    model_identity = job.condition.model.identity()
     for prompt in job.prompts:
         reference: Sample | None = None
         for condition in conditions_of(job):
-            sample = condition.sample(prompt, weights, device)
+            sample = condition.sample(prompt, model_identity)
             yield sample, reference
             reference = sample
 

@@ -13,8 +13,8 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.compression import merge_latents
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise
-from vgdfr.generate import to_uint8
 from vgdfr.schedule import FrameSchedule, uniform
+from vgdfr.video import to_uint8
 
 MAIN = Vgdfr(k=2, theta=0.01)
 
@@ -82,14 +82,14 @@ def test_several_preview_steps_down_a_straight_flow_arrive_exactly() -> None:
     x = 0.8 * noise + 0.2 * clean
     for stale in (False, True):
         for steps in (1, 2, 3, 4):
-            assert torch.allclose(multi_step_denoise(lambda x, s: v, x, v, sigmas, steps, stale), clean)
+            assert torch.allclose(multi_step_denoise(lambda x, s: v, x, v, [1.0, *sigmas], 1, steps, stale), clean)
         with pytest.raises(ValueError, match="between 1 and the 4 left, got 5"):
-            multi_step_denoise(lambda x, s: x, x, v, sigmas, 5, stale)
+            multi_step_denoise(lambda x, s: x, x, v, [1.0, *sigmas], 1, 5, stale)
 
 
 def test_one_preview_step_is_the_one_step_denoise() -> None:
     x, v = torch.randn(2, 1, 1, 4, 3, 2)
-    assert torch.equal(multi_step_denoise(lambda x, s: x, x, v, [0.7, 0.4, 0.0], 1), one_step_denoise(x, v, 0.7))
+    assert torch.equal(multi_step_denoise(lambda x, s: x, x, v, [0.7, 0.4, 0.0], 0, 1), one_step_denoise(x, v, 0.7))
 
 
 def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_noise_levels() -> None:
@@ -102,14 +102,29 @@ def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_nois
 
     x, v = torch.ones(1, 1, 1, 1, 1), torch.full((1, 1, 1, 1, 1), 1.0)
     sigmas = [7 * s / (1 + 6 * s) for s in (0.8, 0.6, 0.4, 0.2, 0.0)]
-    latest = multi_step_denoise(velocity, x, v, sigmas, 2)
+    latest = multi_step_denoise(velocity, x, v, sigmas, 0, 2)
     after_one = 1 + (sigmas[2] - sigmas[0]) * 1
     assert seen == [(pytest.approx(after_one), sigmas[2])]
     assert float(latest) == pytest.approx(after_one - sigmas[2] * 2)
     seen.clear()
-    stale = multi_step_denoise(velocity, x, v, sigmas, 2, stale=True)
+    stale = multi_step_denoise(velocity, x, v, sigmas, 0, 2, as_released=True)
     assert seen == [(1.0, sigmas[2])]
     assert float(stale) == pytest.approx(1 - sigmas[0] / 2 * 1 - sigmas[0] / 2 * 2)
+
+
+def test_the_stale_preview_is_at_the_released_codes_noise_levels() -> None:
+    """round(k + left / steps * i): 28 for k = 5 and 2 of 50 steps, where k + round(i * left / steps) would be 27."""
+    seen: list[float] = []
+
+    def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        seen.append(sigma)
+        return x
+
+    x, sigmas = torch.ones(1, 1, 1, 1, 1), [1 - i / 50 for i in range(51)]
+    for k, steps, expected in ((5, 2, [28]), (10, 3, [23, 37]), (5, 4, [16, 28, 39]), (15, 2, [32])):
+        seen.clear()
+        multi_step_denoise(velocity, x, x, sigmas, k, steps, as_released=True)
+        assert seen == [sigmas[i] for i in expected]
 
 
 def test_more_preview_steps_change_the_preview_alone(backbone: Backbone, spec: VideoSpec) -> None:

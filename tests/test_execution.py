@@ -82,10 +82,9 @@ def test_float8_weights_change_the_pixels_a_little(tiny_checkpoint: Path, backbo
 def test_how_it_ran_is_in_the_key(tiny_checkpoint: Path, change: dict[str, Any]) -> None:
     settings = VideoSettings(32, 32, 33, 4, 6.0, 7.0, 12)
     keys = [
-        Condition("tiny", HunyuanVideo(str(tiny_checkpoint), execution=Execution(**execution)), settings, Baseline())
-        .sample(Prompt("p", "a prompt", 0), "weights", "cpu")
-        .key
+        Condition("tiny", model, settings, Baseline()).sample(Prompt("p", "a prompt", 0), model.identity("cpu")).key
         for execution in ({}, change)
+        for model in [HunyuanVideo(str(tiny_checkpoint), execution=Execution(**execution))]
     ]
     assert keys[0] != keys[1]
 

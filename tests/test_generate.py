@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import HunyuanVideoPipeline
+from hydra import compose, initialize_config_dir
+from transformers import PreTrainedTokenizerFast
 
+from bench.config import CONF, job_of
 from vgdfr import Baseline, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.denoise import euler, one_step_denoise, renoise
 from vgdfr.dyrope import dyrope
-from vgdfr.generate import to_uint8
+from vgdfr.method import refuse_unknown
 from vgdfr.reduced_vae import reduced
 from vgdfr.similarity import frame_similarity
+from vgdfr.video import to_uint8
 
 MERGING = Vgdfr(k=1, theta=0.01, spatial_levels=1)
 
@@ -82,7 +86,8 @@ def test_the_baseline_is_what_the_diffusers_pipeline_generates(
     backbone: Backbone, tiny_checkpoint: Path, spec: VideoSpec
 ) -> None:
     """An independent reference: padded and masked text, diffusers' own loop, scheduler and post-processing."""
-    pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, dtype=torch.float32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_checkpoint / "tokenizer")
+    pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, tokenizer=tokenizer, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler.set_shift(spec.flow_shift)
     pipeline.vae.enable_tiling(tile_sample_min_num_frames=64, tile_sample_stride_num_frames=48)
@@ -99,6 +104,31 @@ def test_a_straight_flow_is_followed_exactly_and_one_step_denoise_inverts_renois
     x, v = euler(lambda x, sigma: noise - clean, noise, [1.0, 0.7, 0.4])
     assert torch.allclose(x, renoise(clean, noise, 0.4))
     assert torch.allclose(one_step_denoise(x, v, 0.4), clean)
+
+
+@dataclasses.dataclass(frozen=True)
+class MyMethod:
+    """Somebody's own: it has all that the plain model's class has."""
+
+    def check(self, *_: object) -> None:
+        """Fits everything."""
+
+
+class MyVgdfr(Vgdfr):
+    """A class that derives from one of ours is another method, too."""
+
+
+def test_a_method_of_an_unknown_class_is_refused_and_not_taken_for_the_baseline(
+    backbone: Backbone, spec: VideoSpec
+) -> None:
+    with pytest.raises(ValueError, match=r"must be a Baseline, .* or Vgdfr, got a .*\.MyVgdfr"):
+        generate(backbone, spec, MyVgdfr(k=1, theta=0.5))
+    with pytest.raises(ValueError, match=r"got a .*\.MyMethod, which nothing here knows"):
+        refuse_unknown(MyMethod())
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", ["method=baseline", f"method._target_={__name__}.MyMethod"])
+    with pytest.raises(ValueError, match=r"RopeProxy, got a .*\.MyMethod"):
+        job_of(config)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from vgdfr.interpolation import fill, flow, linear
+from vgdfr.interpolation import Interpolator, fill, flow, linear
 from vgdfr.schedule import FrameSchedule
 
+BY_NAME = {"flow": Interpolator(flow), "linear": Interpolator(linear)}
 SCHEDULE = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
 
 
@@ -20,18 +21,18 @@ def moving(t: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["flow", "linear"])
 def test_kept_frames_stay_and_a_still_video_is_restored(name: str) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (len(SCHEDULE.kept_frames), 32, 32, 3), np.uint8)
-    filled = fill(frames, SCHEDULE, {"flow": flow, "linear": linear}[name])
+    filled = fill(frames, SCHEDULE, BY_NAME[name])
     assert filled.shape == (33, 32, 32, 3)
     assert (filled[list(SCHEDULE.kept_frames)] == frames).all()
     still = np.broadcast_to(frames[:1], frames.shape)
-    restored = fill(np.ascontiguousarray(still), SCHEDULE, {"flow": flow, "linear": linear}[name])
+    restored = fill(np.ascontiguousarray(still), SCHEDULE, BY_NAME[name])
     assert (restored == frames[0]).all()
 
 
 def test_linear_is_the_weighted_mean_at_the_right_times() -> None:
     frames = np.array(SCHEDULE.kept_frames, np.uint8)[:, None, None, None].repeat(3, -1) * 4
     expected = np.arange(33)[:, None, None, None].repeat(3, -1) * 4
-    assert (fill(frames, SCHEDULE, linear) == expected).all()
+    assert (fill(frames, SCHEDULE, BY_NAME["linear"]) == expected).all()
 
 
 def test_flow_follows_motion_that_a_blend_doubles() -> None:
@@ -45,4 +46,4 @@ def test_flow_follows_motion_that_a_blend_doubles() -> None:
 
 def test_a_wrong_number_of_frames_is_refused() -> None:
     with pytest.raises(ValueError, match="keeps 17 frames, got 3"):
-        fill(np.zeros((3, 16, 16, 3), np.uint8), SCHEDULE, linear)
+        fill(np.zeros((3, 16, 16, 3), np.uint8), SCHEDULE, BY_NAME["linear"])

@@ -11,7 +11,9 @@ from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
 from vgdfr import HunyuanVideo, Vgdfr, VideoSpec, generate, rife
 from vgdfr.backbones.base import Backbone
+from vgdfr.interpolation import fill, interpolator_of
 from vgdfr.schedule import FrameSchedule
+from vgdfr.video import to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,7 @@ def test_the_network_is_the_independent_ones(weights: Path, time: float) -> None
 
 
 def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
-    rng = np.random.default_rng(0)
-    before, after = rng.integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
+    before, after = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0)) * 2 - 1
     frames = rife.interpolate(rife.load(weights), before, after, [0.25, 0.5, 0.75])
     assert [f.shape for f in frames] == [(50, 70, 3)] * 3 and frames[0].dtype == np.uint8
     assert not np.array_equal(frames[0], frames[1])
@@ -48,8 +49,22 @@ def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
 
 def test_a_still_pair_stays_as_it_is(weights: Path) -> None:
     """Both flows look up a frame of one colour: whatever they are, nothing changes."""
-    frame = np.full((64, 64, 3), 77, np.uint8)
-    assert np.array_equal(rife.interpolate(rife.load(weights), frame, frame, [0.5])[0], frame)
+    frame = torch.full((3, 64, 64), 77 / 127.5 - 1)
+    assert (rife.interpolate(rife.load(weights), frame, frame, [0.5])[0] == 77).all()
+
+
+@torch.no_grad()
+def test_frames_are_rounded_once_after_interpolation(weights: Path) -> None:
+    """As in the released code the network sees decoded floats, clamped; seeing bytes would round twice."""
+    reference = Reference().eval()
+    reference.load_state_dict({k.removeprefix("module."): v for k, v in torch.load(weights).items()}, strict=False)
+    before, after = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(6)) * 2.2 - 1.1
+    shown = [(frame / 2 + 0.5).clamp(0, 1)[None] for frame in (before, after)]
+    floats = reference(torch.cat(shown, 1), 0.5)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    coarse = [(frame * 255).round() / 255 for frame in shown]
+    of_bytes = reference(torch.cat(coarse, 1), 0.5)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    own = rife.interpolate(rife.load(weights), before, after, [0.5])[0]
+    assert np.abs(own - floats).max() <= 0.501 < np.abs(own - of_bytes).max()
 
 
 def test_foreign_and_partial_weights_are_refused(weights: Path, tmp_path: Path) -> None:
@@ -88,8 +103,14 @@ def test_a_sample_is_filled_in_by_rife(backbone: Backbone, spec: VideoSpec, weig
     method = Vgdfr(k=2, theta=0.01, interpolator="rife", interpolator_weights=str(weights))
     video = generate(backbone, spec, method)
     assert video.schedule == FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
-    expected = rife.interpolate(rife.load(weights), video.frames[17], video.frames[19], [0.5])[0]
-    assert np.array_equal(video.frames[18], expected)
+    assert video.latents is not None and video.schedule is not None
+    with torch.inference_mode():
+        kept = backbone.codec.decode(video.latents)  # frame 0, 4 of 1 to 16, then 17, 19, 21, 23
+    expected = rife.interpolate(rife.load(weights), kept[5], kept[6], [0.5])[0]
+    assert np.array_equal(video.frames[18], expected) and np.array_equal(video.frames[17], to_uint8(kept)[5])
+    bytes_ = np.random.default_rng(0).integers(0, 256, (len(kept), 32, 32, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="takes frames as they were decoded, got bytes"):
+        fill(bytes_, video.schedule, interpolator_of(method, torch.device("cpu")))
 
 
 def test_the_weights_content_is_in_the_key_and_their_path_is_not(weights: Path, tmp_path: Path) -> None:
@@ -102,6 +123,6 @@ def test_the_weights_content_is_in_the_key_and_their_path_is_not(weights: Path, 
         method = Vgdfr(k=2, theta=0.5, interpolator="rife", interpolator_weights=str(file))
         condition = Condition("m", HunyuanVideo("x"), video, method)
         assert str(file) not in condition.slug
-        return condition.sample(Prompt("p", "a prompt", 0), "w" * 64, "cpu").key
+        return condition.sample(Prompt("p", "a prompt", 0), {}).key
 
     assert key(weights) == key(other) != key(changed)

@@ -97,7 +97,7 @@ def test_true_is_no_layer() -> None:
 def test_equal_sets_are_one_sample_in_one_folder(same: list[str], slug: str | None) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         conditions = [job_of(compose("config", [f"method.global_layers={s}"])).condition for s in same]
-    samples = [condition.sample(Prompt("p", "a prompt", 0), "w", "cpu") for condition in conditions]
+    samples = [condition.sample(Prompt("p", "a prompt", 0), {}) for condition in conditions]
     assert len({sample.key for sample in samples}) == len({sample.folder for sample in samples}) == 1
     assert conditions[0].slug == "-".join(["vgdfr-k5-theta0.7", *([slug] if slug else [])])
 

@@ -121,7 +121,7 @@ def test_every_setting_decides_the_key() -> None:
     ]  # fmt: skip
     assert {name for change in changes for name in change} == {f.name for f in dataclasses.fields(RopeProxy)}
     keys = {
-        Condition("a", HunyuanVideo("x"), video, RopeProxy(**base | change)).sample(Prompt("p", "p", 0), "w", "cpu").key
+        Condition("a", HunyuanVideo("x"), video, RopeProxy(**base | change)).sample(Prompt("p", "p", 0), {}).key
         for change in changes
     }
     assert len(keys) == len(changes)

@@ -157,7 +157,7 @@ def test_the_pattern_is_how_samples_are_named() -> None:
     """metrics knows the tree by names alone; this is what ties it to bench's."""
     settings = VideoSettings(32, 32, 5, 4, 1.0, 1.0, 12)
     condition = Condition("embedded", HunyuanVideo("nowhere"), settings, Baseline())
-    made = condition.sample(Prompt("07-fast", "a dog", 3), "0" * 64, "cpu")
+    made = condition.sample(Prompt("07-fast", "a dog", 3), {"weights_sha256": "0" * 64})
     match = module.SAMPLE.fullmatch(Path(made.folder).name)
     assert match and match[1] == "07-fast-s3" and set(made.identity["spec"]) >= {"prompt", "num_frames", "height"}
     assert (module.MASTER, module.RECORD) == (MASTER, RECORD)

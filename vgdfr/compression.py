@@ -20,7 +20,7 @@ from vgdfr.schedule import (
     uniform,
 )
 from vgdfr.similarity import frame_similarity
-from vgdfr.video import BrokenVideo
+from vgdfr.video import refuse_not_finite
 
 Once = Callable[[tuple[Hashable, ...], Callable[[], Any]], Any]
 
@@ -83,12 +83,6 @@ def compress(
             return backbone.codec.encode(merge(merged, schedule))
 
     return Compressed(once(("merged", source, levels, schedule.segments), encoded), schedule, similarity)
-
-
-def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:
-    """Raise BrokenVideo where a decoded value is not a number, or infinite."""
-    if not frames.isfinite().all():
-        raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
 
 
 def schedule_of(similarity: Similarity, method: Vgdfr) -> FrameSchedule:

@@ -35,22 +35,24 @@ def multi_step_denoise(
     x: Float[Tensor, "b c n h w"],
     v: Float[Tensor, "b c n h w"],
     sigmas: Sequence[float],
+    k: int,
     steps: int,
-    stale: bool = False,
+    as_released: bool = False,
 ) -> Float[Tensor, "b c n h w"]:
-    """From `x` at `sigmas[0]` to 0 in `steps` Euler steps over evenly chosen ones of the remaining `sigmas`.
+    """From `x` at `sigmas[k]` to 0 in `steps` Euler steps over evenly chosen ones of the remaining `sigmas`.
 
-    The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent. `stale`
-    is the released code's preview without CFG: steps of equal length, and all velocities of the `x` that came in.
-    Raises ValueError unless 1 <= steps <= len(sigmas) - 1.
+    The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent.
+    `as_released` is the released code's preview without CFG: steps of equal length, all velocities of the `x` that came
+    in, at the noise levels after steps round(k + left / steps * i), left being the number of steps after k.
+    Raises ValueError unless 1 <= steps <= len(sigmas) - 1 - k.
     """
-    left = len(sigmas) - 1
+    left = len(sigmas) - 1 - k
     if not 1 <= steps <= left:
         raise ValueError(f"steps must be between 1 and the {left} left, got {steps}")
-    coarse = [sigmas[round(i * left / steps)] for i in range(steps + 1)]
-    if stale:
-        velocities = [v, *(velocity(x, sigma) for sigma in coarse[1:-1])]
-        return x - sigmas[0] / steps * torch.stack(velocities).sum(0)
+    if as_released:
+        levels = [sigmas[round(k + left / steps * i)] for i in range(1, steps)]
+        return x - sigmas[k] / steps * torch.stack([v, *(velocity(x, sigma) for sigma in levels)]).sum(0)
+    coarse = [sigmas[k + round(i * left / steps)] for i in range(steps + 1)]
     return euler(velocity, x + (coarse[1] - coarse[0]) * v, coarse[1:])[0]
 
 

@@ -7,31 +7,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vgdfr.backbones.base import Backbone, Codec
-from vgdfr.compression import compress, refuse_not_finite
+from vgdfr.compression import compress
 from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.interpolation import fill, interpolator_of
-from vgdfr.method import BaselineRerun, FewerSteps, Method, Vgdfr
+from vgdfr.method import BaselineRerun, FewerSteps, Method, Vgdfr, refuse_unknown
+from vgdfr.numerics import exact_float32
 from vgdfr.schedule import FrameSchedule, Similarity
 from vgdfr.shared import Account, Shared
-from vgdfr.video import BrokenVideo, GeneratedVideo, VideoSpec
+from vgdfr.video import GeneratedVideo, VideoSpec, to_uint8
 
 
 @torch.inference_mode()
+@exact_float32()
 def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared | None = None) -> GeneratedVideo:
     """Generate the video `spec` describes on `backbone`, as the model does it (`Baseline`) or with another method.
 
     Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes,
     also with what other samples of the spec have left in `shared`; seconds are then those measured when it was made.
     Where nothing can merge, a VGDFR sample continues the baseline's trajectory bit for bit, and its notes say so.
-    Raises ValueError when `method` does not fit `spec` or the model, BrokenVideo for a video that is not finite or
-    all of one colour. Whatever is raised, the backbone is as before.
+    Raises ValueError when `method` is of a class that vgdfr.method does not have, or does not fit `spec` or the model,
+    BrokenVideo for a video that is not finite or all of one colour. Whatever is raised, the backbone is as before.
     """
+    refuse_unknown(method)
     method.check(spec, backbone.num_layers, backbone.codec.num_spatial_levels)
     shared = Shared(spec) if shared is None else shared
     if shared.spec != spec:
@@ -69,8 +71,8 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     def cleaned() -> Tensor:
         if method.preview_steps == 1:
             return one_step_denoise(x, v, sigmas[k])
-        stale = method.preview_latent == "as_released"
-        return multi_step_denoise(velocity, x, v, sigmas[k:], method.preview_steps, stale)
+        as_released = method.preview_latent == "as_released"
+        return multi_step_denoise(velocity, x, v, sigmas, k, method.preview_steps, as_released)
 
     def once(key: tuple[Hashable, ...], compute: Callable[[], Any]) -> Any:
         return account.part(stage, (key[0], clean_key, *key[1:]), compute, latest=key[0] == "preview")
@@ -78,6 +80,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     clean = account.part(stage, clean_key, cleaned, method.preview_steps - 1.0)
     merged, schedule, similarity = compress(backbone, clean, x, method, once)
     layers = global_layers_of(method.global_layers, backbone.num_layers)
+    interpolator = interpolator_of(method, backbone.device)
     if merged is None:
         y, kept = state(steps)[0], finished()
     else:
@@ -92,8 +95,10 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
                 return euler(velocity, y, sigmas[k:])[0]
 
         y = account.part("denoise_compressed", ("denoised", *key), denoised, (steps - k) * schedule.token_ratio)
-        kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.codec.decode(y)))
-    interpolator = interpolator_of(method, backbone.device)
+        if interpolator.of_floats:  # four times as large as bytes: the latest alone is kept
+            kept = account.part("decode", ("floats", *key), lambda: backbone.codec.decode(y), latest=True)
+        else:
+            kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.codec.decode(y)))
     with account.watch.stage("interpolate"):
         frames = fill(kept, schedule, interpolator)
     notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
@@ -111,13 +116,14 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
 
 
 @torch.inference_mode()
+@exact_float32()
 def frames_of(
     codec: Codec, latents: Float[Tensor, "1 c n y x"], method: Method, schedule: FrameSchedule | None
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """The frames of a sample from its final `latents`, byte for byte those `generate` gave on the same machine."""
-    kept = to_uint8(codec.decode(latents.to(codec.device)))
+    kept = codec.decode(latents.to(codec.device))
     if schedule is None or not isinstance(method, Vgdfr):
-        return kept
+        return to_uint8(kept)
     return fill(kept, schedule, interpolator_of(method, codec.device))
 
 
@@ -135,12 +141,3 @@ def _video(
         tuple(sorted(account.found)), account.passes, account.passes_done,
         hashlib.sha256(noise.cpu().numpy().tobytes()).hexdigest(), latents.cpu(),
     )  # fmt: skip
-
-
-def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all pixels are equal."""
-    refuse_not_finite(frames)
-    scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    if (scaled == scaled[:1, :, :1, :1]).all():
-        raise BrokenVideo("constant", f"every pixel of every frame is RGB {scaled[0, :, 0, 0].tolist()}")
-    return rearrange(scaled, "t c h w -> t h w c").cpu().numpy()

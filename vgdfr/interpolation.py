@@ -1,42 +1,66 @@
 """Back to the full frame count: synthesise merged frames between kept ones (paper, equation 7)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from vgdfr import rife
 from vgdfr.method import Vgdfr
 from vgdfr.schedule import FrameSchedule
+from vgdfr.video import to_uint8
 
 Frame = UInt8[np.ndarray, "h w 3"]
-# (frame before, frame after, times in (0, 1) between them) -> a frame per time
-Interpolator = Callable[[Frame, Frame, list[float]], list[Frame]]
+
+
+@dataclass(frozen=True)
+class Interpolator:
+    """Makes frames between two: `between(frame before, frame after, times in (0, 1))` gives a frame per time.
+
+    `of_floats` says that it sees frames as they were decoded, `[3, h, w]` in [-1, 1], so that only its own result is
+    rounded to bytes; otherwise it sees bytes, `[h, w, 3]`.
+    """
+
+    between: Callable[[Any, Any, list[float]], list[Frame]]
+    of_floats: bool = False
 
 
 def fill(
-    frames: UInt8[np.ndarray, "kept h w 3"], schedule: FrameSchedule, interpolator: Interpolator
+    frames: UInt8[np.ndarray, "kept h w 3"] | Float[Tensor, "kept 3 h w"],
+    schedule: FrameSchedule,
+    interpolator: Interpolator,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Place `frames` at the schedule's kept indices and synthesise what lies between, at equal distances in time."""
+    """Place `frames` at the schedule's kept indices and synthesise what lies between, at equal distances in time.
+
+    Raises ValueError where there are not as many frames as the schedule keeps, or no floats for an interpolator of
+    floats with something to interpolate.
+    """
     kept = schedule.kept_frames
     if len(frames) != len(kept):
         raise ValueError(f"the schedule keeps {len(kept)} frames, got {len(frames)}")
-    filled = np.empty((schedule.num_frames, *frames.shape[1:]), np.uint8)
-    filled[list(kept)] = frames
+    if interpolator.of_floats and not isinstance(frames, Tensor) and not schedule.keeps_everything:
+        raise ValueError("this interpolator takes frames as they were decoded, got bytes")
+    as_bytes = to_uint8(frames) if isinstance(frames, Tensor) else frames
+    filled = np.empty((schedule.num_frames, *as_bytes.shape[1:]), np.uint8)
+    filled[list(kept)] = as_bytes
+    ends = frames if interpolator.of_floats else as_bytes
     for i, (start, end) in enumerate(zip(kept, kept[1:], strict=False)):
         if end - start > 1:
             times = [step / (end - start) for step in range(1, end - start)]
-            filled[start + 1 : end] = interpolator(frames[i], frames[i + 1], times)
+            filled[start + 1 : end] = interpolator.between(ends[i], ends[i + 1], times)
     return filled
 
 
 def linear(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
     """Blend the two frames."""
     a, b = before.astype(np.float32), after.astype(np.float32)
-    return [_to_uint8((1 - t) * a + t * b) for t in times]
+    return [_rounded((1 - t) * a + t * b) for t in times]
 
 
 def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
@@ -49,14 +73,15 @@ def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
     forward = dis.calc(gray[0], gray[1], None)  # type: ignore[call-overload]  # no initial flow
     backward = dis.calc(gray[1], gray[0], None)  # type: ignore[call-overload]
     a, b = before.astype(np.float32), after.astype(np.float32)
-    return [_to_uint8((1 - t) * _warp(a, -t * forward) + t * _warp(b, -(1 - t) * backward)) for t in times]
+    return [_rounded((1 - t) * _warp(a, -t * forward) + t * _warp(b, -(1 - t) * backward)) for t in times]
 
 
 def interpolator_of(method: Vgdfr, device: torch.device) -> Interpolator:
-    """The function that `method` names; RIFE's weights are loaded onto `device`, once per process."""
+    """The interpolator that `method` names; RIFE's weights are loaded onto `device`, once per process."""
     if method.interpolator == "rife":
-        return partial(rife.interpolate, rife.loaded(rife.weights_file(method.interpolator_weights), device))
-    return {"flow": flow, "linear": linear}[method.interpolator]
+        network = rife.loaded(rife.weights_file(method.interpolator_weights), device)
+        return Interpolator(partial(rife.interpolate, network), of_floats=True)
+    return Interpolator({"flow": flow, "linear": linear}[method.interpolator])
 
 
 def _warp(frame: Float[np.ndarray, "h w 3"], offsets: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w 3"]:
@@ -64,5 +89,5 @@ def _warp(frame: Float[np.ndarray, "h w 3"], offsets: Float[np.ndarray, "h w 2"]
     return cv2.remap(frame, x + offsets[..., 0], y + offsets[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _to_uint8(frame: Float[np.ndarray, "h w 3"]) -> Frame:
+def _rounded(frame: Float[np.ndarray, "h w 3"]) -> Frame:
     return np.clip(np.rint(frame), 0, 255).astype(np.uint8)

@@ -65,11 +65,12 @@ class Vgdfr:
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models that have not 60 layers.
         "all", "none", "only_3" and "all_but_3" are what they say.
     spatial_levels: levels removed from the VAE for the compression decoder and encoder.
-    similarity_dtype: precision of the SSIM.
+    similarity_dtype: precision of the SSIM; "float16" is the released code's, see `frame_similarity`.
     interpolator: what fills in merged frames: DIS optical flow, a blend, or RIFE 4.26 heavy (the paper's).
     interpolator_weights: file with RIFE's weights; None for the pinned ones in the cache.
     preview_steps: Euler steps from the noise level after step k to 0 that make the preview; 1 costs no DiT pass.
-    preview_latent: with several of them, each on the "latest" latent, or "as_released" on the one after step k.
+    preview_latent: with several of them, each on the "latest" latent, or "as_released" on the one after step k, at
+        the released code's noise levels.
     merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
     denoise_renoise: False puts the noisy latent itself through decoder and encoder (Fig. 4).
     schedule_from: the preview whose similarities decide the schedule: of the "clean" latent, or of the "noisy" one,
@@ -193,6 +194,21 @@ class Vgdfr:
 
 
 Method = Baseline | BaselineRerun | FewerSteps | Vgdfr
+
+
+def refuse_unknown(method: object, *also: type) -> None:
+    """Raise ValueError unless `method` is exactly one of the classes above, or of `also`.
+
+    `generate` would otherwise take a class that it has no code for as the plain model, and its pixels would be stored
+    under that class's name.
+    """
+    known = (*get_args(Method), *also)
+    if type(method) not in known:
+        kind = type(method)
+        raise ValueError(
+            f"method must be a {', '.join(k.__name__ for k in known[:-1])} or {known[-1].__name__}, got a "
+            f"{kind.__module__}.{kind.__qualname__}, which nothing here knows how to generate with"
+        )
 
 
 def _refuse_wrong_kind(name: str, value: Any, kind: type | tuple[type, ...]) -> None:

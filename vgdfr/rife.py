@@ -183,17 +183,17 @@ def loaded(file: Path, device: torch.device) -> IFNet:
 
 
 @torch.inference_mode()
-def interpolate(network: IFNet, before: Frame, after: Frame, times: list[float]) -> list[Frame]:
-    """The frames at `times` in (0, 1) between two, of any size (padded to multiples of 64 and cut again)."""
+def interpolate(
+    network: IFNet, before: Float[Tensor, "3 h w"], after: Float[Tensor, "3 h w"], times: list[float]
+) -> list[Frame]:
+    """The frames at `times` in (0, 1) between two in [-1, 1], of any size (padded to multiples of 64 and cut again).
+
+    As in the released code the network sees frames as they were decoded, clamped but not rounded; what it makes is
+    rounded to bytes, once.
+    """
     device = next(network.parameters()).device
-    height, width = before.shape[:2]
+    height, width = before.shape[1:]
     pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-    pair = [
-        F.pad(rearrange(torch.from_numpy(frame), "h w c -> 1 c h w").to(device).float() / 255, pad)
-        for frame in (before, after)
-    ]
+    pair = [F.pad((frame[None].to(device).float() / 2 + 0.5).clamp(0, 1), pad) for frame in (before, after)]
     frames = [network(*pair, time)[0, :, :height, :width].clamp(0, 1) for time in times]
-    return [
-        rearrange((frame * 255).round().to(torch.uint8), "c h w -> h w c").cpu().numpy().astype(np.uint8)
-        for frame in frames
-    ]
+    return [rearrange((frame * 255).round().to(torch.uint8), "c h w -> h w c").cpu().numpy() for frame in frames]

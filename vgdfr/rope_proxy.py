@@ -18,6 +18,7 @@ from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise, renoise
 from vgdfr.dyrope import global_layers_of
 from vgdfr.method import Vgdfr
+from vgdfr.numerics import exact_float32
 from vgdfr.schedule import FrameSchedule
 from vgdfr.stopwatch import Stopwatch
 from vgdfr.video import BrokenVideo, VideoSpec
@@ -70,6 +71,7 @@ class LayerErrors:
 
 
 @torch.inference_mode()
+@exact_float32()
 def layer_errors(backbone: Backbone, spec: VideoSpec, proxy: RopeProxy) -> LayerErrors:
     """Measure every layer of `backbone`, global alone and local alone, on the latent that `spec` gives after step k.
 

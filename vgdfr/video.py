@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -92,6 +94,21 @@ class GeneratedVideo:
     def latency_s(self) -> float:
         """The paper's latency: the denoising loop with the compression module; no text, final decode, interpolation."""
         return sum(s for stage, s in self.seconds.items() if stage in LATENCY_STAGES)
+
+
+def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:
+    """Raise BrokenVideo where a decoded value is not a number, or infinite."""
+    if not frames.isfinite().all():
+        raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
+
+
+def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all pixels are equal."""
+    refuse_not_finite(frames)
+    scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    if (scaled == scaled[:1, :, :1, :1]).all():
+        raise BrokenVideo("constant", f"every pixel of every frame is RGB {scaled[0, :, 0, 0].tolist()}")
+    return rearrange(scaled, "t c h w -> t h w c").cpu().numpy()
 
 
 LATENCY_STAGES = ("denoise_full", "compress", "denoise_compressed")

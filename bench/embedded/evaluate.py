@@ -19,7 +19,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from scipy.stats import spearmanr
 
-from bench import provenance
 from bench.config import CONF, Job, job_of
 from bench.embedded.degrade import blend, blur, noise
 from bench.embedded.frames import VISIBLE
@@ -32,13 +31,14 @@ from metrics import METRICS, embedded
 from metrics import clip as clip_metrics
 from metrics.perceptual import to_tensor
 from vgdfr import Vgdfr
+from vgdfr.backbones.checkpoint import weights_sha256 as weights_sha256_of
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.compression import compress
 from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
 from vgdfr.files import sha256
-from vgdfr.generate import to_uint8
 from vgdfr.similarity import frame_similarity
+from vgdfr.video import to_uint8
 
 COUNT = 64
 SHIPPED = CHECKPOINT.parent / "evaluation"
@@ -98,7 +98,7 @@ def default_job() -> Job:
 def weights_sha256() -> dict[str, str]:
     """Of everything whose figures these are."""
     judge_files = {"clip": embedded.CLIP / "open_clip_model.safetensors", "trunk": embedded.TRUNK, "reader": WEIGHTS}
-    of_checkpoint = provenance.weights_sha256(default_job().condition.model)
+    of_checkpoint = weights_sha256_of(default_job().condition.model.folder())
     return {"checkpoint": of_checkpoint} | {name: sha256(file) for name, file in judge_files.items()}
 
 
