@@ -146,3 +146,8 @@ def _take_half(attention: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, 
         return args, kwargs
     tables = kwargs["image_rotary_emb"]
     return args, {**kwargs, "image_rotary_emb": tuple(t.chunk(2, dim=-1)[int(use_global)] for t in tables)}
+
+
+def without_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """A pre-hook for attention over a prompt without padding: no mask, and so the fast kernels."""
+    return args, {**kwargs, "attention_mask": None}

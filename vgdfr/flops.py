@@ -5,28 +5,21 @@ PyTorch counts the operations of matrix products, convolutions and attention, a 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModel
 
 from vgdfr.backbones.checkpoint import Architecture
-from vgdfr.backbones.hunyuan_vae import Tiling, attention_by_frame
+from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.dyrope import blocks_of
-from vgdfr.reduced_vae import reduced
+from vgdfr.on_meta import ENCODER_TOKENS, TEXT_TOKENS, Run, codec_of, dit_pass, meta, text_pass
 from vgdfr.schedule import GROUP
-
-# A prompt's tokens as the DiT sees them, padding trimmed; VBench's prompts have 8 to 40.
-TEXT_TOKENS = 24
-# diffusers' HunyuanVideoPipeline: its template and 256 tokens of prompt, all of which the encoder runs on; CLIP's 77.
-ENCODER_TOKENS = {"text_encoder": 95 + 256, "text_encoder_2": 77}
 
 
 @dataclass(frozen=True)
@@ -74,23 +67,13 @@ class Flops:
 
     def count_dit(self, kept_latents: int, each_block_once: bool = True) -> int:
         """The same counted directly; unless `each_block_once`, all blocks are run, not one of each kind."""
-        config = self.architecture["transformer"]
 
-        def forward() -> tuple[nn.Module, Sequence[nn.Module], Callable[[], object]]:
-            dit = HunyuanVideoTransformer3DModel.from_config(config).eval()
-            for block in blocks_of(dit):
-                block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
-            x = torch.empty(1, dit.config.in_channels, kept_latents, self.height // 8, self.width // 8)
-            inputs = {
-                "timestep": torch.empty(1),
-                "encoder_hidden_states": torch.empty(1, self.text_tokens, dit.config.text_embed_dim),
-                "encoder_attention_mask": torch.empty(1, self.text_tokens),
-                "pooled_projections": torch.empty(1, dit.config.pooled_projection_dim),
-                "guidance": torch.empty(1),
-            }
-            return dit, blocks_of(dit) if each_block_once else (), lambda: dit(hidden_states=x, **inputs)
+        def build() -> tuple[Sequence[nn.Module], Run]:
+            latents = (kept_latents, self.height // 8, self.width // 8)
+            dit, run = dit_pass(self.architecture, latents, self.text_tokens)
+            return blocks_of(dit) if each_block_once else (), run
 
-        return self._counted(("dit", kept_latents, each_block_once), forward)
+        return self._counted(("dit", kept_latents, each_block_once), build)
 
     def decode(self, kept_latents: int | None = None, levels: int = 0, each_tile_once: bool = True) -> int:
         """The VAE's decoder on so many latent frames (all by default); with `levels` the compression decoder."""
@@ -102,48 +85,31 @@ class Flops:
 
     def text(self) -> int:
         """Both text encoders, once per prompt."""
-        total = 0
-        for part, tokens in ENCODER_TOKENS.items():
 
-            def forward(part: str = part, tokens: int = tokens) -> tuple[nn.Module, list, Callable[[], object]]:
-                encoder = AutoModel.from_config(AutoConfig.for_model(**self.architecture[part])).eval()
-                ids = torch.empty(1, tokens, dtype=torch.long)
-                mask = torch.empty(1, 1, tokens, tokens)  # given, since a model on meta cannot look for padding
-                return encoder, [], lambda: encoder(input_ids=ids, attention_mask=mask)
+        def build(part: str) -> tuple[Sequence[nn.Module], Run]:
+            return (), text_pass(self.architecture, part)[1]
 
-            total += self._counted((part,), forward)
-        return total
+        return sum(self._counted((part,), partial(build, part)) for part in ENCODER_TOKENS)
 
     def _vae(self, stage: str, latents: int, levels: int, each_tile_once: bool) -> int:
-        def forward() -> tuple[nn.Module, Sequence[nn.Module], Callable[[], object]]:
-            vae = AutoencoderKLHunyuanVideo.from_config(self.architecture["vae"]).eval()
-            t = self.tiling
-            vae.enable_tiling(t.pixels, t.pixels, t.frames, t.pixels_stride, t.pixels_stride, t.frames_stride)
-            z = torch.empty(1, vae.config.latent_channels, latents, self.height // 8, self.width // 8)
-            frames = torch.empty(
-                1, 3, GROUP * (latents - 1) + 1, self.height >> levels, self.width >> levels
-            )  # of the compression decoder
+        def build() -> tuple[Sequence[nn.Module], Run]:
+            codec = codec_of(self.architecture, self.tiling)
+            z = torch.empty(1, codec.vae.config.latent_channels, latents, self.height // 8, self.width // 8)
+            frames = torch.empty(GROUP * (latents - 1) + 1, 3, self.height >> levels, self.width >> levels)
 
             def run() -> object:
-                with attention_by_frame(vae):
-                    return vae.decode(z) if stage == "decode" else vae.encode(frames)
+                with codec.reduced(levels) if levels else nullcontext():
+                    return codec.decode(z) if stage == "decode" else codec.encode(frames)
 
-            def run_reduced() -> object:
-                with reduced(vae, levels):
-                    return run()
+            return [codec.vae.decoder, codec.vae.encoder] if each_tile_once else (), run
 
-            once = [vae.decoder, vae.encoder] if each_tile_once else []
-            return vae, once, run_reduced if levels else run
+        return self._counted((stage, latents, levels, each_tile_once), build)
 
-        return self._counted((stage, latents, levels, each_tile_once), forward)
-
-    def _counted(
-        self, key: tuple[Any, ...], build: Callable[[], tuple[nn.Module, Sequence[nn.Module], Callable[[], object]]]
-    ) -> int:
+    def _counted(self, key: tuple[Any, ...], build: Callable[[], tuple[Sequence[nn.Module], Run]]) -> int:
         """What `build`'s forward pass costs; of its modules those that are equal and see equal shapes run once."""
         if key not in self._counts:
-            with torch.device("meta"), torch.no_grad():
-                _, repeated, forward = build()
+            with meta():
+                repeated, forward = build()
                 with FlopCounterMode(display=False) as counter, _each_once(repeated, counter) as spared:
                     forward()
                 self._counts[key] = counter.get_total_flops() + sum(spared)
@@ -182,7 +148,3 @@ def _shapes(values: Sequence[Any]) -> Iterator[Any]:
             yield tuple(value.shape)
         elif isinstance(value, tuple | list):
             yield from _shapes(value)
-
-
-def _without_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    return args, {**kwargs, "attention_mask": None}  # as the backbone does for a prompt without padding

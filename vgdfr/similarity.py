@@ -30,6 +30,11 @@ def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torc
             f"SSIM needs frames of at least {WINDOW}x{WINDOW} pixels, got {tuple(frames.shape[-2:])}; "
             "remove fewer spatial levels of the VAE or generate larger videos"
         )
+    return Similarity(*ssim_at_lags(frames, dtype))
+
+
+def ssim_at_lags(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype) -> list[Float[Tensor, " n"]]:
+    """`frame_similarity` as tensors on the frames' device."""
     as_released = dtype == torch.float16
     with exact_float32():
         x = frames.to(dtype)
@@ -51,7 +56,7 @@ def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torc
                 return values.nan_to_num(nan=-1.0, posinf=HALF_MAX, neginf=-HALF_MAX)
             return values.clamp(max=1)
 
-        return Similarity(ssim(1), ssim(2), ssim(3))
+        return [ssim(lag) for lag in (1, 2, 3)]
 
 
 def _blur(x: Float[Tensor, "t c h w"]) -> Float[Tensor, "t c h2 w2"]:

@@ -44,12 +44,12 @@ def attention_by_frame(vae: AutoencoderKLHunyuanVideo) -> Iterator[None]:
         blocks: list[Any] = [vae.encoder.mid_block, vae.decoder.mid_block]
         for block in blocks:
             if any(attention is not None for attention in block.attentions):
-                restore.enter_context(_replaced_forward(block, partial(_mid_block, block)))
+                restore.enter_context(replaced_forward(block, partial(_mid_block, block)))
         yield
 
 
 @contextmanager
-def _replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Within the block `forward` stands in for the module's own, or for what a hook had put there."""
     before = vars(module).get("forward")
     module.forward = forward

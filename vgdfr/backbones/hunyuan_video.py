@@ -26,7 +26,7 @@ from vgdfr.backbones.checkpoint import Architecture, architecture_of, check_part
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
 from vgdfr.denoise import Velocity
-from vgdfr.dyrope import blocks_of, dyrope, prepare
+from vgdfr.dyrope import blocks_of, dyrope, prepare, without_mask
 from vgdfr.schedule import FrameSchedule
 from vgdfr.text import TextEncoding, check_tokenizer
 from vgdfr.video import VideoSpec
@@ -57,7 +57,7 @@ class HunyuanVideo:
     device: str = "auto"
     tiling: Tiling = Tiling()
     execution: Execution = Execution()
-    min_gpu_gib: float | None = field(default=None, compare=False)
+    min_gpu_gib: float | int | None = field(default=None, compare=False)
     vae_dtype: str | None = None
     text_dtype: str | None = None
 
@@ -229,7 +229,7 @@ class HunyuanVideoBackbone(Backbone):
         self.num_layers = len(blocks_of(self.transformer))
         self.num_dual_layers = len(self.transformer.transformer_blocks)
         for block in blocks_of(self.transformer):
-            block.attn.register_forward_pre_hook(_without_mask, with_kwargs=True)
+            block.attn.register_forward_pre_hook(without_mask, with_kwargs=True)
         prepare(self.transformer)
         self._to_compile = compiled
 
@@ -291,7 +291,3 @@ class HunyuanVideoBackbone(Backbone):
 
     def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
         return dyrope(self.transformer, schedule.kept_latents, schedule.num_latents, global_layers)
-
-
-def _without_mask(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    return args, {**kwargs, "attention_mask": None}
