@@ -1,6 +1,9 @@
 """The scheduler: properties over random similarities, and cases worked by hand."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,9 @@ from vgdfr.schedule import (
     uniform,
 )
 
+# Random similarities, and the schedules that the functions released with the paper make of them.
+RELEASED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "released_schedules.json").read_text())
+
 
 def constant(num_frames: int, value: float) -> Similarity:
     return Similarity(*(np.full(num_frames - lag, value) for lag in (1, 2, 3)))
@@ -32,6 +38,14 @@ def similarities(draw: st.DrawFn, most: int = 32) -> Similarity:
     still = np.repeat(rng.random(num_frames // 8 + 1) < draw(st.floats(0, 1)), 8)[:num_frames]
     base = np.where(still, rng.uniform(0.85, 1, num_frames), rng.uniform(0, 1, num_frames))
     return Similarity(*(base[: max(num_frames - lag, 0)] - 0.02 * (lag - 1) for lag in (1, 2, 3)))
+
+
+def similarity_of(case: dict[str, Any]) -> Similarity:
+    return Similarity(*(np.array(case[lag]) for lag in ("lag1", "lag2", "lag3")))
+
+
+def kept(schedule: FrameSchedule) -> dict[str, list[int]]:
+    return {"kept_frames": list(schedule.kept_frames), "kept_latents": list(schedule.kept_latents)}
 
 
 def pair(similarity: Similarity, i: int, j: int) -> float:
@@ -69,23 +83,11 @@ def test_a_higher_theta_keeps_no_fewer_frames_with_one_factor(similarity: Simila
     assert kept == sorted(kept) and kept[-1] == similarity.num_frames
 
 
-@given(similarities(), st.floats(0.01, 0.99))
-def test_the_schedule_is_the_greedy_rule_written_out(similarity: Similarity, theta: float) -> None:
-    """An independent statement of design rules: greedy from the left, factor 4, then 2, else move on by 8."""
-    f, at, expected = similarity.num_frames, 1, []
-
-    def mergeable(start: int, factor: int) -> bool:
-        if not start < f - 4 * factor - 1:
-            return False
-        groups = [range(g, g + factor) for g in range(start, start + 4 * factor, factor)]
-        return all(pair(similarity, i, j) > theta for g in groups for i in g for j in g if i < j)
-
-    while at < f:
-        factor = 4 if mergeable(at, 4) else 2 if mergeable(at, 2) else 1
-        if factor > 1:
-            expected.append((at, factor))
-        at += 4 * factor if factor > 1 else 8
-    assert by_threshold(similarity, theta) == FrameSchedule.of_factors(f, expected)
+@pytest.mark.parametrize("max_merge", [2, 4])
+def test_a_threshold_s_schedule_is_the_released_one(max_merge: int) -> None:
+    for case in RELEASED:
+        schedule = by_threshold(similarity_of(case), case["theta"], max_merge)
+        assert kept(schedule) == case[f"max_merge_{max_merge}"], f"{schedule.num_frames} frames, {case['theta']}"
 
 
 @pytest.mark.parametrize(
@@ -196,40 +198,28 @@ def falling(num_frames: int) -> Similarity:
 @pytest.mark.parametrize(
     ("frame_ratio", "merged"),
     [
-        (0.9, [(1, 2), (9, 2)]),  # 8 of 97 frames left out: 0.918; 12 would leave 0.876
-        (0.75, [(8 * i + 1, 2) for i in range(6)]),  # 24 left out: 0.753; 28 would leave 0.711
+        (0.9, 3),  # 8 of 97 frames left out: 0.918; 12 leave 0.876
+        (0.75, 7),  # 24 left out: 0.753; 28 leave 0.711
+        (89 / 97, 3),  # a share that is reached exactly is not below what was asked for
     ],
 )
-def test_the_released_search_counts_frames(frame_ratio: float, merged: list[tuple[int, int]]) -> None:
+def test_the_released_search_counts_frames(frame_ratio: float, merged: int) -> None:
+    """The search closes in on the threshold at which one block stops merging. Its last middle lies just below it."""
     found = by_token_ratio_as_released(falling(97), frame_ratio)
-    # the bisection ends astride the jump; its middle lies on one of the two sides
-    one_more = FrameSchedule.of_factors(97, [*merged, (merged[-1][0] + 8, 2)])
-    assert found in (FrameSchedule.of_factors(97, merged), one_more)
+    assert found == FrameSchedule.of_factors(97, [(8 * i + 1, 2) for i in range(merged)])
 
 
-def bisected(similarity: Similarity, ratio: float) -> FrameSchedule:
-    """The search stated again, by halving on integers: 10 halvings of 0.98 are the first below 0.001."""
-    lowest, width = 0, 1 << 10
-
-    def at(numerator: float) -> FrameSchedule:
-        theta = 0.01 + 0.98 * numerator / (1 << 10)
-        return by_threshold(similarity, theta, 2 if theta >= 0.5 else 4)
-
-    while width > 1:
-        width //= 2
-        if len(at(lowest + width).kept_frames) < ratio * similarity.num_frames:
-            lowest += width
-    return at(lowest + 0.5)
+def test_the_released_search_finds_the_released_schedule() -> None:
+    for case in RELEASED:
+        schedule = by_token_ratio_as_released(similarity_of(case), case["frame_ratio"])
+        assert kept(schedule) == case["by_ratio"], f"{schedule.num_frames} frames, {case['frame_ratio']}"
 
 
-@given(similarities(), st.floats(0.2, 1))
-def test_the_released_search_is_a_bisection_and_its_last_middle(similarity: Similarity, ratio: float) -> None:
-    assert by_token_ratio_as_released(similarity, ratio) == bisected(similarity, ratio)
-
-
-def test_the_released_search_has_factor_4_below_a_theta_of_a_half() -> None:
-    assert 4 in {s.factor for s in by_token_ratio_as_released(constant(97, 0.45), 0.2).segments}
-    assert 4 not in {s.factor for s in by_token_ratio_as_released(constant(97, 0.6), 0.9).segments}
+@pytest.mark.parametrize(("value", "factor"), [(0.4998, 4), (0.5007, 2)])
+def test_the_released_search_has_factor_4_below_a_theta_of_a_half(value: float, factor: int) -> None:
+    """Both factors leave fewer than 0.6 of the frames, so the search ends just below `value`: at 0.4995 or 0.5005."""
+    found = by_token_ratio_as_released(constant(97, value), 0.6)
+    assert max(segment.factor for segment in found.segments) == factor
 
 
 @pytest.mark.parametrize("search", [by_token_ratio, by_token_ratio_as_released])
