@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ def constant(num_frames: int, value: float) -> Similarity:
 
 @st.composite
 def similarities(draw: st.DrawFn, most: int = 32) -> Similarity:
-    """Random clips, of which long stretches are still, so that blocks do merge."""
+    """Random clips. Long stretches are still, so that blocks do merge; in some clips many values are equal."""
     num_frames = 4 * draw(st.integers(1, most)) + 1
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     still = np.repeat(rng.random(num_frames // 8 + 1) < draw(st.floats(0, 1)), 8)[:num_frames]
     base = np.where(still, rng.uniform(0.85, 1, num_frames), rng.uniform(0, 1, num_frames))
-    return Similarity(*(base[: max(num_frames - lag, 0)] - 0.02 * (lag - 1) for lag in (1, 2, 3)))
+    spread, decimals = draw(st.sampled_from([0, 0.1])), draw(st.sampled_from([1, 16]))
+    lags = (base - 0.02 * (lag - 1) - rng.uniform(0, spread, num_frames) for lag in (1, 2, 3))
+    return Similarity(*(values[: max(num_frames - i, 0)].round(decimals) for i, values in enumerate(lags, 1)))
 
 
 def similarity_of(case: dict[str, Any]) -> Similarity:
@@ -153,26 +156,56 @@ def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[i
             yield from ([(at, factor), *rest] for rest in every_schedule(f, max_merge, at + 4 * factor))
 
 
-@settings(max_examples=40)
-@given(similarities(most=18), st.floats(0.01, 1), st.sampled_from([2, 4]))
-def test_a_token_ratio_is_reached_from_above_by_the_most_similar_blocks(
-    similarity: Similarity, ratio: float, max_merge: int
+@pytest.mark.parametrize("max_merge", [2, 4])
+@settings(max_examples=300)
+@given(similarities(most=12), st.floats(0, 0.99))
+def test_a_token_ratio_is_reached_from_above_by_the_most_similar_pairs(
+    max_merge: int, similarity: Similarity, less: float
 ) -> None:
-    """Against all schedules there are."""
+    """Against all schedules of the clip, for every number of latents that it may keep."""
     f = similarity.num_frames
     n = (f - 1) // 4 + 1
-    everything = [FrameSchedule.of_factors(f, blocks) for blocks in every_schedule(f, max_merge)]
-    closest = min(k for s in everything if (k := len(s.kept_latents)) >= ratio * n - 1e-9)
+    lowest = cache(lambda start, factor: similarity.lowest_pair(start, 4 * factor, factor))
+    most_similar: dict[int, float] = {}  # by kept latents: the least similar merged pair of the best schedule
+    for blocks in every_schedule(f, max_merge):
+        left = n - sum(factor - 1 for _, factor in blocks)
+        least = min((lowest(*block) for block in blocks), default=np.inf)
+        most_similar[left] = max(least, most_similar.get(left, -np.inf))
+    for latents in range(1, n + 1):
+        found = by_token_ratio(similarity, (latents - less) / n, max_merge)
+        assert len(found.kept_latents) == min(left for left in most_similar if left >= latents)
+        merged = [(s.start, s.factor) for s in found.segments if s.factor > 1]
+        assert min((lowest(*block) for block in merged), default=np.inf) == most_similar[len(found.kept_latents)]
 
-    def least(schedule: FrameSchedule) -> float:
-        return min(
-            (similarity.lowest_pair(s.start, s.length, s.factor) for s in schedule.segments if s.factor > 1),
-            default=np.inf,
-        )
 
-    found = by_token_ratio(similarity, ratio, max_merge)
-    assert len(found.kept_latents) == closest
-    assert least(found) == max(least(s) for s in everything if len(s.kept_latents) == closest)
+@pytest.mark.parametrize(
+    ("num_frames", "max_merge", "latents", "merged"),
+    [
+        (97, 2, 22, [(65, 2), (73, 2), (81, 2)]),
+        (97, 2, 14, [(start, 2) for start in range(1, 88, 8)]),  # 14 / 25 * 25 is above 14 in floating point
+        (97, 4, 13, [(1, 4), *((start, 2) for start in range(17, 88, 8))]),
+        (49, 4, 6, [(1, 4), (17, 4), (33, 2)]),
+    ],
+)
+def test_equally_similar_blocks_are_chosen_by_a_fixed_rule(
+    num_frames: int, max_merge: int, latents: int, merged: list[tuple[int, int]]
+) -> None:
+    """If all pairs are equal, the rule takes many small blocks before few large ones, and large ones come first."""
+    ratio = latents / ((num_frames - 1) // 4 + 1)
+    for value in (0.25, 0.75):
+        found = by_token_ratio(constant(num_frames, value), ratio, max_merge)
+        assert found == FrameSchedule.of_factors(num_frames, merged)
+
+
+def test_beyond_the_least_similar_pair_the_rule_is_fixed_and_no_optimum() -> None:
+    """Both schedules save 5 of 10 latents and merge the same least similar pair. The other has the greater sum."""
+    lag1, lag2, lag3 = np.ones(36), np.ones(35), np.ones(34)
+    lag1[[1, 17, 25]], lag3[[1, 25]] = (0.1, 0.5, 0.5), (0.05, 0.45)
+    similarity = Similarity(lag1, lag2, lag3)
+    chosen, other = [(1, 2), (9, 4), (25, 2)], [(1, 2), (9, 2), (17, 4)]
+    assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in chosen] == [0.1, 0.5, 0.5]
+    assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in other] == [0.1, 1.0, 0.45]
+    assert by_token_ratio(similarity, 0.5) == FrameSchedule.of_factors(37, chosen)
 
 
 def test_a_token_ratio_spends_on_the_still_half() -> None:
