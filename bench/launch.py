@@ -1,8 +1,9 @@
 """Several workers on one sweep: `python -m bench.launch -n 4 +exp=table1 ...` (the arguments of bench.sweep).
 
-One process per GPU, or per set of cores (--cores 0-3,4-7 gives two). Workers share the study's folder, each takes whole
-prompts that no other has. One that crashes is started again; the sample it died of is recorded as failed and not tried
-again before the next launch. Ctrl-C ends all of them; the same command continues.
+Each worker is a process with an even share of the cores, or with a set of its own (--cores 0-3,4-7 starts two). Where a
+model runs on a GPU, each worker also gets one GPU. Workers share the study's folder, each takes whole prompts that no
+other has. One that crashes is started again; the sample it died of is recorded as failed and not tried again before the
+next launch. Ctrl-C ends all of them; the same command continues.
 """
 
 import argparse
@@ -13,9 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -33,42 +36,98 @@ FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with
 DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
 
+CORES = Path("/sys/devices/system/cpu")
+TOPOLOGY = ("physical_package_id", "core_id")
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker runs: cores (None: all), and the GPU's number (None: as the environment says)."""
+    """The cores that a worker runs on and the number of its GPU (None: all models run on the CPU)."""
 
-    cores: frozenset[int] | None = None
+    cores: frozenset[int]
     gpu: int | None = None
 
 
-def places(count: int | None, cores: str | None, gpus: int) -> list[Place]:
-    """One per set of cores, else per GPU, else the machine's cores shared evenly among `count`. Raises ValueError."""
+def places(count: int | None, cores: str | None, gpus: int, there: Sequence[int]) -> list[Place]:
+    """Gives worker i set i of `cores`, or else an even share of the usable cores `there`, and GPU i unless `gpus` is 0.
+
+    The cores of a share are neighbours in `there`. Raises ValueError if the machine lacks the cores or GPUs asked for.
+    """
     if cores is not None:
-        sets = [frozenset(_range(part)) for part in cores.split(",")]
+        sets = [_range(part) for part in cores.split(",")]
         if count not in (None, len(sets)):
             raise ValueError(f"-n {count} does not fit the {len(sets)} sets of --cores {cores}")
-        if missing := frozenset().union(*sets) - os.sched_getaffinity(0):
+        if missing := frozenset().union(*sets) - frozenset(there):
             raise ValueError(f"--cores names cores that are not to be had here: {sorted(missing)}")
-        return [Place(cores=each) for each in sets]
-    if count is None:
+        asked = f"--cores {cores}"
+    elif count is None:
         raise ValueError("say how many workers: -n N, or --cores with a set for each")
-    if count < 1:
+    elif count < 1:
         raise ValueError(f"-n must be at least 1, got {count}")
-    if gpus:
-        if count > gpus:
-            raise ValueError(f"-n {count} is more than the {gpus} GPUs of this machine")
-        return [Place(gpu=i) for i in range(count)]
-    there = sorted(os.sched_getaffinity(0))
-    return [Place(cores=frozenset(there[i::count] or [there[i % len(there)]])) for i in range(count)]
+    else:
+        sets, asked = _shares(there, count), f"-n {count}"
+    if gpus and len(sets) > gpus:
+        raise ValueError(
+            f"{asked} asks for more workers than this machine has GPUs ({gpus}), and a planned model runs on a GPU; "
+            "ask for fewer, or choose model.backbone.device=cpu"
+        )
+    return [Place(each, i if gpus else None) for i, each in enumerate(sets)]
 
 
-def _range(text: str) -> range:
+def by_socket(cores: Iterable[int], folder: Path = CORES) -> list[int]:
+    """Sorts `cores` so that a socket's are neighbours, and so are the hardware threads of one physical core.
+
+    Their numbers alone do not: Linux often numbers the first thread of every physical core before any second thread.
+    """
+
+    def position(core: int) -> tuple[int, int, int]:
+        try:
+            socket, number = (int((folder / f"cpu{core}/topology/{name}").read_text()) for name in TOPOLOGY)
+        except (OSError, ValueError):  # some containers hide the topology
+            return 0, core, core
+        return socket, number, core
+
+    return sorted(cores, key=position)
+
+
+def _shares(there: Sequence[int], count: int) -> list[frozenset[int]]:
+    """Splits the cores evenly. If there are fewer cores than shares, each share is one core and some share it."""
+    if count > len(there):
+        return [frozenset([there[i % len(there)]]) for i in range(count)]
+    edges = [i * len(there) // count for i in range(count + 1)]
+    return [frozenset(there[first:last]) for first, last in pairwise(edges)]
+
+
+def _range(text: str) -> frozenset[int]:
     first, _, last = text.partition("-")
-    try:
-        return range(int(first), int(last or first) + 1)
-    except ValueError:
-        raise ValueError(f"--cores must be sets such as 0-3,4-7, got {text!r}") from None
+    with suppress(ValueError):
+        if cores := frozenset(range(int(first), int(last or first) + 1)):
+            return cores
+    raise ValueError(f"--cores must be sets such as 0-3,4-7, got {text!r}")
+
+
+def command_at(place: Place, arguments: Sequence[str]) -> list[str]:
+    """The command that runs bench.sweep on the cores of `place`."""
+    return ["taskset", "-c", ",".join(map(str, sorted(place.cores))), sys.executable, "-m", "bench.sweep", *arguments]
+
+
+def environment_at(place: Place, given: Mapping[str, str]) -> dict[str, str]:
+    """The environment `given`, changed for a worker at `place`.
+
+    The worker starts one thread per core, or fewer if OMP_NUM_THREADS in `given` says so. A GPU worker sees one of the
+    GPUs that CUDA_VISIBLE_DEVICES in `given` allows. It gets a fixed cuBLAS workspace unless `given` sets one, so that
+    matrix products are deterministic (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+    """
+    environment = {**given, "OMP_NUM_THREADS": str(len(place.cores))}
+    asked = given.get("OMP_NUM_THREADS", "")
+    first = asked.split(",")[0].strip()  # the variable may list one number per level of nesting
+    if first.isdecimal() and 0 < int(first) < len(place.cores):
+        environment["OMP_NUM_THREADS"] = asked
+    if place.gpu is not None:
+        visible = given.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        environment["CUDA_VISIBLE_DEVICES"] = visible[place.gpu] if visible != [""] else str(place.gpu)
+        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return environment
 
 
 class Worker:
@@ -80,18 +139,10 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        environment = os.environ | {LAUNCH_BEGAN: self.began, "PYTHONUNBUFFERED": "1"}
-        if self.place.gpu is not None:
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-            environment["CUDA_VISIBLE_DEVICES"] = visible[self.place.gpu] if visible != [""] else str(self.place.gpu)
-        command = [sys.executable, "-m", "bench.sweep", *self.arguments]
-        if self.place.cores is not None:
-            environment["OMP_NUM_THREADS"] = str(len(self.place.cores))
-            command = ["taskset", "-c", ",".join(map(str, sorted(self.place.cores))), *command]
         # in a session of its own, so that Ctrl-C reaches it once, from here
         self.process = subprocess.Popen(
-            command,
-            env=environment,
+            command_at(self.place, self.arguments),
+            env=environment_at(self.place, os.environ) | {LAUNCH_BEGAN: self.began, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -154,9 +205,10 @@ class Worker:
 
 def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
     """The exit status: 0, 1 with failed or missing samples, 130 when interrupted. Raises ValueError for wrong input."""
-    where = places(count, cores, torch.cuda.device_count())
     overrides = [a for a in arguments if a not in ("--multirun", "-m")]
     jobs = checked(*configs_of(overrides))
+    on_gpu = any(job.condition.model.device_type == "cuda" for job in jobs)
+    where = places(count, cores, torch.cuda.device_count() if on_gpu else 0, by_socket(os.sched_getaffinity(0)))
     study = jobs[0].study
     samples = {sample.key: (sample.folder, unit.name) for unit in units_of(jobs) for sample, _, _ in unit.samples}
     began = datetime.now(UTC).isoformat(timespec="milliseconds")

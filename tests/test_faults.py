@@ -18,7 +18,6 @@ from processes import Finished, run, start
 
 from analysis.load import load
 from bench.claims import claimed, left_by, note_of, unit_note_of
-from bench.launch import Place, places
 from bench.upkeep import faults, gc, samples, verify
 
 SMALL = [
@@ -355,19 +354,6 @@ def test_gc_removes_old_notes_of_this_machine_s_dead_processes_only(tmp_path: Pa
         os.utime(note, (0, 0))
     assert len(gc(tmp_path, quarantined=False, really=True)) == 2
     assert sorted(alive.parent.iterdir()) == sorted([*others, alive])
-
-
-def test_places_for_workers() -> None:
-    assert places(2, None, gpus=8) == [Place(gpu=0), Place(gpu=1)]
-    there = sorted(os.sched_getaffinity(0))
-    assert places(None, str(there[0]), gpus=0) == [Place(cores=frozenset({there[0]}))]
-    assert frozenset().union(*(p.cores or frozenset() for p in places(2, None, gpus=0))) == frozenset(there)
-    for count, cores, gpus, message in (
-        (None, None, 0, "say how many workers"), (0, None, 0, "at least 1"), (3, None, 2, "more than the 2 GPUs"),
-        (1, "x", 0, "must be sets such as"), (None, "4000", 0, "not to be had here"), (2, "0", 0, "does not fit"),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=message):
-            places(count, cores, gpus)
 
 
 def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(

@@ -1,6 +1,10 @@
 """The scheduler: properties over random similarities, and cases worked by hand."""
 
+import json
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +23,9 @@ from vgdfr.schedule import (
     uniform,
 )
 
+# Random similarities, and the schedules that the functions released with the paper make of them.
+RELEASED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "released_schedules.json").read_text())
+
 
 def constant(num_frames: int, value: float) -> Similarity:
     return Similarity(*(np.full(num_frames - lag, value) for lag in (1, 2, 3)))
@@ -26,12 +33,22 @@ def constant(num_frames: int, value: float) -> Similarity:
 
 @st.composite
 def similarities(draw: st.DrawFn, most: int = 32) -> Similarity:
-    """Random clips, of which long stretches are still, so that blocks do merge."""
+    """Random clips. Long stretches are still, so that blocks do merge; in some clips many values are equal."""
     num_frames = 4 * draw(st.integers(1, most)) + 1
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     still = np.repeat(rng.random(num_frames // 8 + 1) < draw(st.floats(0, 1)), 8)[:num_frames]
     base = np.where(still, rng.uniform(0.85, 1, num_frames), rng.uniform(0, 1, num_frames))
-    return Similarity(*(base[: max(num_frames - lag, 0)] - 0.02 * (lag - 1) for lag in (1, 2, 3)))
+    spread, decimals = draw(st.sampled_from([0, 0.1])), draw(st.sampled_from([1, 16]))
+    lags = (base - 0.02 * (lag - 1) - rng.uniform(0, spread, num_frames) for lag in (1, 2, 3))
+    return Similarity(*(values[: max(num_frames - i, 0)].round(decimals) for i, values in enumerate(lags, 1)))
+
+
+def similarity_of(case: dict[str, Any]) -> Similarity:
+    return Similarity(*(np.array(case[lag]) for lag in ("lag1", "lag2", "lag3")))
+
+
+def kept(schedule: FrameSchedule) -> dict[str, list[int]]:
+    return {"kept_frames": list(schedule.kept_frames), "kept_latents": list(schedule.kept_latents)}
 
 
 def pair(similarity: Similarity, i: int, j: int) -> float:
@@ -69,23 +86,11 @@ def test_a_higher_theta_keeps_no_fewer_frames_with_one_factor(similarity: Simila
     assert kept == sorted(kept) and kept[-1] == similarity.num_frames
 
 
-@given(similarities(), st.floats(0.01, 0.99))
-def test_the_schedule_is_the_greedy_rule_written_out(similarity: Similarity, theta: float) -> None:
-    """An independent statement of design rules: greedy from the left, factor 4, then 2, else move on by 8."""
-    f, at, expected = similarity.num_frames, 1, []
-
-    def mergeable(start: int, factor: int) -> bool:
-        if not start < f - 4 * factor - 1:
-            return False
-        groups = [range(g, g + factor) for g in range(start, start + 4 * factor, factor)]
-        return all(pair(similarity, i, j) > theta for g in groups for i in g for j in g if i < j)
-
-    while at < f:
-        factor = 4 if mergeable(at, 4) else 2 if mergeable(at, 2) else 1
-        if factor > 1:
-            expected.append((at, factor))
-        at += 4 * factor if factor > 1 else 8
-    assert by_threshold(similarity, theta) == FrameSchedule.of_factors(f, expected)
+@pytest.mark.parametrize("max_merge", [2, 4])
+def test_a_threshold_s_schedule_is_the_released_one(max_merge: int) -> None:
+    for case in RELEASED:
+        schedule = by_threshold(similarity_of(case), case["theta"], max_merge)
+        assert kept(schedule) == case[f"max_merge_{max_merge}"], f"{schedule.num_frames} frames, {case['theta']}"
 
 
 @pytest.mark.parametrize(
@@ -151,26 +156,56 @@ def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[i
             yield from ([(at, factor), *rest] for rest in every_schedule(f, max_merge, at + 4 * factor))
 
 
-@settings(max_examples=40)
-@given(similarities(most=18), st.floats(0.01, 1), st.sampled_from([2, 4]))
-def test_a_token_ratio_is_reached_from_above_by_the_most_similar_blocks(
-    similarity: Similarity, ratio: float, max_merge: int
+@pytest.mark.parametrize("max_merge", [2, 4])
+@settings(max_examples=300)
+@given(similarities(most=12), st.floats(0, 0.99))
+def test_a_token_ratio_is_reached_from_above_by_the_most_similar_pairs(
+    max_merge: int, similarity: Similarity, less: float
 ) -> None:
-    """Against all schedules there are."""
+    """Against all schedules of the clip, for every number of latents that it may keep."""
     f = similarity.num_frames
     n = (f - 1) // 4 + 1
-    everything = [FrameSchedule.of_factors(f, blocks) for blocks in every_schedule(f, max_merge)]
-    closest = min(k for s in everything if (k := len(s.kept_latents)) >= ratio * n - 1e-9)
+    lowest = cache(lambda start, factor: similarity.lowest_pair(start, 4 * factor, factor))
+    most_similar: dict[int, float] = {}  # by kept latents: the least similar merged pair of the best schedule
+    for blocks in every_schedule(f, max_merge):
+        left = n - sum(factor - 1 for _, factor in blocks)
+        least = min((lowest(*block) for block in blocks), default=np.inf)
+        most_similar[left] = max(least, most_similar.get(left, -np.inf))
+    for latents in range(1, n + 1):
+        found = by_token_ratio(similarity, (latents - less) / n, max_merge)
+        assert len(found.kept_latents) == min(left for left in most_similar if left >= latents)
+        merged = [(s.start, s.factor) for s in found.segments if s.factor > 1]
+        assert min((lowest(*block) for block in merged), default=np.inf) == most_similar[len(found.kept_latents)]
 
-    def least(schedule: FrameSchedule) -> float:
-        return min(
-            (similarity.lowest_pair(s.start, s.length, s.factor) for s in schedule.segments if s.factor > 1),
-            default=np.inf,
-        )
 
-    found = by_token_ratio(similarity, ratio, max_merge)
-    assert len(found.kept_latents) == closest
-    assert least(found) == max(least(s) for s in everything if len(s.kept_latents) == closest)
+@pytest.mark.parametrize(
+    ("num_frames", "max_merge", "latents", "merged"),
+    [
+        (97, 2, 22, [(65, 2), (73, 2), (81, 2)]),
+        (97, 2, 14, [(start, 2) for start in range(1, 88, 8)]),  # 14 / 25 * 25 is above 14 in floating point
+        (97, 4, 13, [(1, 4), *((start, 2) for start in range(17, 88, 8))]),
+        (49, 4, 6, [(1, 4), (17, 4), (33, 2)]),
+    ],
+)
+def test_equally_similar_blocks_are_chosen_by_a_fixed_rule(
+    num_frames: int, max_merge: int, latents: int, merged: list[tuple[int, int]]
+) -> None:
+    """If all pairs are equal, the rule takes many small blocks before few large ones, and large ones come first."""
+    ratio = latents / ((num_frames - 1) // 4 + 1)
+    for value in (0.25, 0.75):
+        found = by_token_ratio(constant(num_frames, value), ratio, max_merge)
+        assert found == FrameSchedule.of_factors(num_frames, merged)
+
+
+def test_beyond_the_least_similar_pair_the_rule_is_fixed_and_no_optimum() -> None:
+    """Both schedules save 5 of 10 latents and merge the same least similar pair. The other has the greater sum."""
+    lag1, lag2, lag3 = np.ones(36), np.ones(35), np.ones(34)
+    lag1[[1, 17, 25]], lag3[[1, 25]] = (0.1, 0.5, 0.5), (0.05, 0.45)
+    similarity = Similarity(lag1, lag2, lag3)
+    chosen, other = [(1, 2), (9, 4), (25, 2)], [(1, 2), (9, 2), (17, 4)]
+    assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in chosen] == [0.1, 0.5, 0.5]
+    assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in other] == [0.1, 1.0, 0.45]
+    assert by_token_ratio(similarity, 0.5) == FrameSchedule.of_factors(37, chosen)
 
 
 def test_a_token_ratio_spends_on_the_still_half() -> None:
@@ -196,40 +231,28 @@ def falling(num_frames: int) -> Similarity:
 @pytest.mark.parametrize(
     ("frame_ratio", "merged"),
     [
-        (0.9, [(1, 2), (9, 2)]),  # 8 of 97 frames left out: 0.918; 12 would leave 0.876
-        (0.75, [(8 * i + 1, 2) for i in range(6)]),  # 24 left out: 0.753; 28 would leave 0.711
+        (0.9, 3),  # 8 of 97 frames left out: 0.918; 12 leave 0.876
+        (0.75, 7),  # 24 left out: 0.753; 28 leave 0.711
+        (89 / 97, 3),  # a share that is reached exactly is not below what was asked for
     ],
 )
-def test_the_released_search_counts_frames(frame_ratio: float, merged: list[tuple[int, int]]) -> None:
+def test_the_released_search_counts_frames(frame_ratio: float, merged: int) -> None:
+    """The search closes in on the threshold at which one block stops merging. Its last middle lies just below it."""
     found = by_token_ratio_as_released(falling(97), frame_ratio)
-    # the bisection ends astride the jump; its middle lies on one of the two sides
-    one_more = FrameSchedule.of_factors(97, [*merged, (merged[-1][0] + 8, 2)])
-    assert found in (FrameSchedule.of_factors(97, merged), one_more)
+    assert found == FrameSchedule.of_factors(97, [(8 * i + 1, 2) for i in range(merged)])
 
 
-def bisected(similarity: Similarity, ratio: float) -> FrameSchedule:
-    """The search stated again, by halving on integers: 10 halvings of 0.98 are the first below 0.001."""
-    lowest, width = 0, 1 << 10
-
-    def at(numerator: float) -> FrameSchedule:
-        theta = 0.01 + 0.98 * numerator / (1 << 10)
-        return by_threshold(similarity, theta, 2 if theta >= 0.5 else 4)
-
-    while width > 1:
-        width //= 2
-        if len(at(lowest + width).kept_frames) < ratio * similarity.num_frames:
-            lowest += width
-    return at(lowest + 0.5)
+def test_the_released_search_finds_the_released_schedule() -> None:
+    for case in RELEASED:
+        schedule = by_token_ratio_as_released(similarity_of(case), case["frame_ratio"])
+        assert kept(schedule) == case["by_ratio"], f"{schedule.num_frames} frames, {case['frame_ratio']}"
 
 
-@given(similarities(), st.floats(0.2, 1))
-def test_the_released_search_is_a_bisection_and_its_last_middle(similarity: Similarity, ratio: float) -> None:
-    assert by_token_ratio_as_released(similarity, ratio) == bisected(similarity, ratio)
-
-
-def test_the_released_search_has_factor_4_below_a_theta_of_a_half() -> None:
-    assert 4 in {s.factor for s in by_token_ratio_as_released(constant(97, 0.45), 0.2).segments}
-    assert 4 not in {s.factor for s in by_token_ratio_as_released(constant(97, 0.6), 0.9).segments}
+@pytest.mark.parametrize(("value", "factor"), [(0.4998, 4), (0.5007, 2)])
+def test_the_released_search_has_factor_4_below_a_theta_of_a_half(value: float, factor: int) -> None:
+    """Both factors leave fewer than 0.6 of the frames, so the search ends just below `value`: at 0.4995 or 0.5005."""
+    found = by_token_ratio_as_released(constant(97, value), 0.6)
+    assert max(segment.factor for segment in found.segments) == factor
 
 
 @pytest.mark.parametrize("search", [by_token_ratio, by_token_ratio_as_released])

@@ -160,11 +160,11 @@ def uniform(num_frames: int, max_merge: int = 4) -> FrameSchedule:
 
 
 def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 4) -> FrameSchedule:
-    """The schedule whose share of kept latents is closest to `token_ratio` from above, its merges the most similar.
+    """The schedule whose share of kept latents is closest to `token_ratio` from above, with its worst merge the best.
 
-    Blocks lie where `by_threshold` may put them. Of all schedules with that share, the one whose least similar merged
-    pair is most similar, then the one with the greatest sum of its blocks' least similarities. Where not so much can
-    merge, as much as can.
+    Blocks lie where `by_threshold` may put them. Among the schedules with that share, the least similar merged pair is
+    as similar as possible. If several schedules are equal in this, a fixed rule chooses one of them; beyond the least
+    similar pair the choice is no optimum. If too few frames can merge, as many merge as can.
 
     Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
     """
@@ -182,7 +182,11 @@ def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 
 
     @cache
     def best(at: int, saved: int) -> tuple[float, float, tuple[tuple[int, int], ...]] | None:
-        """Save exactly `saved` latents from frame `at` on: the least similarity, the sum, and the blocks."""
+        """Save exactly `saved` latents from frame `at` on: the least similarity, the blocks' sum, and the blocks.
+
+        The least similarity is the greatest possible. The sum only breaks ties between the options below and is not the
+        greatest possible: a rest whose least similarity is lower may have a greater sum, and is no option here.
+        """
         if saved == 0:
             return np.inf, 0.0, ()
         if saved < 0 or at >= f:
