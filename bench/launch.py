@@ -115,8 +115,7 @@ def environment_at(place: Place, given: Mapping[str, str]) -> dict[str, str]:
     """The environment `given`, changed for a worker at `place`.
 
     The worker starts one thread per core, or fewer if OMP_NUM_THREADS in `given` says so. A GPU worker sees one of the
-    GPUs that CUDA_VISIBLE_DEVICES in `given` allows. It gets a fixed cuBLAS workspace unless `given` sets one, so that
-    matrix products are deterministic (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+    GPUs that CUDA_VISIBLE_DEVICES in `given` allows.
     """
     environment = {**given, "OMP_NUM_THREADS": str(len(place.cores))}
     asked = given.get("OMP_NUM_THREADS", "")
@@ -126,7 +125,6 @@ def environment_at(place: Place, given: Mapping[str, str]) -> dict[str, str]:
     if place.gpu is not None:
         visible = given.get("CUDA_VISIBLE_DEVICES", "").split(",")
         environment["CUDA_VISIBLE_DEVICES"] = visible[place.gpu] if visible != [""] else str(place.gpu)
-        environment.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return environment
 
 

@@ -43,9 +43,10 @@ class Metric:
 
     It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
     neither is. One that rewards frozen videos names in `shown_with` the metric to be read beside it. `version` changes
-    whenever the numbers do; with `preprocessing` and the sha256 of `weights` it makes the metric's id. `pool` makes one
-    value of frames' values, of all of them the video's; None where it takes more. `embedded` metrics look through small
-    networks trained on the embedded world: their numbers compare videos of one study, not with papers.
+    whenever the numbers do; with `preprocessing`, the sha256 of `weights` and what `runs_on` says of the device it
+    makes the metric's id. `runs_on` is None for metrics that always run on the CPU. `pool` makes one value of frames'
+    values, of all of them the video's; None where it takes more. `embedded` metrics look through small networks trained
+    on the embedded world: their numbers compare videos of one study, not with papers.
     `range`, `source`, `cannot_tell` and `definition` (else what `compute` says of itself) are for the documentation.
     """
 
@@ -65,14 +66,20 @@ class Metric:
     cannot_tell: str = ""
     definition: str = ""
     shown_with: str = ""
+    runs_on: Callable[[], str] | None = None
 
     @property
     def id(self) -> str:
-        """What a number depends on; the hash is of the weights that are there."""
+        """What a number depends on; the hash is of the weights that are there.
+
+        A metric computed on another device than the CPU says so and in which precision; on the CPU it is float32.
+        """
         weights = self.weights
         file = weights if weights is None or isinstance(weights, Path) else weights.file
         digest = "no-weights" if file is None else "missing" if self.missing else sha256_of(file)
-        return f"{self.name}-v{self.version}-{self.preprocessing}-{digest}"
+        place = self.runs_on() if self.runs_on else "cpu"
+        where = "" if place == "cpu" else f"-{place}-float32"
+        return f"{self.name}-v{self.version}-{self.preprocessing}-{digest}{where}"
 
     @property
     def missing(self) -> Weights | OwnFile | None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from metrics.base import Score, Video, mean
 from metrics.embedded import CLIP
 from metrics.once import once
+from metrics.precision import device, exact_float32
 from metrics.weights import by_content
 
 BATCH = 32  # frames embedded at a time
@@ -40,15 +41,17 @@ class ClipModel:
         object.__setattr__(self, "images", once(self._images))
 
     @torch.no_grad()
+    @exact_float32()
     def _images(self, video: Video) -> Float[Tensor, "t d"]:
         """Unit-length embeddings of frames."""
         batches = (
             torch.stack([self.preprocess(frame) for frame in video[i : i + BATCH]]) for i in range(0, len(video), BATCH)
         )
-        device = self.model.logit_scale.device
-        return torch.cat([self.model.encode_image(batch.to(device), normalize=True).cpu() for batch in batches])
+        place = self.model.logit_scale.device
+        return torch.cat([self.model.encode_image(batch.to(place), normalize=True).cpu() for batch in batches])
 
     @torch.no_grad()
+    @exact_float32()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """Unit-length embeddings of texts."""
         tokens = self.tokenize(list(texts)).to(self.model.logit_scale.device)
@@ -76,7 +79,7 @@ def own(weights: Path, model_name: str = "") -> ClipModel:
     if model_name and _is_torchscript(weights):
         return openai(weights)
     model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # both, as asked for
-        name, pretrained=str(weights) if model_name else None, device=_device()
+        name, pretrained=str(weights) if model_name else None, device=device()
     )
     if not isinstance(model, open_clip.CLIP):
         raise RuntimeError(f"{weights} must be a CLIP model, got {type(model).__name__}")
@@ -94,7 +97,7 @@ def openai(file: Path) -> ClipModel:
         raise FileNotFoundError(f"no CLIP weights at {file}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the published file is TorchScript
-        model = open_clip.load_openai_model(str(file), precision="fp32", device=_device())
+        model = open_clip.load_openai_model(str(file), precision="fp32", device=device())
     assert isinstance(model, open_clip.CLIP)
     preprocess = open_clip.image_transform(
         _side(model), is_train=False, mean=open_clip.OPENAI_DATASET_MEAN, std=open_clip.OPENAI_DATASET_STD
@@ -124,10 +127,6 @@ def _not_open_clips(record: logging.LogRecord) -> bool:
 def _is_torchscript(file: Path) -> bool:
     """As OpenAI's files are: a zip with code in it."""
     return zipfile.is_zipfile(file) and any("/code/" in name for name in zipfile.ZipFile(file).namelist())
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _num_tokens(tokenizer: Any, text: str) -> int:

@@ -74,6 +74,15 @@ def load(file: Path) -> Any:
     return session
 
 
+def place() -> str:
+    """The kind of device that `load` uses: "cpu", or what onnxruntime's first provider is called; "cpu" without it."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return "cpu"
+    return onnxruntime.get_available_providers()[0].removesuffix("ExecutionProvider").lower()
+
+
 def run(
     session: Any, aesthetic: Float[Tensor, "1 c t h w"], technical: Float[Tensor, "n c t h w"]
 ) -> tuple[float, ...]:

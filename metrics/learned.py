@@ -54,6 +54,19 @@ def _pyiqa(name: str, video: Video) -> Score:
     return vqa.pyiqa_frames(name, video)
 
 
+def _gpu_if_there() -> str:
+    from metrics import precision
+
+    return precision.device().type
+
+
+def _onnx_provider() -> str:
+    """Where onnxruntime runs DOVER; "cpu" also where it is not installed, and nothing will be computed."""
+    from metrics import dover
+
+    return dover.place()
+
+
 @cache
 def pyiqa_metric(name: str) -> Metric:
     """The metric `pyiqa:NAME`. Raises ValueError without the package pyiqa, or for none of its no-reference ones."""
@@ -61,8 +74,8 @@ def pyiqa_metric(name: str) -> Metric:
 
     version, higher_is_better = vqa.pyiqa_facts(name)
     return Metric(
-        f"pyiqa:{name}", 1, "", higher_is_better, partial(_pyiqa, name), preprocessing=f"uint8-rgb-pyiqa-{version}",
-        range="pyiqa's",
+        f"pyiqa:{name}", 1, "", higher_is_better, partial(_pyiqa, name),
+        preprocessing=f"uint8-rgb-pyiqa-{version}", runs_on=_gpu_if_there, range="pyiqa's",
         source="pyiqa, which brings its own weights, and downloads them when first used; for noncommercial use only "
         "(PolyForm Noncommercial 1.0.0)",
         cannot_tell="motion: it sees one frame at a time",
@@ -99,7 +112,7 @@ def _clip_pair(suffix: str, eyes: Eyes, source: str, beyond: str) -> tuple[Metri
     return (
         Metric(
             f"clipsim{suffix}", 1, "", True, partial(_clip, eyes, "clipsim"),
-            needs_prompt=True, weights=weights, embedded=judge, preprocessing=ways[eyes],
+            needs_prompt=True, weights=weights, embedded=judge, preprocessing=ways[eyes], runs_on=_gpu_if_there,
             range="-1 to 1", source=source,
             cannot_tell=f"motion, and {beyond}",
             definition="Mean over all frames of the cosine of the image's and the prompt's embedding; says whether the "
@@ -107,7 +120,8 @@ def _clip_pair(suffix: str, eyes: Eyes, source: str, beyond: str) -> tuple[Metri
         ),
         Metric(
             f"clip_temp{suffix}", 1, "", True, partial(_clip, eyes, "clip_temp"),
-            weights=weights, embedded=judge, preprocessing=ways[eyes], range="-1 to 1", source=source,
+            weights=weights, embedded=judge, preprocessing=ways[eyes], runs_on=_gpu_if_there, range="-1 to 1",
+            source=source,
             cannot_tell=f"a calm video from a frozen one, which scores 1: read it beside motion; and {beyond}",
             shown_with="motion",
             definition="Mean over successive frames of the cosine of their embeddings.",
@@ -127,14 +141,14 @@ LEARNED = (
     ),
     Metric(
         "lpips", 1, "", False, partial(_lpips, "alexnet"), needs_reference=True, weights=ALEXNET,
-        preprocessing=LPIPS_INPUT, range="0 and up",
+        preprocessing=LPIPS_INPUT, runs_on=_gpu_if_there, range="0 and up",
         source="the lpips package, v0.1, AlexNet (Zhang et al. 2018); inputs in [-1, 1]",
         cannot_tell="motion, and whether the video is good: it says how like its reference it looks",
         definition="Mean over frames of the distance in a network's features.",
     ),
     Metric(
         "vqa", 1, "0-100", True, partial(_dover, "aesthetic"), weights=DOVER,
-        preprocessing="rgb-imagenet-views-v1", range="0-100",
+        preprocessing="rgb-imagenet-views-v1", runs_on=_onnx_provider, range="0-100",
         source="DOVER's aesthetic branch (Wu et al. 2023) from a user's ONNX export, calibrated as EvalCrafter's VQA_A",
         cannot_tell="whether the video shows what the prompt says; of fewer than 32 frames it sees the first alone",
         definition="100 / (1 + exp(-(raw - 0.1253) / 0.0318)) of the network's output, averaged over three seeded "
@@ -142,7 +156,7 @@ LEARNED = (
     ),
     Metric(
         "vqa_technical", 1, "0-100", True, partial(_dover, "technical"), weights=DOVER,
-        preprocessing="rgb-imagenet-fragments-v1", range="0-100",
+        preprocessing="rgb-imagenet-fragments-v1", runs_on=_onnx_provider, range="0-100",
         source="DOVER's technical branch, calibrated as EvalCrafter's VQA_T",
         cannot_tell="whether the video shows what the prompt says",
         definition="100 / (1 + exp(-(raw + 0.0758) / 0.0129)) of the network's output, as for vqa.",
@@ -150,7 +164,8 @@ LEARNED = (
     *_clip_pair("_embedded", "embedded", "the small CLIP trained on the embedded world, which ships", _JUDGE),
     Metric(
         "vqa_embedded", 1, "0-100", True, partial(_clip, "embedded", "embedded_vqa"), weights=CLIP, embedded=True,
-        range="0-100", source="CLIP-IQA's opposites (Wang et al. 2023) in the eyes of the embedded CLIP",
+        runs_on=_gpu_if_there, range="0-100",
+        source="CLIP-IQA's opposites (Wang et al. 2023) in the eyes of the embedded CLIP",
         cannot_tell=f"degrees: it is near 0 or near 100 for most videos; and {_JUDGE}",
         definition="Mean over frames of 100 times the probability of `a clear video` against a blurred, a noisy and a "
         "ghosted one.",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metrics.base import Score, Video, mean
 from metrics.embedded import TRUNK
+from metrics.precision import device, exact_float32
 from metrics.weights import by_content
 
 BATCH = 16  # pairs of frames at a time
@@ -43,7 +44,7 @@ def alexnet(file: Path, spatial: bool = False) -> nn.Module:
         raise FileNotFoundError(f"no AlexNet weights at {file}")
     stored = torch.load(file, map_location="cpu", weights_only=True)
     features = {name.removeprefix("features."): v for name, v in stored.items() if name.startswith("features.")}
-    return _on_trunk(features, heads=True, spatial=spatial).to("cuda" if torch.cuda.is_available() else "cpu")
+    return _on_trunk(features, heads=True, spatial=spatial).to(device())
 
 
 def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -> package.LPIPS:
@@ -65,12 +66,13 @@ def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -
 
 
 @torch.no_grad()
+@exact_float32()
 def lpips(network: nn.Module, video: Video, reference: Video) -> Score:
     """Mean over frames of the LPIPS distance, inputs in [-1, 1]; 0 for equal videos."""
-    device = next(network.parameters()).device
+    place = next(network.parameters()).device
     per_frame = []
     for i in range(0, len(video), BATCH):
-        pair = (to_tensor(frames[i : i + BATCH]).to(device) for frames in (video, reference))
+        pair = (to_tensor(frames[i : i + BATCH]).to(place) for frames in (video, reference))
         per_frame.append(network(*pair).mean((1, 2, 3)).double().cpu().numpy())
     return mean(np.concatenate(per_frame))
 

@@ -8,6 +8,7 @@ import torch
 from metrics.base import Score, Video, mean
 from metrics.clip import ClipModel, antonyms
 from metrics.perceptual import BATCH, to_tensor
+from metrics.precision import device, exact_float32
 
 # What the embedded CLIP model's training captions call quality, and its opposites.
 CLEAR, UNCLEAR = "a clear video", ("a blurred video", "a noisy video", "a ghosted video")
@@ -44,6 +45,7 @@ def pyiqa_facts(name: str) -> tuple[str, bool]:
 
 
 @torch.no_grad()
+@exact_float32()
 def pyiqa_frames(name: str, video: Video) -> Score:
     """Mean over frames of a no-reference metric of pyiqa, which sees frames in [0, 1], on a GPU where there is one."""
     network, per_frame = _network(name), []
@@ -58,7 +60,7 @@ def pyiqa_frames(name: str, video: Video) -> Score:
 
 @cache
 def _network(name: str) -> Any:
-    return _package().create_metric(name, device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return _package().create_metric(name, device=device())
 
 
 def _package() -> Any:

@@ -3,6 +3,7 @@
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lpips
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
+from torch.overrides import TorchFunctionMode
 
 from bench.embedded.world import Attributes, render
-from metrics import METRICS, Metric, clip, embedded, named, perceptual
+from metrics import METRICS, Metric, clip, dover, embedded, named, perceptual
 from metrics.clip import ClipModel
 from metrics.weights import ALEXNET, CLIP_VIT_B_32
 
@@ -187,3 +189,38 @@ def test_a_users_own_clip_model_goes_by_its_path(tmp_path: Path, public: Path) -
         clipsim(VIDEO, prompt=SCENE.caption)
     with pytest.raises(ValueError, match="clipsim:nowhere needs a folder in open_clip's local-dir format"):
         named(["clipsim:nowhere"])
+
+
+def test_ids_on_a_gpu_say_so_and_those_on_the_cpu_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A score of one device is never taken for one of another; nothing is added for the CPU's float32."""
+    names = ["psnr", "lpips_embedded", "clipsim_embedded", "vqa_embedded", "clip_temp", "lpips", "vqa"]
+    on_cpu = {name: METRICS[name].id for name in names}
+    assert not any("cpu" in id or "float32" in id for id in on_cpu.values())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(dover, "place", lambda: "cuda")
+    on_gpu = {name: METRICS[name].id for name in names}
+    always_on_the_cpu = {"psnr", "lpips_embedded"}
+    assert {name for name in names if on_gpu[name] == on_cpu[name]} == always_on_the_cpu
+    assert all(on_gpu[name] == f"{on_cpu[name]}-cuda-float32" for name in names if name not in always_on_the_cpu)
+
+
+class SeenTF32(TorchFunctionMode):
+    """Whether cuDNN might have used TF32 in any convolution or matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed: list[bool] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.nn.functional.conv2d, torch.conv2d, torch.nn.functional.linear):
+            self.allowed.append(torch.backends.cudnn.allow_tf32)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["lpips_embedded", "clipsim_embedded"])
+def test_the_networks_see_no_tf32(name: str) -> None:
+    assert torch.backends.cudnn.allow_tf32, "PyTorch's default"
+    video = VIDEO[:2].copy()
+    with SeenTF32() as seen:
+        METRICS[name](video, video[::-1].copy(), "a red circle")
+    assert seen.allowed and not any(seen.allowed)

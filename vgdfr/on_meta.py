@@ -5,6 +5,7 @@ FLOPs and memory are counted on them, without weights and without a GPU. Build a
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
@@ -56,7 +57,8 @@ def dit_pass(
 
 def codec_of(architecture: Architecture, tiling: Tiling, device: torch.device = DEVICE) -> HunyuanVideoCodec:
     """Return the VAE; on another `device` than meta with random weights."""
-    return HunyuanVideoCodec(AutoencoderKLHunyuanVideo.from_config(architecture["vae"]), tiling, device)
+    vae: Any = AutoencoderKLHunyuanVideo.from_config(architecture["vae"])
+    return HunyuanVideoCodec(vae, tiling, device)
 
 
 def text_pass(architecture: Architecture, part: str) -> tuple[nn.Module, Run]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from vgdfr.files import cache_folder, sha256_of_folder, whole
+from vgdfr.numerics import exact_float32
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 # Part of a stored embedding's identity: raise it when the way from a prompt to its embedding changes.
@@ -94,6 +95,7 @@ class TextEncoding:
         return [prompt for prompt in prompts if not self._file(prompt).is_file()]
 
     @torch.inference_mode()
+    @exact_float32()
     def _compute(self, prompts: Iterable[str]) -> None:
         check_tokenizer(self.folder)
         encoders = HunyuanVideoPipeline.from_pretrained(
