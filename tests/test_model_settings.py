@@ -1,8 +1,9 @@
-"""Prompts, interpolator and metrics follow the model; the command line wins over the model."""
+"""Prompts, interpolator and metrics follow the model; the command line wins; what does not fit the model is refused."""
 
 import hashlib
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from bench import prompts as prompts_module
-from bench.config import CONF, condition_of, prompts_of
+from bench.config import CONF, condition_of, job_of, prompts_of
+from bench.plan import checked
 from bench.prefetch import configs_of
 from bench.prompts import Prompts, VBenchPrompts
 
@@ -37,6 +39,15 @@ def vbench_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.fixture
+def tiny_13b(tiny_checkpoint: Path) -> list[str]:
+    """The conf of the 13B model on the tiny checkpoint, with nothing to be downloaded."""
+    return [
+        "model=hunyuan_video", f"model.backbone.path={tiny_checkpoint}", "model.backbone.device=cpu",
+        "model.backbone.dtype=float32", "interpolator=flow", "metrics=pixel",
+    ]  # fmt: skip
+
+
 def test_table1_of_the_13b_model_is_the_papers_without_further_flags() -> None:
     configs = configs_of(PAPER)
     assert [(c.method.k, c.method.theta) for c in configs] == list(
@@ -51,7 +62,7 @@ def test_table1_of_the_13b_model_is_the_papers_without_further_flags() -> None:
         assert prompts_of(config) == VBenchPrompts(subset=100, subset_seed=0, limit=None, seeds=[0])
         method = config.method
         assert (method.interpolator, method.interpolator_weights, method.schedule) == ("rife", None, "threshold")
-        assert list(config.metrics.names) == names_in("paper")
+        assert list(config.metrics.names) == names_in("paper") and not config.allow_mismatch
         assert {"clip_temp", "clipsim", "vqa", "psnr", "ssim", "lpips", "cosine"} <= set(config.metrics.names)
 
 
@@ -135,3 +146,102 @@ def test_every_experiment_composes_for_every_model(name: str, model: str) -> Non
         assert config.prompts.limit == {"table1": whole, "smoke": 1}.get(name, 10)
         assert isinstance(prompts_of(config), prompts) and list(config.metrics.names) == names_in(metrics)
         assert condition_of(config).model_name == model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["model=13B", "prompts=embedded"],
+            "the prompts are captions of the embedded world, and model=hunyuan_video is not of that world (its "
+            "model.world is open); expected prompts=paper, prompts=vbench or prompts=file; "
+            "to run it all the same, add allow_mismatch=true",
+        ),
+        (
+            ["model=13B", "prompts=file", "prompts.source=FILE", "metrics=embedded"],
+            "the metrics clipsim_embedded, clip_temp_embedded, vqa_embedded, lpips_embedded look through the small "
+            "judge of the embedded world, and model=hunyuan_video is not of that world (its model.world is open); "
+            "expected metrics=paper or metrics=pixel; to run it all the same, add allow_mismatch=true",
+        ),
+        (
+            ["model=13B", "prompts.path=VBENCH", "metrics.names=[psnr,lpips_embedded]"],
+            "the metrics lpips_embedded look",
+        ),
+        (["model=13B", "prompts=embedded", "metrics=embedded"], "prompts=file; the metrics clipsim_embedded"),
+        (
+            ["prompts=vbench", "prompts.path=VBENCH"],
+            "the prompts are VBench's, and model=embedded knows only the few words of the embedded world; expected "
+            "prompts=embedded or prompts=file; to run it all the same, add allow_mismatch=true",
+        ),
+        (["prompts=paper", "prompts.path=VBENCH"], "the prompts are VBench's"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused_unless_asked_for(
+    arguments: list[str], message: str, tiny_13b: list[str], vbench_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("a prompt")
+    if arguments[0] == "model=13B":
+        arguments = [*tiny_13b, *arguments[1:]]
+    places = {"FILE": tmp_path / "mine.txt", "VBENCH": vbench_file}
+    for name, place in places.items():
+        arguments = [re.sub(f"={name}$", f"={place}", argument) for argument in arguments]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        job_of(composed(*arguments))
+    job = job_of(composed(*arguments, "allow_mismatch=true"))
+    assert job.prompts and job.metrics
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model=13B", "prompts.path=VBENCH"],
+        ["model=13B", "prompts.path=VBENCH", "metrics=paper"],
+        ["model=13B", "prompts=file", "prompts.source=FILE"],
+        ["prompts=file", "prompts.source=FILE"],
+        ["metrics=pixel"],
+        ["metrics=paper"],
+        ["metrics.names=[psnr,lpips_embedded,lpips]"],
+    ],
+)
+def test_what_fits_the_model_is_accepted(
+    arguments: list[str], tiny_13b: list[str], vbench_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("a prompt")
+    arguments = [re.sub("=VBENCH$", f"={vbench_file}", re.sub("=FILE$", f"={tmp_path}/mine.txt", a)) for a in arguments]
+    assert job_of(composed(*(tiny_13b + arguments[1:] if arguments[0] == "model=13B" else arguments))).prompts
+
+
+def test_a_mismatch_is_said_before_anything_is_to_be_downloaded() -> None:
+    for here in (True, False):  # also where this machine is not the one that runs it, and has no such device
+        with pytest.raises(SystemExit, match="error: the prompts are captions of the embedded world"):
+            checked(*configs_of([*PAPER, "prompts=embedded"]), here=here)
+    with pytest.raises(SystemExit, match="are to be downloaded first"):
+        checked(*configs_of([*PAPER, "prompts=embedded", "allow_mismatch=true"]), here=False)
+
+
+def test_wrong_values_of_these_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="^allow_mismatch must be true or false, got 'no'$"):
+        job_of(composed("allow_mismatch=no"))
+    with pytest.raises(ValueError, match="^model.world must be embedded or open, got 'toy'$"):
+        job_of(composed("model.world=toy"))
+
+
+@pytest.mark.parametrize("form", ["global", "plain"])
+def test_a_model_file_that_says_nothing_of_worlds_needs_prompts_only(form: str, tmp_path: Path) -> None:
+    settings = yaml.safe_load(Path(CONF, "model", "embedded.yaml").read_text())["model"]
+    settings = {name: of for name, of in settings.items() if name not in ("world", "table1_prompts")} | {"name": "mine"}
+    file, source = tmp_path / "conf" / "model" / "mine.yaml", tmp_path / "prompts.txt"
+    file.parent.mkdir(parents=True)
+    head, body = ("# @package _global_\n", {"model": settings}) if form == "global" else ("", settings)
+    file.write_text(head + yaml.safe_dump(body))
+    source.write_text("\n".join(f"prompt {i}" for i in range(12)))
+    mine = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "model=mine"]
+    for arguments in ([], ["+exp=table1"]):
+        job = job_of(composed(*mine, *arguments, f"prompts.source={source}"))
+        assert len(job.prompts) == 12 and list(job.metrics) == names_in("pixel")
+        assert job.condition.model_name == "mine" and composed(*mine).method.interpolator == "flow"
+    with pytest.raises(SystemExit, match="prompts.source has no value; give it, as prompts.source=..."):
+        checked(composed(*mine))
+    with pytest.raises(ValueError, match="captions of the embedded world, and model=mine is not of that world"):
+        job_of(composed(*mine, "prompts=embedded"))
+    assert job_of(composed(*mine, "prompts=embedded", "+model.world=embedded"))
