@@ -102,7 +102,8 @@ def lines(rows: list[Row], timed: bool = True, allow_mixed: bool = False) -> lis
     if not any(baselines.values()):
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
     baseline_s = {video: _seconds(done, kind) for video, done in baselines.items()}
-    made = [_line(group, video, baseline_s.get(video, {}), kind) for (video, _), group in conditions.items()]
+    common = common_interpolator(rows)
+    made = [_line(group, video, baseline_s.get(video, {}), kind, common) for (video, _), group in conditions.items()]
     order = list(dict.fromkeys(sorted(videos, key=lambda video: [_natural(part) for part in video.split(", ")])))
     return sorted(
         made,
@@ -117,6 +118,16 @@ def _videos(rows: list[Row]) -> list[str]:
     specs = [r.record["identity"]["spec"] for r in rows]
     names = [n for n in specs[0] if n not in ("prompt", "seed") and len({s[n] for s in specs}) > 1]
     return [", ".join(f"{name}={spec[name]}" for name in names) for spec in specs]
+
+
+def common_interpolator(rows: Iterable[Row]) -> str | None:
+    """Such as "interpolator=rife", where all VGDFR samples have it in their slugs; None where they differ.
+
+    None, too, where all have the default one, which no slug names.
+    """
+    slugs = {r.record["slug"] for r in rows if r.record["method"]["name"] == "vgdfr"}
+    named = {next((part for part in slug.split("-") if part.startswith("interpolator=")), None) for slug in slugs}
+    return named.pop() if len(named) == 1 else None
 
 
 def _natural(text: str) -> tuple[str, float]:
@@ -188,8 +199,11 @@ def _refuse_mixture(what: str, settings: list[Any]) -> None:
         )
 
 
-def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str | None) -> Line:
-    """The line of one condition's `rows`; `kind` is of the latencies that count, None for no latencies."""
+def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str | None, common: str | None) -> Line:
+    """The line of one condition's `rows`; `kind` is of the latencies that count, None for no latencies.
+
+    `common` is a part of the slug that sets no row apart.
+    """
     record, done = rows[0].record, _done(rows)
     method, slug = record["method"], record["slug"]
     _refuse_mixture(f"settings under the name {slug}", [r.record["method"] for r in rows])
@@ -205,7 +219,7 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
     if method["name"] != "baseline":  # as in the paper: a ratio of mean latencies, over common samples
         means["speedup"] = ratio_of_means(baseline_s, values["latency_s"])
     # what sets this row apart beyond k and theta stands in its slug, after them
-    own = (f"k{method.get('k')}", f"theta{method.get('theta')}")
+    own = (f"k{method.get('k')}", f"theta{method.get('theta')}", common)
     return Line(
         slug=slug,
         method=method["name"],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis import paper, sheet
 from analysis.columns import EMBEDDED, Column
-from analysis.conditions import Line, columns, kind_of_timing, lines, marks, mixture
+from analysis.conditions import Line, columns, common_interpolator, kind_of_timing, lines, marks, mixture
 from analysis.load import FRAMES, Row, StudyError, load, planned
 from analysis.page import write
 from analysis.sheet import Cell, Sheet
@@ -142,6 +142,8 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
                 "once; a latency is the sum of the sample's parts."
             )
         out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
+    if common := common_interpolator(rows):
+        out.append(f"In all VGDFR rows the merged frames were filled in by {common}.")
     if mixed := mixture(rows):
         out.append(mixed)
     ids = {name: i for row in rows for name, i in row.ids.items()}
@@ -158,7 +160,10 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
     if absent:
         reasons = {name: why for row in rows for name, why in row.reasons.items()}
         needs = "; ".join(reasons.get(c.name) or f"{c.title} needs {c.missing}" for c in absent)
-        out.append(f"A dash in a whole column: not computed; metrics=embedded fills it by the small judge. {needs}.")
+        # the small judge knows the embedded model's world alone
+        judge = all(row.record.get("model_name", "embedded") == "embedded" for row in rows)
+        fills = "; metrics=embedded fills it by the small judge" * judge
+        out.append(f"A dash in a whole column: not computed{fills}. {needs}.")
     identical = [f"{line.title}: {n}" for line in table if "psnr" in names and (n := line.means["psnr"].infinite)]
     if identical:
         out.append(

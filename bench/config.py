@@ -8,10 +8,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from bench import mismatch
 from bench.condition import Condition
 from bench.keep import Keep
 from bench.keep import check as checked_keep
-from bench.prompts import Prompt, Prompts, VBenchPrompts
+from bench.prompts import OPEN, Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
 from bench.trackers import NoTracker, Wandb
 from metrics import named
@@ -77,6 +78,7 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
 
     Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
     """
+    check_mismatch(config)
     condition = condition_of(config)
     condition.check(here)
     condition = condition.canonical()
@@ -95,6 +97,16 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
         Timing(**config.timing),
         tracker,
     )
+
+
+def check_mismatch(config: DictConfig) -> None:
+    """Raise ValueError where prompts or metrics do not belong to the model's world, unless that is asked for."""
+    allowed = config.allow_mismatch
+    if not isinstance(allowed, bool):
+        raise ValueError(f"allow_mismatch must be true or false, got {allowed!r}")
+    if not allowed:
+        world = OmegaConf.select(config, "model.world") or OPEN  # a model file need not say it
+        mismatch.check(config.model.name, world, prompts_of(config), config.metrics.names)
 
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:

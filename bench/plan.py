@@ -14,7 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import score, tasks
-from bench.config import Job, condition_of, job_of, prompts_of
+from bench.config import Job, check_mismatch, condition_of, job_of, prompts_of
 from vgdfr.assets import Asset, describe
 
 _planned: list[Job] = []
@@ -91,6 +91,7 @@ def checked(*configs: DictConfig, here: bool = True) -> list[Job]:
 
     try:
         for config in each():
+            check_mismatch(config)  # before anything is to be downloaded
             model = condition_of(config).model
             if here:
                 model.check_machine()

@@ -18,6 +18,9 @@ from metrics.prompts_file import utf8
 from vgdfr.assets import Asset, download
 from vgdfr.files import cache_folder
 
+# The worlds that models know: captions of the embedded world, or any prompt at all.
+EMBEDDED, OPEN = "embedded", "open"
+
 EMBEDDED_FILE = Path(__file__).parent / "embedded" / "prompts.json"
 # VBench's list as version 0.1.5 has it, on GitHub and in its wheel.
 VBENCH_NAME = "VBench_full_info.json"
@@ -52,9 +55,14 @@ class Prompts:
     limit: int | None = None
     seeds: Sequence[int] = (0,)
 
+    @property
+    def world(self) -> str | None:
+        """The world that the prompts belong to; None for a file's, which belong to any."""
+        return EMBEDDED if self.source == EMBEDDED else None
+
     def load(self) -> list[Prompt]:
         """Raises ValueError when there is no prompt, FileNotFoundError when there is no such file."""
-        entries = embedded() if self.source == "embedded" else from_file(Path(self.source))
+        entries = embedded() if self.source == EMBEDDED else from_file(Path(self.source))
         return _chosen([Prompt(id, text, 0) for id, text in entries], self.limit, self.seeds, self.source)
 
     def missing(self) -> list[Asset]:
@@ -77,6 +85,11 @@ class VBenchPrompts:
     subset_seed: int = 0
     limit: int | None = None
     seeds: Sequence[int] = (0,)
+
+    @property
+    def world(self) -> str:
+        """Only a model of any prompt knows them."""
+        return OPEN
 
     @property
     def file(self) -> Path:

@@ -1,8 +1,8 @@
 """Score stored samples: read masters once, compute what is missing, keep it beside the record.
 
 `python -m bench.score runs/STUDY --metrics embedded` scores what a study has stored and not yet scored, generating
-nothing. --metrics takes groups of conf/metrics, or names, comma between. It may run several times at once, also beside
-a sweep.
+nothing. --metrics takes groups of conf/metrics, or names, comma between; a study of the embedded model can do without
+it. It may run several times at once, also beside a sweep.
 """
 
 import argparse
@@ -258,9 +258,20 @@ def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
     return without
 
 
-def main(study: Path, metrics: str) -> int:
+def default_metrics(study: Path) -> str:
+    """The group "embedded" for a study of the embedded model; raises ValueError for another model's study."""
+    models = sorted({record.model_name for _, record in finished(study).values()})
+    if models != ["embedded"]:
+        raise ValueError(
+            "say which metrics, such as --metrics paper: the default, embedded, looks through the small judge of the "
+            f"embedded model's world, and {study} is of {' and '.join(models)}"
+        )
+    return "embedded"
+
+
+def main(study: Path, metrics: str | None) -> int:
     """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
-    names = names_of(metrics)
+    names = names_of(default_metrics(study) if metrics is None else metrics)
     without = score_study(study, names)
     print(f"{study}: {len(finished(study))} samples scored for {', '.join(n for n in names if not without[n])}")
     for name, reasons in without.items():
@@ -272,7 +283,8 @@ def main(study: Path, metrics: str) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--metrics", default="embedded", help=f"groups ({', '.join(groups())}) or names, comma between")
+    said = f"groups ({', '.join(groups())}) or names, comma between; default: embedded, for the embedded model only"
+    parser.add_argument("--metrics", help=said)
     arguments = parser.parse_args()
     try:
         sys.exit(main(arguments.study, arguments.metrics))

@@ -30,6 +30,4 @@ def names_of(text: str) -> list[str]:
 
 
 def _of(group: str) -> list[str]:
-    settings = yaml.safe_load((FOLDER / f"{group}.yaml").read_text(encoding="utf-8"))
-    # one that has no names is another group under a model's name
-    return settings["names"] if "names" in settings else _of(settings["defaults"][0])
+    return yaml.safe_load((FOLDER / f"{group}.yaml").read_text(encoding="utf-8"))["names"]

@@ -149,10 +149,10 @@ def test_a_source_out_of_reach_is_a_failure_that_leaves_the_rest(hub: type[Hub])
 
 
 def test_a_sweeps_downloads_are_those_of_all_its_jobs_each_once() -> None:
-    missing = missing_assets(prefetch.configs_of(["+exp=table1", "model=hunyuan_video", "interpolator=rife"]))
+    missing = missing_assets(prefetch.configs_of(["+exp=table1", "model=hunyuan_video"]))
     others = [a.name for a in missing if not a.name.startswith("hunyuanvideo-community")]
-    assert len(missing) == 30 and others == [
-        "RIFE 4.26 heavy", "OpenAI CLIP ViT-B/32", "torchvision AlexNet (LPIPS)",
+    assert len(missing) == 31 and others == [
+        "RIFE 4.26 heavy", "VBench's prompts", "OpenAI CLIP ViT-B/32", "torchvision AlexNet (LPIPS)",
     ]  # fmt: skip
     of_model = [a.num_bytes or 0 for a in missing if a.name.startswith("hunyuanvideo-community")]
     assert sum(of_model) == 41_903_676_107

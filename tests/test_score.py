@@ -44,6 +44,19 @@ def test_groups_and_names_are_scored_and_what_is_missing_is_null_with_the_reason
     assert "psnr" not in json.loads((baseline / "scores.json").read_text())["scores"], "nothing to differ from"
 
 
+def test_the_toy_judge_scores_another_models_study_only_when_asked(tmp_path: Path) -> None:
+    put(tmp_path, "baseline", "a" * 64, None)
+    own = put(tmp_path, "vgdfr", "b" * 64, "a" * 64)
+    assert score.default_metrics(tmp_path) == "embedded"
+    record = json.loads((own / "record.json").read_text())
+    (own / "record.json").write_text(json.dumps(record | {"model_name": "hunyuan_video"}))
+    message = "say which metrics, such as --metrics paper: .* is of embedded and hunyuan_video$"
+    with pytest.raises(ValueError, match=message):
+        score.main(tmp_path, None)
+    assert not list(tmp_path.glob("*/*/scores.json"))
+    assert score.main(tmp_path, "vqa_embedded") == 0
+
+
 def test_a_baseline_is_decoded_once_for_all_that_are_compared_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

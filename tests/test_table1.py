@@ -98,6 +98,7 @@ def test_markdown_marks_the_best_and_explains_what_is_absent(study: Path) -> Non
     text = markdown(lines(load(study)), "study")
     assert "**3.00**" in text and "**5.00**" in text
     assert "CLIPSIM needs a CLIP model" in text and "θ=0.9): 1" in text and "Incomplete" not in text
+    assert "not computed; metrics=embedded fills it" in text
     assert r"\textbf{3.00}" in latex(lines(load(study))) and latex(lines(load(study))).count(r"\midrule") == 3
 
 
@@ -124,6 +125,25 @@ def test_ablations_are_not_ranked_and_what_their_latency_leaves_out_is_said(stud
     text = markdown(lines(load(study)), "study")
     assert " 99.00 " in text and "**99.00**" not in text
     assert f"VGDFR (k=5, θ=0.5, merge_space=latent): {note}." in text
+
+
+def test_an_interpolator_of_all_rows_sets_no_row_apart_and_is_said_once(tmp_path: Path) -> None:
+    """As with the paper's RIFE: the rows are still those of the paper, to be laid beside its numbers."""
+    model: dict[str, Any] = {"model_name": "hunyuan_video"}
+    write(tmp_path, "baseline", "a", 10.0, {"psnr": None}, **model)
+    for theta in ("0.5", "0.9"):
+        write(tmp_path, f"vgdfr-k5-theta{theta}-interpolator=rife", "a", 5.0, {"psnr": 20.0}, **model)
+    table = lines(load(tmp_path))
+    assert [line.title for line in table[1:]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)"]
+    assert [paper.setting_of(line) for line in table] == [(None,), ((5, 0.5),), ((5, 0.9),)]
+    said = "In all VGDFR rows the merged frames were filled in by interpolator=rife."
+    assert said in markdown(table, "study")
+    assert "the small judge" not in markdown(table, "study"), "which the 13B model is not to be scored by"
+
+    write(tmp_path, "vgdfr-k5-theta0.5", "a", 5.0, {"psnr": 21.0})
+    table = lines(load(tmp_path))
+    assert [line.title for line in table[1:3]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.5, interpolator=rife)"]
+    assert paper.setting_of(table[2]) is None and said not in markdown(table, "study")
 
 
 def test_failed_samples_are_named_not_averaged(study: Path) -> None:

@@ -1,0 +1,34 @@
+"""Refuses prompts and metrics that do not belong to the model's world, such as toy captions for the 13B model."""
+
+from collections.abc import Sequence
+
+from bench.prompts import EMBEDDED, OPEN, Prompts, VBenchPrompts
+from metrics import METRICS
+
+
+def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Sequence[str]) -> None:
+    """Raise ValueError naming everything that does not belong to the `world` of the model called `model`.
+
+    Prompts from a file belong to every world, and so do metrics that do not look through the small judge.
+    """
+    if world not in (EMBEDDED, OPEN):
+        raise ValueError(f"model.world must be {EMBEDDED} or {OPEN}, got {world!r}")
+    judged = [name for name in metrics if name in METRICS and METRICS[name].embedded]
+    found = []
+    if prompts.world == EMBEDDED != world:
+        found.append(
+            f"the prompts are captions of the embedded world, and model={model} is not of that world (its "
+            f"model.world is {world}); expected prompts=paper, prompts=vbench or prompts=file"
+        )
+    if prompts.world == OPEN != world:
+        found.append(
+            f"the prompts are VBench's, and model={model} knows only the few words of the embedded world; "
+            "expected prompts=embedded or prompts=file"
+        )
+    if judged and world != EMBEDDED:
+        found.append(
+            f"the metrics {', '.join(judged)} look through the small judge of the embedded world, and model={model} is "
+            f"not of that world (its model.world is {world}); expected metrics=paper or metrics=pixel"
+        )
+    if found:
+        raise ValueError("; ".join([*found, "to run it all the same, add allow_mismatch=true"]))
