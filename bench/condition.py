@@ -44,6 +44,21 @@ class Condition:
 
         Unless it is to run `here`, this machine need not have the device.
         """
+        self._check_classes()
+        if here:
+            self.model.check_machine()
+        self.model.check_folder()
+        self.check_settings()
+
+    def check_settings(self) -> None:
+        """Raise ValueError for settings that do not fit each other or the model; needs its configuration alone.
+
+        Raises FileNotFoundError where nothing else is wrong and the interpolator's weights are not there.
+        """
+        self._check_classes()
+        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
+
+    def _check_classes(self) -> None:
         refuse_unknown(self.method, RopeProxy)
         if not isinstance(self.model, HunyuanVideo):
             kind = type(self.model)
@@ -51,10 +66,6 @@ class Condition:
                 f"model.backbone must be a vgdfr.HunyuanVideo, or of a class of your own that derives from it, got a "
                 f"{kind.__module__}.{kind.__qualname__}"
             )
-        if here:
-            self.model.check_machine()
-        self.model.check_folder()
-        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
 
     def canonical(self) -> "Condition":
         """This condition with its layers of Global-RoPE written in one way, so that equal sets are the same sample."""

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from hydra.errors import HydraException
 
+from bench import dry_run
 from bench.claims import DIED, left_by, note_of, skip, skipped, unit_left_by, unit_note_of
 from bench.plan import checked
 from bench.prefetch import configs_of
@@ -239,7 +240,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, dest="count", help="workers")
     parser.add_argument("--cores", help="a set of cores for each worker, such as 0-3,4-7")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, as bench.sweep does")
     known, rest = parser.parse_known_args()
+    if known.dry_run:
+        dry_run.main(rest)
+        sys.exit()
     try:
         sys.exit(main(known.count, known.cores, rest))
     except (ValueError, OSError, HydraException) as error:

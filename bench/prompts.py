@@ -26,6 +26,7 @@ EMBEDDED_FILE = Path(__file__).parent / "embedded" / "prompts.json"
 VBENCH_NAME = "VBench_full_info.json"
 VBENCH_URL = f"https://raw.githubusercontent.com/Vchitect/VBench/master/vbench/{VBENCH_NAME}"
 VBENCH_BYTES = 228_118
+VBENCH_COUNT = 944  # those that it lists twice counted once
 VBENCH_SHA256 = "5dd2de80ee43cda750b2b72ea7023657c0b90d3702041c7e4608c65dbe50dccd"
 
 

@@ -1,4 +1,7 @@
-"""Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`."""
+"""Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`.
+
+With --dry-run only say what would be done, see `bench.dry_run`.
+"""
 
 import os
 import signal
@@ -9,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench import tasks
+from bench import dry_run, tasks
 from bench.config import CONF
 from bench.plan import checked, planned
 from bench.progress import Sweep, say
@@ -87,6 +90,9 @@ def command() -> int:
 
 
 if __name__ == "__main__":
+    if dry_run.asked_for(sys.argv[1:]):  # before Hydra sees the flag
+        dry_run.main(sys.argv[1:])
+        sys.exit()
     from bench import sweep  # by its name, by which a cluster's tasks find `job`
 
     sys.exit(sweep.command())

@@ -27,6 +27,7 @@ REPEATS = 3  # draws of views whose raw values are averaged
 # (middle, width) of 100 / (1 + exp(-(raw - middle) / width)), EvalCrafter's, whose VQA_A and VQA_T the paper prints.
 # DOVER's own scripts pair other constants with the branches, and not all of them with the same branch.
 CALIBRATION: dict["Branch", tuple[float, float]] = {"aesthetic": (0.1253, 0.0318), "technical": (-0.0758, 0.0129)}
+CUDA = "CUDAExecutionProvider"
 Branch = Literal["aesthetic", "technical"]
 
 
@@ -63,7 +64,8 @@ def load(file: Path) -> Any:
         raise ImportError("DOVER needs onnxruntime: pip install 'vgdfr[dover]'") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(file, options, providers=onnxruntime.get_available_providers())
+    providers: list[Any] = [(CUDA, {"use_tf32": "0"})] * (place() == "cuda") + ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(file, options, providers=providers)
     found = {i.name: list(i.shape) for i in session.get_inputs()}
     shape = [3, CLIP, SIDE, SIDE]
     if set(found) != {"aes_view", "tech_view"} or any(s[1:] != shape for s in found.values()):
@@ -75,12 +77,12 @@ def load(file: Path) -> Any:
 
 
 def place() -> str:
-    """The kind of device that `load` uses: "cpu", or what onnxruntime's first provider is called; "cpu" without it."""
+    """The kind of device that `load` runs the network on: "cuda" where onnxruntime can, else "cpu"."""
     try:
         import onnxruntime
     except ImportError:
         return "cpu"
-    return onnxruntime.get_available_providers()[0].removesuffix("ExecutionProvider").lower()
+    return "cuda" if CUDA in onnxruntime.get_available_providers() else "cpu"
 
 
 def run(

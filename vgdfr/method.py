@@ -171,8 +171,6 @@ class Vgdfr:
 
         Raises FileNotFoundError or ValueError where RIFE is asked for and its weights are not there, or not its own.
         """
-        if self.interpolator == "rife":
-            loaded(weights_file(self.interpolator_weights), torch.device("cpu"))
         if self.k >= spec.num_inference_steps:
             raise ValueError(
                 f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
@@ -191,6 +189,8 @@ class Vgdfr:
                 f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
             )
         global_layers_of(self.global_layers, num_layers)
+        if self.interpolator == "rife":
+            loaded(weights_file(self.interpolator_weights), torch.device("cpu"))
 
 
 Method = Baseline | BaselineRerun | FewerSteps | Vgdfr
