@@ -33,6 +33,8 @@ class Record:
         its share of the tokens.
     checkpoint: where the model was loaded from (path, revision, device); what it is stands in `identity`.
     frames_sha256: of the frames' bytes, from which the master can be told however it came about.
+    restored_difference: the largest difference, in levels of 255, between the frames that were scored when the sample
+        was made and those that its latents give on a device that is not bit-stable; None where they are equal.
     files, dropped: sha256 of each file beside the record, and of those that were written and not kept.
     timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
         they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.
@@ -75,6 +77,7 @@ class Record:
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     frames_sha256: str | None = None
+    restored_difference: int | None = None
     checkpoint: dict[str, Any] = field(default_factory=dict)
     timing: Literal["shared", "isolated"] = "shared"
     warmups: list[dict[str, Any]] = field(default_factory=list)

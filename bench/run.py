@@ -138,7 +138,7 @@ def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
     for sample, _, job in unit.samples:
         found = store.recorded(sample.folder)
         if sample.key not in wanted and found is not None and found.status == "done":
-            keep.drop(store, sample.folder, found, job.keep)
+            keep.drop(store, sample.folder, found, job.keep, sample.condition)
 
 
 def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
@@ -178,13 +178,14 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
 
     Raises Gone where others were made than those dropped; what is stored stays, for the machine that it is of.
     """
-    found = store.get(sample.folder, sample.key)
+    found, latents = store.get(sample.folder, sample.key), keep.latents_file(made, video)
     if found and found.dropped and found.frames_sha256:
         try:
-            return store.restore(sample.folder, found, video.frames, sample.spec.fps, video.latents)
+            return store.restore(sample.folder, found, video.frames, sample.spec.fps, latents)
         except ValueError as error:
-            raise keep.Gone(keep.other_here(store.folder / sample.folder, found, str(error))) from error
-    return store.put(sample.folder, made, video.frames, sample.spec.fps, video.latents)
+            why = f"the master was not kept, and {error}"
+            raise keep.Gone(keep.other_here(store.folder / sample.folder, found, why)) from error
+    return store.put(sample.folder, made, video.frames, sample.spec.fps, latents)
 
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:

@@ -120,11 +120,11 @@ def _read(master: Master) -> VideoFile | str:
         record = Store(master.folder.parent).recorded(master.folder.name)
         if record is not None and MASTER in record.dropped:
             try:
-                frames = keep.rebuilt(master.folder, record, master.condition)
+                frames, difference = keep.rebuilt(master.folder, record, master.condition)
             except keep.Gone as error:
                 return str(error)
             frames.flags.writeable = False
-            return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True)
+            return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True, difference=difference)
     if master.digest and sha256(file) != master.digest:
         study = file.parents[2]
         raise ValueError(f"{file} is not what was written; move it away: python -m bench.store verify {study}")
@@ -203,7 +203,9 @@ def _one(
     if isinstance(result, str):
         return result
     per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
-    values = {"value": jsonable(result.value), "per_frame": per_frame, "extra": result.extra}
+    difference = max(video.difference, reference.difference if reference else 0)
+    extra = result.extra | ({"frames_difference": float(difference)} if difference else {})
+    values = {"value": jsonable(result.value), "per_frame": per_frame, "extra": extra}
     return values | parts(metric, result.per_frame, kept)
 
 

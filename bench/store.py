@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -77,7 +77,7 @@ class Store:
         record: Record,
         frames: UInt8[np.ndarray, "t h w 3"] | None = None,
         fps: int = 1,
-        latents: Float[Tensor, "1 c n y x"] | None = None,
+        latents: dict[str, Tensor] | None = None,
     ) -> Record:
         """Store a sample, replacing a failed one, a damaged one going into quarantine; the record with its hashes."""
         target = self.folder / place
@@ -89,7 +89,7 @@ class Store:
                 write_master(partial / MASTER, frames, fps)
                 write_preview(partial / PREVIEW, frames, fps)
             if latents is not None:
-                save_file({"latents": latents.contiguous()}, partial / LATENTS)
+                save_file(latents, partial / LATENTS)
             record = replace(record, files={file.name: sha256(file) for file in sorted(partial.iterdir())})
             (partial / RECORD).write_text(record.to_json())
             for file in partial.iterdir():
@@ -141,18 +141,24 @@ class Store:
         record: Record,
         frames: UInt8[np.ndarray, "t h w 3"],
         fps: int,
-        latents: Float[Tensor, "1 c n y x"] | None = None,
+        latents: dict[str, Tensor] | None = None,
+        difference: int = 0,
     ) -> Record:
         """Put back what was dropped of a sample, given its frames and latents. Raises ValueError if they are others.
 
-        The master's own bytes may be others, written by another version of the library: its frames decide.
+        The master's own bytes may be others, written by another version of the library: its frames decide. A
+        `difference` other than 0 says that its frames are others by that many levels, which the caller tolerates; the
+        record is then of the new frames.
         """
         folder, written = self.folder / place, {}
-        if (digest := sha256_of_frames(frames)) != record.frames_sha256:
+        digest = sha256_of_frames(frames)
+        if difference:
+            record = replace(record, frames_sha256=digest, restored_difference=difference)
+        if digest != record.frames_sha256:
             raise ValueError(f"its frames are not those recorded: sha256 {digest[:12]}, {record.frames_sha256}")
         if latents is not None:
             with whole(folder / LATENTS) as partial:
-                save_file({"latents": latents.contiguous()}, partial)
+                save_file(latents, partial)
                 written[LATENTS] = sha256(partial)
                 if written[LATENTS] != record.sha256_of(LATENTS):
                     raise ValueError(f"its {LATENTS} made again are not those recorded: sha256 {written[LATENTS][:12]}")

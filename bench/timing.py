@@ -2,8 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import UInt8
+
+from bench import keep
 from bench.condition import Sample
 from bench.machine import watched
 from bench.models import free_memory
@@ -48,32 +53,43 @@ class OtherPixels(Exception):
     """A sample run alone is not the one that was stored."""
 
 
-def timed_alone(backbone: Backbone, sample: Sample, record: Record, frames_sha256: str, timing: Timing) -> Record:
-    """`record` with the times of complete runs of its sample alone. Raises OtherPixels where one gives other frames."""
+Stored = Callable[[], UInt8[np.ndarray, "t h w 3"]]
+
+
+def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stored, timing: Timing) -> Record:
+    """`record` with the times of complete runs of its sample alone. Raises OtherPixels where one gives other frames.
+
+    On a device that is not bit-stable frames may differ from the `stored` ones by TOLERATED_LEVELS; each run says by
+    how much they did.
+    """
     runs: list[dict[str, Any]] = []
     method = sample.condition.method
     assert not isinstance(method, RopeProxy)  # which makes no video
     for i in range(timing.warmups + timing.repeats):
         with watched(backbone.device) as machine:
             video = generate(backbone, sample.spec, method)
-        if (digest := sha256_of_frames(video.frames)) != frames_sha256:
-            raise OtherPixels(
-                f"run {i + 1} of the sample alone gives frames of sha256 {digest[:12]}, stored are {frames_sha256[:12]}"
-            )
+        difference = 0
+        if (digest := sha256_of_frames(video.frames)) != record.frames_sha256:
+            difference = keep.difference_of(video.frames, stored())
+            if keep.is_bit_stable(record) or difference > keep.TOLERATED_LEVELS:
+                raise OtherPixels(
+                    f"run {i + 1} of the sample alone gives frames of sha256 {digest[:12]}, stored are "
+                    f"{str(record.frames_sha256)[:12]}; they differ by up to {difference} levels of 255"
+                )
         runs.append(
             {
                 "latency_s": video.latency_s,
                 "seconds": video.seconds,
                 "peak_bytes": video.peak_bytes,
                 "machine": machine,
+                **({"frames_difference": difference} if difference else {}),
             }
         )
     warmups, repeats = runs[: timing.warmups], runs[timing.warmups :]
     median = sorted(repeats, key=lambda run: run["latency_s"])[len(repeats) // 2]
     return replace(
         record, timing="isolated", warmups=warmups, repeats=repeats, seconds=median["seconds"], shared_stages=[],
-        latency_s=median["latency_s"], peak_bytes=median["peak_bytes"], frames_sha256=frames_sha256,
-        timed_on=environment(),
+        latency_s=median["latency_s"], peak_bytes=median["peak_bytes"], timed_on=environment(),
     )  # fmt: skip
 
 
@@ -84,7 +100,8 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
     """Time a stored sample alone, unless that was done; in words, what came of it, where `outcome` came of making it.
 
     Other frames than the stored ones fail the sample, and what was stored goes into quarantine; but not where it was
-    made elsewhere, as frames may differ between machines, numbers of threads and versions.
+    made elsewhere, as frames may differ between machines, numbers of threads and versions, nor on a device that is not
+    bit-stable.
     """
     found = store.recorded(sample.folder)
     if found is None or found.status != "done" or timing.is_of(found):
@@ -95,9 +112,12 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
     if device_name(kind, found.environment) != device_name(kind, here):
         return elsewhere
     try:
-        digest = found.frames_sha256 or sha256_of_frames(read(store.folder / sample.folder / MASTER).frames)
-        timed = timed_alone(backbone(), sample, found, digest, timing)
+        if found.frames_sha256 is None:  # of before it was recorded
+            found = replace(found, frames_sha256=sha256_of_frames(_stored_frames(store, sample, found)))
+        timed = timed_alone(backbone(), sample, found, partial(_stored_frames, store, sample, found), timing)
     except OtherPixels as error:
+        if not keep.is_bit_stable(found):
+            return f"failed to be timed alone: {error}; the sample stays as it was stored"
         if any(found.environment.get(name) != here[name] for name in DECIDES_PIXELS):
             return f"{elsewhere}, with the same packages ({error})"
         store.put(sample.folder, replace(found, status="failed", dropped={}, error=f"{type(error).__name__}: {error}"))
@@ -107,3 +127,10 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
         return f"failed to be timed alone: {type(error).__name__}: {error}"
     store.update(sample.folder, timed)
     return f"{'timed' if outcome == 'found' else outcome}; alone {timed.latency_s:.2f} s"
+
+
+def _stored_frames(store: Store, sample: Sample, found: Record) -> UInt8[np.ndarray, "t h w 3"]:
+    """The frames of a stored sample, from its master or, where that was dropped, from its latents."""
+    if MASTER in found.files:
+        return read(store.folder / sample.folder / MASTER).frames
+    return keep.rebuilt(store.folder / sample.folder, found, sample.condition).frames

@@ -12,11 +12,15 @@ LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  #
 
 @dataclass(frozen=True, eq=False)
 class VideoFile:
-    """The frames of a file as RGB, frames per second, and whether the file holds exactly what was written."""
+    """The frames of a file as RGB, frames per second, and whether the file holds exactly what was written.
+
+    `difference` is by how many levels of 255 frames that were made again may differ from those that are meant.
+    """
 
     frames: UInt8[np.ndarray, "t h w 3"]
     fps: float
     lossless: bool
+    difference: int = 0
 
 
 def read(path: Path) -> VideoFile:

@@ -45,7 +45,7 @@ def test_it_is_the_model_of_the_paper(transformer: HunyuanVideoTransformer3DMode
     [FrameSchedule.keep_all(FRAMES), by_token_ratio(FALLING, 0.75), by_token_ratio(FALLING, 0.5), uniform(FRAMES)],
     ids=lambda s: f"{len(s.kept_latents)} latents",
 )
-def test_the_dit_runs_on_every_shortened_latent(
+def test_a_velocity_has_the_size_of_every_shortened_latent(
     transformer: HunyuanVideoTransformer3DModel, schedule: FrameSchedule
 ) -> None:
     kept = len(schedule.kept_latents)
@@ -65,7 +65,7 @@ def test_the_dit_runs_on_every_shortened_latent(
 
 @torch.no_grad()
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_the_previews_and_their_encodings_fit(vae: AutoencoderKLHunyuanVideo, levels: int) -> None:
+def test_previews_encodings_and_decodes_have_their_sizes(vae: AutoencoderKLHunyuanVideo, levels: int) -> None:
     latents = torch.empty(LATENTS, device="meta")
     with reduced(vae, levels):
         preview = vae.decode(latents, return_dict=False)[0]

@@ -1,7 +1,8 @@
 """What stays of scored samples, and what comes back of it: masters made again of latents, bit for bit."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file
 
-from bench import upkeep
+from bench import keep, upkeep
 from bench.claims import claimed
 from bench.config import CONF, Job, job_of
 from bench.models import _codecs, _loaded, backbone_of, codec_of
@@ -25,6 +26,7 @@ from bench.upkeep import faults, gc, samples, verify
 from metrics.video_file import read
 from vgdfr import Baseline, BaselineRerun, FewerSteps, Vgdfr, VideoSpec, frames_of, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec
 from vgdfr.files import sha256
 
 METHODS = (
@@ -322,6 +324,62 @@ def test_latents_are_stored_as_they_were_decoded(jobs: Jobs, tiny_checkpoint: Pa
     spec = job.condition.video.spec("a prompt", 0)
     assert 0 < size - job.condition.model.latents_bytes(spec) < 1000, "but for the header"
     assert Store.read(folder).files[LATENTS] == sha256(folder / LATENTS)  # type: ignore[union-attr]
+
+
+@contextmanager
+def decoding_otherwise(job: Job, by: float) -> Iterator[None]:
+    """Within the block the VAE decodes everything brighter `by` as much, of a range of 2 (255 levels)."""
+    codec = backbone_of(job.condition.model).codec
+    assert isinstance(codec, HunyuanVideoCodec)
+    decoder: torch.nn.Module = codec.vae.decoder
+    hook = decoder.register_forward_hook(lambda module, args, out: out + by)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_a_master_goes_only_after_its_latents_have_given_it_back(
+    jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = jobs()[0].study
+    sweep(jobs("metrics.names=[psnr]"))
+    with decoding_otherwise(jobs()[0], by=0.02):
+        assert sweep(jobs("metrics.names=[psnr]", "keep=latents")).found == 3
+    assert all(MASTER in names for names in files(study)) and verify(study) == (3, [])
+    assert "the master stays, because what its latents decode to here is not what was" in capsys.readouterr().out
+    assert sweep(jobs("metrics.names=[psnr]", "keep=latents")).found == 3
+    assert not any(MASTER in names for names in files(study))
+
+
+def test_where_bits_do_not_come_back_a_small_difference_is_recorded_and_a_large_one_refused(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, for whose samples some pixels are kept to compare with."""
+    monkeypatch.setattr(keep, "is_bit_stable", lambda record: False)
+    study = jobs()[0].study
+    sweep(jobs("metrics.names=[psnr]"))
+    pixels = [load_file(file)["pixels"] for file in study.glob(f"*/*/{LATENTS}")]
+    assert [tuple(p.shape) for p in pixels] == [(17, 2, 2, 3)] * 3
+    before = {folder: record for folder, record in samples(study) if record}
+    with decoding_otherwise(jobs()[0], by=0.2):
+        sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+        assert all(MASTER in names for names in files(study)), "25 levels are too many"
+    with decoding_otherwise(jobs()[0], by=0.02):
+        sweep(jobs("metrics.names=[psnr]", "keep=latents"))
+        assert not any(MASTER in names for names in files(study))
+        assert sweep(jobs("metrics.names=[psnr,ssim]", "keep=latents")).found == 3
+        found = json.loads(next(study.glob(f"vgdfr-k1-theta0.01/*/{SCORES}")).read_text())["scores"]
+        assert (
+            1 <= found["ssim"]["extra"]["frames_difference"] <= 4 and "frames_difference" not in found["psnr"]["extra"]
+        )
+        assert sweep(jobs("metrics.names=[psnr]")).found == 3
+    assert verify(study) == (3, []) and not (study / ".quarantine").exists()
+    for folder, record in samples(study):
+        assert record is not None and record.restored_difference is not None
+        assert 1 <= record.restored_difference <= 4
+        assert before[folder].restored_difference is None and record.frames_sha256 != before[folder].frames_sha256
+        assert record.frames_sha256 == sha256_of_frames(read(folder / MASTER).frames)
 
 
 def test_another_word_for_keep_is_refused(jobs: Jobs) -> None:

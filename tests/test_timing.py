@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from bench import keep
 from bench.config import CONF, Job, job_of
 from bench.machine import GPU_FIELDS, _others, state, watched
 from bench.models import backbone_of
@@ -112,6 +113,31 @@ def test_samples_made_elsewhere_are_left_alone(tiny_checkpoint: Path, tmp_path: 
         hook.remove()
     assert {file: file.read_bytes() for file in study.glob("*/*/*")} == before
     assert not (study / ".quarantine").exists()
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.001, "timed"), (1.5, "failed")])
+def test_where_bits_do_not_come_back_the_sample_stays_and_the_difference_is_recorded(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: str
+) -> None:
+    """As on a GPU: nothing goes into quarantine, a small difference is in each run, a large one is not timed."""
+    monkeypatch.setattr(keep, "is_bit_stable", lambda record: False)
+    (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
+    sweep(asked)
+    before = {f: f.read_bytes() for f in (tmp_path / "tiny").glob("*/*/*")}
+    backbone = backbone_of(job.condition.model)
+    assert isinstance(backbone, HunyuanVideoBackbone)
+    hook = backbone.transformer.register_forward_hook(lambda module, args, output: (output[0] * factor,))
+    try:
+        failed = sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=1")).failed
+    finally:
+        hook.remove()
+    assert not (tmp_path / "tiny" / ".quarantine").exists() and len(failed) == {"timed": 0, "failed": 3}[outcome]
+    if outcome == "failed":
+        assert {f: f.read_bytes() for f in (tmp_path / "tiny").glob("*/*/*")} == before
+        return
+    records = [record for _, record in samples(tmp_path / "tiny") if record]
+    assert {record.timing for record in records} == {"isolated"}
+    assert all(1 <= run["frames_difference"] <= 8 for record in records for run in (*record.warmups, *record.repeats))
 
 
 def test_a_run_that_raises_leaves_the_sample_as_it_was(tiny_checkpoint: Path, tmp_path: Path) -> None:
