@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -331,7 +332,7 @@ def decoding_otherwise(job: Job, by: float) -> Iterator[None]:
     """Within the block the VAE decodes everything brighter `by` as much, of a range of 2 (255 levels)."""
     codec = backbone_of(job.condition.model).codec
     assert isinstance(codec, HunyuanVideoCodec)
-    decoder: torch.nn.Module = codec.vae.decoder
+    decoder: Any = codec.vae.decoder
     hook = decoder.register_forward_hook(lambda module, args, out: out + by)
     try:
         yield
