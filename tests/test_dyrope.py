@@ -1,17 +1,20 @@
 """DyRoPE against a forward pass written out by hand, and that it leaves the transformer as it was."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from diffusers import HunyuanVideoTransformer3DModel
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from vgdfr import generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.dyrope import PAPER_GLOBAL_LAYERS, blocks_of, dyrope, paper_global_layers
 from vgdfr.method import Vgdfr
+from vgdfr.schedule import uniform
 from vgdfr.video import VideoSpec
 
 N, KEPT = 9, (0, 1, 5, 7, 8)
@@ -121,3 +124,36 @@ def test_global_layers_change_the_generated_video(backbone: Backbone, spec: Vide
     )
     assert local.schedule == everywhere.schedule
     assert (local.frames != everywhere.frames).any()
+
+
+class HostTensors(TorchFunctionMode):
+    """How often a tensor was made of Python numbers, which on a GPU is a copy that the host waits for."""
+
+    made = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.made += func in (torch.tensor, torch.as_tensor)
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def test_constants_are_made_once_per_trajectory(backbone: Backbone, spec: VideoSpec) -> None:
+    """No pass after the first makes a timestep or a position, whole or shortened."""
+    velocity, x, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.sigmas(spec)
+    velocity(x, sigmas[0])
+    with HostTensors() as whole:
+        for sigma in sigmas[1:-1]:
+            velocity(x, sigma)
+    schedule = uniform(33)
+    y = x[:, :, list(schedule.kept_latents)]
+    with backbone.dyrope(schedule, (1, 4)):
+        velocity(y, sigmas[0])
+        with HostTensors() as shortened:
+            expected = [velocity(y, sigma) for sigma in sigmas[1:-1]]
+    assert whole.made == shortened.made == 0
+    with HostTensors() as others:
+        velocity(x, 0.123)
+        velocity(x, 0.123)
+    assert others.made == 1, "another trajectory's noise level is made when it is first seen"
+    with backbone.dyrope(schedule, (1, 4)):
+        assert all(torch.equal(velocity(y, s), v) for s, v in zip(sigmas[1:-1], expected, strict=True))

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -149,14 +149,27 @@ class Memory:
         stages = {
             "text": self._text(),
             "denoise": vae + at_work + rise,
-            "preview": idle + vae + self._vae("decode", self.levels),
+            "preview": idle + vae + self.rise_of("preview"),
             "similarity": idle + vae + preview + self._similarity(),
-            "encode": idle + vae + preview + self._vae("encode", self.levels),
-            "decode": idle + vae + preview + self._vae("decode", 0),
+            "encode": idle + vae + preview + self.rise_of("encode"),
+            "decode": idle + vae + preview + self.rise_of("decode"),
         }
         if rife:
             stages["interpolate"] = idle + vae + preview + frames + self._rife()
         return stages
+
+    def rise_of(self, stage: Literal["preview", "encode", "decode"]) -> int:
+        """What a stage of the VAE needs at most beside its weights and its input, in bytes; its result counts."""
+        codec, levels = self._codec(), 0 if stage == "decode" else self.levels
+        with meta():  # what is decoded and encoded is float32; the VAE makes of it what it needs
+            z = torch.empty(1, codec.vae.config.latent_channels, *self._latent)
+            shown = torch.empty(self.num_frames, 3, self.height >> levels, self.width >> levels)
+
+        def run() -> object:
+            with codec.reduced(levels) if levels else nullcontext():
+                return codec.encode(shown) if stage == "encode" else codec.decode(z)
+
+        return _rise(run, [codec.vae.decoder, codec.vae.encoder])
 
     @property
     def _latent(self) -> tuple[int, int, int]:
@@ -185,18 +198,6 @@ class Memory:
     def _codec(self) -> HunyuanVideoCodec:
         with meta(_dtype(self.model.vae_dtype or self.model.dtype)):
             return codec_of(self.model.architecture(), self.model.tiling)
-
-    def _vae(self, stage: str, levels: int) -> int:
-        codec = self._codec()
-        with meta():  # what is decoded and encoded is float32; the VAE makes of it what it needs
-            z = torch.empty(1, codec.vae.config.latent_channels, *self._latent)
-            shown = torch.empty(self.num_frames, 3, self.height >> levels, self.width >> levels)
-
-        def run() -> object:
-            with codec.reduced(levels) if levels else nullcontext():
-                return codec.decode(z) if stage == "decode" else codec.encode(shown)
-
-        return _rise(run, [codec.vae.decoder, codec.vae.encoder])
 
     def _similarity(self) -> int:
         with meta():

@@ -1,0 +1,166 @@
+"""HunyuanVideo 13B with random weights through our own loop on a GPU: seconds, peak bytes, TF32, bits.
+
+Skipped where there is no GPU. `python -m pytest -n 0 -s tests/gpu` prints the measurements. To see that the code runs
+before a GPU is at hand, VGDFR_GPU_TESTS_ON=cpu runs it on the CPU with a small model and small videos.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoTransformer3DModel
+
+from vgdfr import Baseline, Vgdfr, VideoSpec, generate
+from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.memory import Memory
+from vgdfr.on_meta import codec_of
+from vgdfr.presets import PRESETS
+from vgdfr.schedule import FrameSchedule
+from vgdfr.similarity import frame_similarity
+from vgdfr.text import PromptEmbedding, TextEncoding
+
+DEVICE = torch.device(os.environ.get("VGDFR_GPU_TESTS_ON", "cuda"))
+REHEARSAL = DEVICE.type == "cpu"
+pytestmark = pytest.mark.skipif(
+    not REHEARSAL and not torch.cuda.is_available(), reason="needs a GPU (VGDFR_GPU_TESTS_ON=cpu rehearses)"
+)
+MODEL = PRESETS["hunyuan_video"].model
+SMALL: dict[str, Any] = {
+    "num_attention_heads": 2, "attention_head_dim": 24, "num_layers": 2, "num_single_layers": 2,
+    "num_refiner_layers": 1, "text_embed_dim": 32, "pooled_projection_dim": 32, "rope_axes_dim": [8, 8, 8],
+}  # fmt: skip
+SMALL_VAE: dict[str, Any] = {"block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 2}
+SPEC = VideoSpec(
+    "a prompt", seed=0, height=64 if REHEARSAL else 544, width=64 if REHEARSAL else 960,
+    num_frames=97, num_inference_steps=4, guidance_scale=6.0, flow_shift=7.0, fps=24,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RandomText(TextEncoding):
+    """An embedding of the model's size: what it says does not matter to seconds and bytes."""
+
+    config: dict[str, Any]
+
+    def of(self, prompt: str) -> PromptEmbedding:
+        generator = torch.Generator().manual_seed(0)
+        tokens = torch.randn(1, 24, self.config["text_embed_dim"], generator=generator)
+        return PromptEmbedding(tokens, torch.randn(1, self.config["pooled_projection_dim"], generator=generator))
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Iterator[HunyuanVideoBackbone]:
+    architecture = MODEL.architecture()
+    if REHEARSAL:
+        architecture = architecture | {
+            "transformer": architecture["transformer"] | SMALL, "vae": architecture["vae"] | SMALL_VAE
+        }  # fmt: skip
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, MODEL.dtype))
+    try:
+        with DEVICE:
+            transformer: Any = HunyuanVideoTransformer3DModel.from_config(architecture["transformer"])
+        torch.set_default_dtype(getattr(torch, str(MODEL.vae_dtype)))
+        with DEVICE:
+            codec = codec_of(architecture, MODEL.tiling, DEVICE)
+    finally:
+        torch.set_default_dtype(before)
+    Execution().apply(transformer, getattr(torch, MODEL.dtype), DEVICE)
+    dtype = getattr(torch, MODEL.dtype)
+    text = RandomText(Path(), dtype, DEVICE, architecture["transformer"])
+    yield HunyuanVideoBackbone(codec, transformer, FlowMatchEulerDiscreteScheduler(), text, dtype)
+
+
+def say(**measured: Any) -> None:
+    print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in measured.items()}), flush=True)
+
+
+def finish() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def reset_peak() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes() -> int:
+    return torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else 0
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kept", [25, 19, 13, 9])  # 9 is the fewest that a schedule of 97 frames can keep
+def test_seconds_and_bytes_of_a_pass(backbone: HunyuanVideoBackbone, kept: int) -> None:
+    schedule = FrameSchedule.of_factors(97, _merges(kept))
+    assert len(schedule.kept_latents) == kept
+    velocity, x = backbone.velocity(SPEC), backbone.noise(SPEC)[:, :, list(schedule.kept_latents)]
+    with backbone.dyrope(schedule, (4, 19) if not REHEARSAL else (1,)):
+        velocity(x, 0.9)
+        reset_peak()
+        finish()
+        start = time.perf_counter()
+        for sigma in (0.8, 0.7, 0.6):
+            v = velocity(x, sigma)
+        finish()
+    say(stage="dit pass", kept=kept, seconds=(time.perf_counter() - start) / 3, peak_bytes=peak_bytes())
+    assert v.shape == x.shape and bool(v.isfinite().all())
+
+
+def _merges(kept: int) -> list[tuple[int, int]]:
+    """Blocks that leave so many of 25 latents: of factor 2 save one latent each, of factor 4 three."""
+    fours, twos = divmod(25 - kept, 3)
+    return [(16 * i + 1, 4) for i in range(fours)] + [(16 * fours + 8 * i + 1, 2) for i in range(twos)]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("stage", ["preview", "encode", "decode"])
+def test_seconds_and_bytes_of_the_vae(
+    backbone: HunyuanVideoBackbone, stage: Literal["preview", "encode", "decode"]
+) -> None:
+    """The peak is held to what `vgdfr.memory` says; cuDNN's workspaces may take a quarter more or less."""
+    codec, latents = backbone.codec, backbone.noise(SPEC)
+    frames = torch.rand(97, 3, SPEC.height // 2, SPEC.width // 2, device=DEVICE) * 2 - 1
+    finish()
+    reset_peak()
+    resting, start = peak_bytes(), time.perf_counter()
+    if stage == "decode":
+        codec.decode(latents)
+    else:
+        with codec.reduced(1):
+            codec.decode(latents) if stage == "preview" else codec.encode(frames)
+    finish()
+    rise, said = peak_bytes() - resting, 0
+    if not REHEARSAL:
+        said = Memory(MODEL, SPEC.height, SPEC.width, SPEC.num_frames).rise_of(stage)
+    say(stage=stage, seconds=time.perf_counter() - start, rise_bytes=rise, said_bytes=said)
+    assert REHEARSAL or 0.75 * said < rise < 1.25 * said
+
+
+def test_a_few_steps_through_the_whole_loop_twice_give_the_same_bits(backbone: HunyuanVideoBackbone) -> None:
+    for method in (Baseline(), Vgdfr(k=2, schedule="uniform", spatial_levels=1, interpolator="linear")):
+        reset_peak()
+        first = generate(backbone, SPEC, method)
+        say(method=type(method).__name__, seconds=first.seconds, peak_bytes=peak_bytes())
+        again = generate(backbone, SPEC, method)
+        assert first.latents is not None and again.latents is not None
+        assert torch.equal(first.latents, again.latents) and np.array_equal(first.frames, again.frames)
+
+
+@torch.inference_mode()
+def test_tf32_does_not_reach_the_similarity() -> None:
+    """The clear sky of tests/test_similarity.py: cuDNN with TF32 gives another number, ours does not."""
+    sky = torch.tensor([0.9468, 0.9404, 0.9623, 0.955, 0.9473])[:, None, None, None]
+    frames = (sky + 0.0005 * torch.linspace(0, 1, 32)[:, None]).expand(5, 3, 32, 32).contiguous()
+    exact, here = frame_similarity(frames), frame_similarity(frames.to(DEVICE))
+    say(similarity_cpu=float(exact.lag1[0]), similarity_here=float(here.lag1[0]))
+    np.testing.assert_allclose(here.lag1, exact.lag1, atol=2e-2)
