@@ -85,7 +85,8 @@ def _plan(configs: Sequence[DictConfig], conditions: Sequence[Condition]) -> str
     videos = len({video for video, _ in rows})
     recorded = sum(len(list(study.glob(f"{slug}/*/record.json"))) for slug in {slug for _, slug in rows})
     count = "?" if prompts is None else f"{len(rows) * prompts:,}"
-    head = f"study {study}: {len(rows)} conditions, {prompts or '?'} prompts and seeds, {count} samples"
+    number = f"{len(rows)} condition{'s' * (len(rows) != 1)}"
+    head = f"study {study}: {number}, {prompts or '?'} prompts and seeds, {count} samples"
     return "\n".join(
         [
             f"{head}; {recorded} samples of these conditions are recorded there",

@@ -1,9 +1,11 @@
 """Memory followed on the meta device: against what a real run's allocator says, and against the hw profiles."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from vgdfr.on_meta import codec_of, dit_pass, meta
 from vgdfr.presets import PRESETS
 
 GIB = 2**30
+PAGE = Path(__file__).parent.parent / "docs" / "hunyuan_video.md"
 ARCHITECTURE: dict[str, dict[str, Any]] = {
     "vae": {
         "latent_channels": 4, "block_out_channels": [32, 64, 64, 64], "layers_per_block": 1, "norm_num_groups": 4,
@@ -129,6 +132,9 @@ def test_every_stage_fits_the_hw_profile(profile_name: str, largest_gib: float) 
     assert max(stages.values()) < (model.min_gpu_gib - 2) * GIB
     assert max(stages.values()) < largest_gib * GIB
     assert list(stages) == ["text", "denoise", "preview", "similarity", "encode", "decode", "interpolate"]
+    said = ", ".join(f"{peak / GIB:.1f}" for peak in stages.values())
+    row = re.search(rf"^\| `hw={profile_name}` \| (\d+) GiB or more \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    assert row and row[2].replace(" | ", ", ") == said and int(row[1]) == model.min_gpu_gib
 
 
 def test_offloaded_blocks_take_two_blocks_room_and_float8_less_than_two_thirds() -> None:
