@@ -18,12 +18,16 @@ def hunyuan() -> Flops:
     return Flops(preset.model.architecture(), preset.model.tiling, 544, 960, 97)
 
 
-@pytest.mark.parametrize("command", ["bench.sweep", "bench.launch"])
-def test_the_papers_table_on_the_13b_model(command: str, tmp_path: Path, hunyuan: Flops) -> None:
+def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
+    arguments = ["+exp=smoke", f"root={tmp_path}", "--dry-run"]
+    sweep, launch = processes.run("bench.sweep", *arguments), processes.run("bench.launch", "-n", "2", *arguments)
+    assert sweep.returncode == launch.returncode == 0 and "16 conditions, 1 prompts" in sweep.stdout == launch.stdout
+
+
+def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> None:
     """Also for a cluster that is not there."""
-    more = ["hydra/launcher=slurm"] if command == "bench.sweep" else []
-    arguments = ["+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", *more, "--dry-run"]
-    said = processes.run(command, *arguments, HF_HUB_OFFLINE="1")
+    arguments = ["+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", "hydra/launcher=slurm"]
+    said = processes.run("bench.sweep", *arguments, "--dry-run", HF_HUB_OFFLINE="1")
     assert said.returncode == 0, said.stderr
     assert "16 conditions, 100 prompts and seeds, 1,600 samples; 0 samples" in said.stdout
     assert "vgdfr-k15-theta0.9-interpolator=rife\n" in said.stdout

@@ -75,7 +75,7 @@ def test_the_vaes_peak_is_the_allocators(name: str) -> None:
     def run_on(device: str) -> tuple[HunyuanVideoCodec, Callable[[], object]]:
         with torch.device(device):
             codec = codec_of(ARCHITECTURE, TILING, torch.device(device))
-            return codec, stage(codec, name, torch.zeros(1, 4, 13, 16, 16), torch.zeros(49, 3, 64, 64))
+            return codec, stage(codec, name, torch.zeros(1, 4, 10, 16, 16), torch.zeros(37, 3, 64, 64))
 
     codec, run = run_on("meta")
     each, once = estimated(run), estimated(run, [codec.vae.decoder, codec.vae.encoder])
@@ -140,7 +140,7 @@ def test_every_stage_fits_the_hw_profile(profile_name: str, largest_gib: float) 
 def test_offloaded_blocks_take_two_blocks_room_and_float8_less_than_two_thirds() -> None:
     model = PRESETS["hunyuan_video"].model
     plain, offloaded, coarse = (
-        stages_of(replace(model, execution=execution))["denoise"]
+        Memory(replace(model, execution=execution), 64, 64, 5).stages(rife=False)["denoise"]
         for execution in (Execution(), Execution(offload="blocks"), Execution(quantization="float8"))
     )
     assert plain - offloaded > 20 * GIB

@@ -130,8 +130,9 @@ class Memory:
     """Peak bytes on the device of each stage of `model`, for videos of `num_frames` frames of `height` x `width`.
 
     Each stage counts what is there beside it: the weights of DiT and VAE, or of the text encoders alone; the preview
-    and the decoded frames that wait for a later stage. `levels` are the spatial levels that the compression module
-    leaves out. Nothing is taken to merge, which is the most that a stage can need.
+    and, for RIFE, the decoded frames that samples of one prompt share. `levels` are the spatial levels that the
+    compression module leaves out. Nothing is taken to merge, which is the most that a stage can need. The latents after
+    the shared steps, some tens of megabytes at 540P, are left out.
     """
 
     model: HunyuanVideo
@@ -145,17 +146,17 @@ class Memory:
         idle, at_work, rise = self._dit()
         preview = 4 * 3 * self.num_frames * (self.height >> self.levels) * (self.width >> self.levels)
         frames = 4 * 3 * self.num_frames * self.height * self.width
-        vae = _weights(self._codec().vae)
+        beside = _weights(self._codec().vae) + preview + frames * rife
         stages = {
             "text": self._text(),
-            "denoise": vae + at_work + rise,
-            "preview": idle + vae + self.rise_of("preview"),
-            "similarity": idle + vae + preview + self._similarity(),
-            "encode": idle + vae + preview + self.rise_of("encode"),
-            "decode": idle + vae + preview + self.rise_of("decode"),
+            "denoise": beside + at_work + rise,
+            "preview": beside + idle + self.rise_of("preview"),
+            "similarity": beside + idle + self._similarity(),
+            "encode": beside + idle + self.rise_of("encode"),
+            "decode": beside + idle + self.rise_of("decode"),
         }
         if rife:
-            stages["interpolate"] = idle + vae + preview + frames + self._rife()
+            stages["interpolate"] = beside + idle + self._rife()
         return stages
 
     def rise_of(self, stage: Literal["preview", "encode", "decode"]) -> int:
