@@ -9,6 +9,7 @@ from typing import Any
 from bench.prompts import Prompt
 from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, RopeProxy, Vgdfr, VideoSpec, rife
 from vgdfr.assets import Asset
+from vgdfr.denoise import released_preview_steps
 from vgdfr.dyrope import shortest_name
 from vgdfr.files import sha256_of_weights
 from vgdfr.method import refuse_unknown
@@ -44,7 +45,7 @@ class Condition:
 
         Unless it is to run `here`, this machine need not have the device.
         """
-        self._check_classes()
+        self.check_classes()
         if here:
             self.model.check_machine()
         self.model.check_folder()
@@ -55,10 +56,12 @@ class Condition:
 
         Raises FileNotFoundError where nothing else is wrong and the interpolator's weights are not there.
         """
-        self._check_classes()
+        self.check_classes()
+        self.model.check_settings()
         self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
 
-    def _check_classes(self) -> None:
+    def check_classes(self) -> None:
+        """Raise ValueError for a method or a model of a class that nothing here knows."""
         refuse_unknown(self.method, RopeProxy)
         if not isinstance(self.model, HunyuanVideo):
             kind = type(self.model)
@@ -105,7 +108,7 @@ class Condition:
         identity: dict[str, Any] = {
             "generator_version": GENERATOR_VERSION,
             "model": model_identity,
-            "method": _pixels_of(self.method),
+            "method": _pixels_of(self.method, spec.num_inference_steps),
             "spec": asdict(spec),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -128,18 +131,21 @@ class Sample:
         return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
 
 
-def _pixels_of(method: Method | RopeProxy) -> dict[str, Any]:
+def _pixels_of(method: Method | RopeProxy, num_inference_steps: int) -> dict[str, Any]:
     """Return what of the method decides the pixels: RIFE's weights, not where they lie.
 
-    The entries "rife_input", "preview_noise_levels" and "ssim" mark settings that gave other pixels in version 0.1.0.
+    The entries "rife_input", "preview_at_steps" and "ssim" mark settings that gave other pixels in version 0.1.0.
     """
     settings = describe(method)
     given = settings.pop("interpolator_weights", None)
     if settings.get("interpolator") == "rife":
         settings["rife_sha256"] = sha256_of_weights(rife.weights_file(given))
         settings["rife_input"] = "floats"
-    if settings.get("preview_latent") == "as_released":
-        settings["preview_noise_levels"] = "as_released"
+    if isinstance(method, Vgdfr) and method.preview_latent == "as_released":
+        k, steps, left = method.k, method.preview_steps, num_inference_steps - method.k
+        released = released_preview_steps(k, steps, num_inference_steps)
+        if released != [k + round(i * left / steps) for i in range(1, steps)]:
+            settings["preview_at_steps"] = released
     if settings.get("similarity_dtype") == "float16":
         settings["ssim"] = "pytorch_msssim"
     return settings

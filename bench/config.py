@@ -94,9 +94,17 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
         tuple(config.metrics.names),
         Path(config.root) / config.study,
         checked_keep(config.keep),
-        Timing(**config.timing),
+        timing_of(config),
         tracker,
     )
+
+
+def timing_of(config: DictConfig) -> Timing:
+    """How samples are timed. Raises ValueError for a setting that there is not."""
+    try:
+        return Timing(**config.timing)
+    except TypeError as error:
+        raise ValueError(f"timing: {error}; see conf/timing for the settings there are") from None
 
 
 def check_mismatch(config: DictConfig) -> None:

@@ -7,20 +7,23 @@ GPU, no Slurm and no weights. `bench.launch --dry-run` prints the same.
 import argparse
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.condition import Condition, VideoSettings
-from bench.config import check_mismatch, condition_of, prompts_of
+from bench.config import check_mismatch, condition_of, prompts_of, timing_of
+from bench.keep import check as checked_keep
 from bench.plan import missing_assets
 from bench.prefetch import configs_of
 from bench.prompts import VBENCH_COUNT, Prompts, VBenchPrompts
+from bench.store import RECORD, Store
 from bench.timing import Timing
 from metrics import named
+from metrics.weights import OwnFile
 from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, RopeProxy, Vgdfr
 from vgdfr.assets import describe
 from vgdfr.flops import Flops
@@ -29,38 +32,56 @@ from vgdfr.schedule import uniform
 
 # What the paper's 714.9 s for the baseline's 130.6 PFLOP come to (its Table 1); the paper does not name the GPU.
 ASSUMED_TFLOPS = 183.0
+# The mean of the shares that the paper's 15 speed-ups imply on this model, which lie between 0.45 and 0.84.
+ASSUMED_TOKENS = 0.6
 FLAG = "--dry-run"
 CUDA_GIB = 0.5  # what CUDA itself takes
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """A number that depends on how much merges: `low` where everything does, `high` where nothing does."""
+class Work:
+    """FLOPs that depend on how much merges: `about` where schedules keep the assumed share of tokens, and `most`.
 
-    low: float
-    high: float
+    Equal schedules share a tail, and a sample of which nothing merges is the baseline, so less is possible.
+    """
 
-    def __add__(self, other: "Bounds") -> "Bounds":
-        return Bounds(self.low + other.low, self.high + other.high)
+    about: float
+    most: float
 
-    def __mul__(self, factor: float) -> "Bounds":
-        return Bounds(self.low * factor, self.high * factor)
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.about + other.about, self.most + other.most)
+
+    def __mul__(self, factor: float) -> "Work":
+        return Work(self.about * factor, self.most * factor)
 
     def text(self, unit: str) -> str:
-        """For people, with a word about what decides it."""
-        low, high = (f"{n:,.0f}" if n >= 100 else f"{n:.3g}" for n in (self.low, self.high))
-        if low == high:
-            return f"{low} {unit}"
-        return f"{low} (everything merges) to {high} (nothing does) {unit}"
+        """The numbers for people; one where they are the same."""
+        about, most = (f"{n:,.0f}" if n >= 100 else f"{n:.3g}" for n in (self.about, self.most))
+        return f"{most} {unit}" if about == most else f"about {about} and at most {most} {unit}"
 
 
-def describe_sweep(arguments: Sequence[str], assumed_tflops: float = ASSUMED_TFLOPS) -> str:
+@dataclass(frozen=True)
+class Assumed:
+    """What a plan cannot know: a device's TFLOP/s, and the share of tokens that schedules keep."""
+
+    tflops: float = ASSUMED_TFLOPS
+    tokens: float = ASSUMED_TOKENS
+
+    def __post_init__(self) -> None:
+        if not self.tflops > 0:
+            raise ValueError(f"--assumed-tflops must be positive, got {self.tflops}")
+        if not 0 < self.tokens <= 1:
+            raise ValueError(f"--assumed-tokens must be in (0, 1], got {self.tokens}")
+
+
+def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> str:
     """What `bench.sweep` with these `arguments` would do, for people. Raises ValueError for what it would refuse."""
     configs = configs_of([argument for argument in arguments if argument not in ("--multirun", "-m")])
     conditions = {config_key(config): condition_of(config) for config in configs}
     for config, condition in zip(configs, conditions.values(), strict=True):
         check_mismatch(config)
         named(config.metrics.names)
+        checked_keep(config.keep)
         try:
             condition.check_settings()
         except FileNotFoundError:
@@ -69,9 +90,10 @@ def describe_sweep(arguments: Sequence[str], assumed_tflops: float = ASSUMED_TFL
     missing = missing_assets(configs)
     lines.append(f"to be downloaded first (python -m bench.prefetch with the same arguments):\n{describe(missing)}"
                  if missing else "nothing to download")  # fmt: skip
-    prompts, timing = _num_prompts(configs), Timing(**configs[0].timing)
+    lines += _own_files(configs)
+    prompts, timing = _num_prompts(configs), timing_of(configs[0])
     for (model, video), group in _groups(conditions.values()).items():
-        lines += [_memory(model, video, group), _work(model, video, group, prompts, timing, assumed_tflops)]
+        lines += [_memory(model, video, group), _work(model, video, group, prompts, timing, assumed)]
     return "\n".join(lines)
 
 
@@ -80,28 +102,50 @@ def config_key(config: DictConfig) -> str:
     return " ".join(config.hydra.overrides.task)
 
 
+def _own_files(configs: Sequence[DictConfig]) -> list[str]:
+    """A line for each metric that wants a file which users make themselves; without it the metric is a dash."""
+    metrics = {metric.name: metric for config in configs for metric in named(config.metrics.names)}
+    wanted = {name: m.missing for name, m in metrics.items() if isinstance(m.missing, OwnFile)}
+    return [f"{name} will be a dash without {file.name}: {file.how}" for name, file in wanted.items()]
+
+
 def _plan(configs: Sequence[DictConfig], conditions: Sequence[Condition]) -> str:
     study, prompts, rows = Path(configs[0].root) / configs[0].study, _num_prompts(configs), _rows(conditions)
-    videos = len({video for video, _ in rows})
-    recorded = sum(len(list(study.glob(f"{slug}/*/record.json"))) for slug in {slug for _, slug in rows})
+    videos = len({row.video for row in rows})
     count = "?" if prompts is None else f"{len(rows) * prompts:,}"
     number = f"{len(rows)} condition{'s' * (len(rows) != 1)}"
-    head = f"study {study}: {number}, {prompts or '?'} prompts and seeds, {count} samples"
+    head = f"study {study}: {number}, {'?' if prompts is None else prompts} prompts and seeds, {count} samples"
     return "\n".join(
         [
-            f"{head}; {recorded} samples of these conditions are recorded there",
-            *(
-                f"  {slug}" + f", {video.height}x{video.width}x{video.num_frames}" * (videos > 1)
-                for video, slug in rows
-            ),
+            f"{head}; {_recorded(study, rows)} finished samples of these conditions are stored there",
+            *(f"  {row.slug}{_size(row.video) if videos > 1 else ''}" for row in rows),
         ]
     )
 
 
-def _rows(conditions: Iterable[Condition]) -> list[tuple[VideoSettings, str]]:
-    """Setting of the video and name of each row, with the baseline that it is measured against, each once."""
-    rows = [row for c in conditions for row in ((c,) if isinstance(c.method, RopeProxy) else (c.baseline, c))]
-    return list(dict.fromkeys((row.video, row.slug) for row in rows))
+def _size(video: VideoSettings) -> str:
+    return f", {video.height}x{video.width}x{video.num_frames}"
+
+
+def _recorded(study: Path, rows: Sequence[Condition]) -> int:
+    """How many finished samples the study has of these models, methods and settings, with whatever prompts."""
+    wanted = {(row.model_name, row.slug, row.video) for row in rows}
+    store, found = Store(study), 0
+    for file in (file for slug in {row.slug for row in rows} for file in study.glob(f"{slug}/*/{RECORD}")):
+        record = store.recorded(str(file.parent.relative_to(study)))
+        if record is not None and record.status == "done":
+            settings = {f.name: record.identity["spec"][f.name] for f in fields(VideoSettings)}
+            found += (record.model_name, record.slug, VideoSettings(**settings)) in wanted
+    return found
+
+
+def _rows(conditions: Iterable[Condition]) -> list[Condition]:
+    """The conditions, each with the baseline that it is measured against, and each once."""
+    return list(dict.fromkeys(row for c in conditions for row in _with_baseline(c)))
+
+
+def _with_baseline(condition: Condition) -> tuple[Condition, ...]:
+    return (condition,) if isinstance(condition.method, RopeProxy) else (condition.baseline, condition)
 
 
 def _num_prompts(configs: Sequence[DictConfig]) -> int | None:
@@ -118,6 +162,8 @@ def _num_prompts(configs: Sequence[DictConfig]) -> int | None:
 def _expected(prompts: VBenchPrompts) -> int | None:
     if prompts.dimensions is not None and prompts.subset is None:
         return None
+    if prompts.subset is not None and not 1 <= prompts.subset <= VBENCH_COUNT:
+        raise ValueError(f"prompts.subset must be between 1 and {VBENCH_COUNT}, got {prompts.subset}")
     count = min(n for n in (prompts.subset, prompts.limit, VBENCH_COUNT) if n is not None)
     return count * len(prompts.seeds)
 
@@ -155,87 +201,87 @@ def _work(
     group: Sequence[Condition],
     prompts: int | None,
     timing: Timing,
-    assumed_tflops: float,
+    assumed: Assumed,
 ) -> str:
     flops = Flops(model.architecture(), model.tiling, video.height, video.width, video.num_frames)
-    methods = list(dict.fromkeys(condition.method for condition in group))
-    shared = _dit(flops, video, methods, model.num_layers())
-    work = shared + _vae(flops, methods)
+    methods = list(dict.fromkeys(row.method for condition in group for row in _with_baseline(condition)))
+    shared = _dit(flops, video, methods, model.num_layers(), assumed)
+    work = shared + _vae(flops, methods, assumed)
     if timing.mode == "isolated":
-        for method in [Baseline(), *methods]:
-            alone = _dit(flops, video, [method], model.num_layers(), alone=True) + _vae(flops, [method], alone=True)
-            work += alone * (timing.warmups + timing.repeats)
+        for method in (m for m in methods if not isinstance(m, RopeProxy)):
+            alone = _dit(flops, video, [method], model.num_layers(), assumed, alone=True)
+            work += (alone + _vae(flops, [method], assumed)) * (timing.warmups + timing.repeats)
     passes = shared * (1 / flops.dit(flops.num_latents))
     line = (
-        f"  DiT work of a prompt: {passes.text('full passes')}\n"
+        f"  DiT work of a prompt: {passes.text('full passes')}, where schedules keep {assumed.tokens:g} of the tokens\n"
         f"  with the VAE, and {timing.mode} timing: {(work * 1e-12).text('TFLOP a prompt')}"
     )
     if prompts is None:
         return f"{line}; how many prompts is known once VBench's list is there"
     if model.device_type == "cpu" and model.device != "auto":
         return line  # no figure for a CPU would hold
-    hours = work * (prompts / assumed_tflops / 1e12 / 3600)
+    hours = work * (prompts / assumed.tflops / 1e12 / 3600)
     return (
-        f"{line}\n  all {prompts} prompts and seeds: {hours.text('GPU-hours')}, at {assumed_tflops:g} TFLOP/s "
-        "(--assumed-tflops=N), without interpolation and metrics"
+        f"{line}\n  all {prompts} prompts and seeds: {hours.text('GPU-hours')}, at {assumed.tflops:g} TFLOP/s "
+        "(--assumed-tflops=N, --assumed-tokens=S), without interpolation and metrics"
     )
 
 
-def _dit(flops: Flops, video: VideoSettings, methods: Sequence[object], layers: int, alone: bool = False) -> Bounds:
+def _dit(
+    flops: Flops,
+    video: VideoSettings,
+    methods: Sequence[object],
+    layers: int,
+    assumed: Assumed,
+    alone: bool = False,
+) -> Work:
     """FLOPs of the DiT for all `methods` of one prompt; unless `alone` they share the baseline's first steps."""
-    steps, full = video.num_inference_steps, flops.dit(flops.num_latents)
-    total, previews = Bounds(0, 0), set()
-    if _holds_baseline(methods, alone):
-        total += Bounds(full, full) * steps
+    steps, full = video.num_inference_steps, Work(*[flops.dit(flops.num_latents)] * 2)
+    total, previews = Work(0, 0), set()
     for m in methods:
-        if isinstance(m, BaselineRerun):
-            total += Bounds(full, full) * steps
+        if isinstance(m, Baseline | BaselineRerun):
+            total += full * steps
         elif isinstance(m, FewerSteps):
-            total += Bounds(full, full) * m.steps
+            total += full * m.steps
         elif isinstance(m, RopeProxy):
-            total += Bounds(full, full) * (m.k + 1) + _pass(flops, m.vgdfr) * (2 * layers + 2)
+            total += full * (m.k + 1) + _pass(flops, m.vgdfr, assumed) * (2 * layers + 2)
         elif isinstance(m, Vgdfr):
-            total += _pass(flops, m) * (steps - m.k) + Bounds(full, full) * (m.k if alone else 0)
+            total += _pass(flops, m, assumed) * (steps - m.k) + full * (m.k * alone)
             previews.add((m.k, m.preview_steps, m.preview_latent))
-    return total + Bounds(full, full) * sum(preview_steps - 1 for _, preview_steps, _ in previews)
+    return total + full * sum(preview_steps - 1 for _, preview_steps, _ in previews)
 
 
-def _pass(flops: Flops, method: Vgdfr) -> Bounds:
+def _pass(flops: Flops, method: Vgdfr, assumed: Assumed) -> Work:
     """FLOPs of a DiT pass on the shortened latent."""
-    low, high = _kept(flops, method)
-    return Bounds(flops.dit(low), flops.dit(high))
+    about, most = _kept(flops, method, assumed)
+    return Work(flops.dit(about), flops.dit(most))
 
 
-def _kept(flops: Flops, method: Vgdfr) -> tuple[int, int]:
-    """The fewest and the most latent frames that the method's schedule can keep."""
+def _kept(flops: Flops, method: Vgdfr, assumed: Assumed) -> tuple[int, int]:
+    """How many latent frames the method's schedule keeps about, and at most."""
     fewest, most = len(uniform(flops.num_frames, method.max_merge).kept_latents), flops.num_latents
     if method.schedule == "uniform":
         return fewest, fewest
     if method.token_ratio is not None and method.search == "exact":
         kept = max(fewest, math.ceil(method.token_ratio * most - 1e-9))
         return kept, kept
-    return fewest, most
+    return max(fewest, round(assumed.tokens * most)), most
 
 
-def _holds_baseline(methods: Sequence[object], alone: bool) -> bool:
-    """Whether the baseline is among what is made: always beside other videos, otherwise where it is asked for."""
-    return any(isinstance(m, Baseline) if alone else not isinstance(m, RopeProxy) for m in methods)
-
-
-def _vae(flops: Flops, methods: Sequence[object], alone: bool = False) -> Bounds:
+def _vae(flops: Flops, methods: Sequence[object], assumed: Assumed) -> Work:
     """FLOPs of previews, encodings and decodes of one prompt."""
-    full = float(flops.decode())
-    total, previews = Bounds(full, full) * _holds_baseline(methods, alone), set()
+    full = Work(*[float(flops.decode())] * 2)
+    total, previews = Work(0, 0), set()
     for m in methods:
-        if isinstance(m, FewerSteps | BaselineRerun):
-            total += Bounds(full, full)
-        elif isinstance(m, Vgdfr):
-            low, high = _kept(flops, m)
-            total += Bounds(flops.decode(low), flops.decode(high))
-            total += Bounds(flops.encode(low, m.spatial_levels), flops.encode(high, m.spatial_levels))
+        if isinstance(m, Vgdfr):
+            about, most = _kept(flops, m, assumed)
+            total += Work(flops.decode(about), flops.decode(most))
+            total += Work(flops.encode(about, m.spatial_levels), flops.encode(most, m.spatial_levels))
             previews.add((m.k, m.preview_steps, m.preview_latent, m.spatial_levels))
-    preview = sum(flops.decode(levels=levels) for *_, levels in previews)
-    return total + Bounds(preview, preview)
+        elif not isinstance(m, RopeProxy):
+            total += full
+    preview = float(sum(flops.decode(levels=levels) for *_, levels in previews))
+    return total + Work(preview, preview)
 
 
 def asked_for(arguments: Sequence[str]) -> bool:
@@ -245,13 +291,16 @@ def asked_for(arguments: Sequence[str]) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """Print what a sweep with `arguments` would do; ends the program with a message for what it would refuse."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m bench.sweep --dry-run", add_help=False, allow_abbrev=False)
     parser.add_argument(FLAG, action="store_true")
     parser.add_argument("--assumed-tflops", type=float, default=ASSUMED_TFLOPS)
+    parser.add_argument("--assumed-tokens", type=float, default=ASSUMED_TOKENS)
     known, rest = parser.parse_known_args(list(arguments))
     try:
-        if not known.assumed_tflops > 0:
-            raise ValueError(f"--assumed-tflops must be positive, got {known.assumed_tflops}")
-        print(describe_sweep(rest, known.assumed_tflops))
+        if flags := [each for each in rest if each.startswith("-") and each not in ("--multirun", "-m")]:
+            raise ValueError(f"{FLAG} goes with none of Hydra's flags, got {' '.join(flags)}; leave one of them out")
+        print(describe_sweep(rest, Assumed(known.assumed_tflops, known.assumed_tokens)))
+    except MissingMandatoryValue as error:
+        raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         raise SystemExit(f"error: {error}") from None

@@ -16,6 +16,7 @@ from bench.models import codec_of, free_memory
 from bench.progress import say
 from bench.record import Record, sha256_of_frames
 from bench.store import LATENTS, MASTER, Store
+from metrics.video_file import read
 from vgdfr import BrokenVideo, GeneratedVideo, HunyuanVideo, RopeProxy, frames_of
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_vae import Tiling
@@ -59,9 +60,10 @@ def drop(store: Store, place: str, record: Record, keep: Keep, condition: Condit
     if keep == "latents" and LATENTS not in record.files:
         return record
     if keep == "latents" and MASTER in record.files:
+        folder = store.folder / place
         try:
-            difference = _decoded(store.folder / place, record, condition).difference
-        except ValueError as error:  # Gone, or damaged latents
+            difference = _decoded(folder, record, condition, read(folder / MASTER).frames).difference
+        except ValueError as error:  # Gone, or damaged files
             say(f"{place}: the master stays, because {error}")
             return record
         if difference:
@@ -128,7 +130,10 @@ def rebuilt(folder: Path, record: Record, condition: Condition | None = None) ->
         raise Gone(f"the master was not kept, and {error}") from error
 
 
-def _decoded(folder: Path, record: Record, condition: Condition | None) -> Rebuilt:
+def _decoded(
+    folder: Path, record: Record, condition: Condition | None, master: UInt8[np.ndarray, "t h w 3"] | None = None
+) -> Rebuilt:
+    """The frames that the sample's latents give, compared with its `master`, or with some pixels where that is gone."""
     tensors, again = _latents(folder, record), _again(record)
     try:
         model = condition.model if condition else model_of(record)
@@ -151,9 +156,12 @@ def _decoded(folder: Path, record: Record, condition: Condition | None) -> Rebui
     if sha256_of_frames(frames) == record.frames_sha256:
         return Rebuilt(frames, 0)
     what = "what its latents decode to here is not what was recorded"
-    if "pixels" not in tensors or is_bit_stable(record):
+    if is_bit_stable(record) or (master is None and "pixels" not in tensors):
         raise Gone(other_here(folder, record, what))
-    difference = difference_of(_some_pixels(frames), tensors["pixels"].numpy())
+    if master is not None:
+        difference = difference_of(frames, master)
+    else:
+        difference = difference_of(_some_pixels(frames), tensors["pixels"].numpy())
     if difference > TOLERATED_LEVELS:
         raise Gone(other_here(folder, record, f"{what}: it differs by {difference} levels of 255"))
     return Rebuilt(frames, max(difference, 1))  # in pixels that were not kept, if in none of those

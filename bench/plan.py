@@ -92,9 +92,10 @@ def checked(*configs: DictConfig, here: bool = True) -> list[Job]:
     try:
         for config in each():
             check_mismatch(config)  # before anything is to be downloaded
-            model = condition_of(config).model
+            condition = condition_of(config)
+            condition.check_classes()
             if here:
-                model.check_machine()
+                condition.model.check_machine()
         if missing := missing_assets(configs):
             raise FileNotFoundError(
                 f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"

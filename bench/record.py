@@ -33,8 +33,9 @@ class Record:
         its share of the tokens.
     checkpoint: where the model was loaded from (path, revision, device); what it is stands in `identity`.
     frames_sha256: of the frames' bytes, from which the master can be told however it came about.
-    restored_difference: the largest difference, in levels of 255, between the frames that were scored when the sample
-        was made and those that its latents give on a device that is not bit-stable; None where they are equal.
+    restored_difference: on a device that is not bit-stable, the largest difference in levels of 255 that was found
+        between the frames that were scored when the sample was made and those that its latents give: over all pixels
+        before the master went, over every 16th of each row and column afterwards. None where they are equal.
     files, dropped: sha256 of each file beside the record, and of those that were written and not kept.
     timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
         they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.

@@ -1,9 +1,13 @@
 """Where the metrics' networks run, and in what precision: float32, without TF32, on a GPU where there is one."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def device() -> torch.device:
@@ -13,15 +17,40 @@ def device() -> torch.device:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Within the block a GPU computes float32 in float32, with the same convolution algorithms each time.
+    """Within the block a GPU computes float32 in float32, and chooses the same kernels each time.
 
-    Unless told otherwise PyTorch lets cuDNN round convolutions' inputs to TF32's 10 bits of mantissa. Nothing changes
-    on a CPU. The settings are restored when the block ends.
+    Nothing changes on a CPU. PyTorch's settings are restored when the block ends. `vgdfr.numerics` does the same for
+    the generator, with the reasons; neither package imports the other.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # cuBLAS reads this when it is first used (its documentation, "Results Reproducibility")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn = torch.backends.cudnn
+    operators = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
+    touched = (*operators, torch.backends.mkldnn.matmul)  # the older interface changes the CPU's, too
+    before, kernels = [operator.fp32_precision for operator in touched], (cudnn.deterministic, cudnn.benchmark)
+    tf32, precision = _or_none(lambda: cudnn.allow_tf32), _or_none(torch.get_float32_matmul_precision)
     try:
-        with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        if tf32 is not None:
+            cudnn.allow_tf32 = False
+        if precision is not None:
+            torch.set_float32_matmul_precision("highest")
+        for operator in operators:
+            operator.fp32_precision = "ieee"
+        cudnn.deterministic, cudnn.benchmark = True, False
+        yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
+        cudnn.deterministic, cudnn.benchmark = kernels
+        if tf32 is not None:
+            cudnn.allow_tf32 = tf32
+        if precision is not None:
+            torch.set_float32_matmul_precision(precision)
+        for operator, value in zip(touched, before, strict=True):
+            operator.fp32_precision = value
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What the older interface says; None where it cannot, because the newer one was used."""
+    try:
+        return read()
+    except RuntimeError:
+        return None

@@ -68,6 +68,22 @@ def test_the_papers_model_costs_what_method_md_works_out(hunyuan: Flops) -> None
         assert math.isclose(hunyuan.latents_of_cost(hunyuan.cost_ratio(n)), n)
 
 
+@pytest.mark.parametrize("latents", [1, 4])
+def test_the_vaes_attention_costs_what_causal_attention_by_frame_does(latents: int) -> None:
+    """Projections of every token, and of frame i the products with frames 0 to i: about half of those with a mask."""
+    preset, side, width = PRESETS["embedded"], 6, 64
+    vae = preset.model.architecture()["vae"]
+    assert vae["block_out_channels"][-1] == width
+
+    def decode(attention: bool) -> int:
+        architecture = preset.model.architecture() | {"vae": vae | {"mid_block_add_attention": attention}}
+        return Flops(architecture, preset.model.tiling, 8 * side, 8 * side, 4 * latents - 3).decode()
+
+    tokens, frame = latents * side * side, side * side
+    pairs = frame * frame * latents * (latents + 1) // 2
+    assert decode(True) - decode(False) == 2 * 4 * tokens * width**2 + 2 * 2 * pairs * width
+
+
 def test_the_compression_module_is_cheaper_the_more_levels_it_leaves_out(embedded: Flops) -> None:
     decoders = [embedded.decode(levels=levels) for levels in (0, 1, 2, 3)]
     assert decoders == sorted(decoders, reverse=True) and len(set(decoders)) == 4

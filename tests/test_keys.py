@@ -1,7 +1,7 @@
 """A sample's key changes with every setting that decides its pixels, and with nothing else."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,16 @@ class OtherVersion(HunyuanVideo):
     version = 2
 
 
+@dataclass(frozen=True, slots=True)
+class WithAField(HunyuanVideo):
+    knob: int = 3
+
+
+def test_a_field_of_a_class_of_ones_own_is_in_its_key() -> None:
+    models = [WithAField(CONDITION.model.path, dtype="float32", knob=knob) for knob in (3, 4)]
+    assert len({key(replace(CONDITION, model=model)) for model in models}) == 2
+
+
 def test_another_class_or_version_of_a_model_is_another_sample() -> None:
     own, second = (kind(CONDITION.model.path, dtype="float32") for kind in (OtherModel, OtherVersion))
     keys = {key(), *(key(replace(CONDITION, model=model)) for model in (own, second))}
@@ -169,7 +179,8 @@ def test_settings_of_the_method_that_gave_other_pixels_before_have_an_entry(tmp_
 
     assert added() == added(preview_steps=2) == {}
     assert added(similarity_dtype="float16") == {"ssim": "pytorch_msssim"}
-    assert added(preview_steps=2, preview_latent="as_released") == {"preview_noise_levels": "as_released"}
+    assert added(preview_steps=2, preview_latent="as_released") == {"preview_at_steps": [28]}, "it was 27"
+    assert added(preview_steps=3, preview_latent="as_released") == {}, "20 and 35, as before"
     assert added(interpolator="rife", interpolator_weights=str(weights)) == {
         "rife_sha256": sha256(weights), "rife_input": "floats"
     }  # fmt: skip

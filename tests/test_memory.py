@@ -93,6 +93,13 @@ def test_a_dit_passs_peak_is_the_allocators() -> None:
         assert each == pytest.approx(measured(real_run), rel=0.1)
 
 
+def test_a_caller_in_inference_mode_gets_the_same_numbers() -> None:
+    memory = Memory(PRESETS["embedded"].model, 64, 64, 9)
+    outside = memory.rise_of("preview")
+    with torch.inference_mode():
+        assert memory.rise_of("preview") == outside
+
+
 def test_the_13b_preview_needs_no_mask() -> None:
     """One tile's mask alone takes 29 GB for a moment in diffusers' own way."""
     model = PRESETS["hunyuan_video"].model

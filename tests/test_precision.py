@@ -1,7 +1,11 @@
 """Each part of a model in a precision of its own, and what that does to the embedded model's videos."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from bench.config import CONF, condition_of
-from vgdfr import Baseline, HunyuanVideo, VideoSpec, generate
+from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, frames_of, generate, rife
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.presets import PRESETS
 
@@ -64,3 +68,78 @@ def test_the_embedded_vae_is_close_in_half_precision_closer_in_float16() -> None
         dtype: 10 * np.log10(4 / float((decoded(dtype) - exact).square().mean())) for dtype in ("bfloat16", "float16")
     }
     assert loss["float16"] > 65 and loss["float16"] > loss["bfloat16"] + 12 > 52
+
+
+@dataclasses.dataclass(frozen=True)
+class Numerics:
+    """How a GPU would compute float32 now, and whether it would choose the same kernels again."""
+
+    convolutions: Any
+    products: Any
+    deterministic: bool
+
+    @classmethod
+    def now(cls) -> "Numerics":
+        cudnn = torch.backends.cudnn
+        return cls(cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, cudnn.deterministic)
+
+
+def test_every_network_of_a_sample_runs_in_exact_float32_and_deterministically(
+    tiny_checkpoint: Path, spec: VideoSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DiT, VAE, text encoders and RIFE, in generating and in decoding again; before and after nothing has changed."""
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path))
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.manual_seed(0)
+    torch.save(rife.IFNet().state_dict(), tmp_path / "flownet.pkl")
+    method = Vgdfr(k=1, theta=0.01, interpolator="rife", interpolator_weights=str(tmp_path / "flownet.pkl"))
+    seen: dict[str, set[Numerics]] = {}
+
+    def look(module: torch.nn.Module, _: object) -> None:
+        seen.setdefault(type(module).__name__, set()).add(Numerics.now())
+
+    before, backbone = Numerics.now(), HunyuanVideo(str(tiny_checkpoint), dtype="float32", device="cpu").load()
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        video = generate(backbone, spec, method)
+        assert video.latents is not None
+        frames_of(backbone.codec, video.latents, method, video.schedule)
+    finally:
+        hook.remove()
+    names = {
+        "LlamaModel", "CLIPTextModel", "HunyuanVideoTransformer3DModel", "HunyuanVideoDecoder3D",
+        "HunyuanVideoEncoder3D", "IFNet",
+    }  # fmt: skip
+    assert names <= set(seen)
+    assert set().union(*seen.values()) == {Numerics("ieee", "ieee", True)} != {before}
+    assert Numerics.now() == before and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+SETTINGS = """
+import sys, torch
+from vgdfr.numerics import exact_float32
+from metrics import precision
+exec(sys.argv[1])
+b = torch.backends
+def state():
+    operators = (b.cudnn.conv, b.cudnn.rnn, b.cuda.matmul, b.mkldnn.matmul, b.mkldnn.conv)
+    return [o.fp32_precision for o in operators], b.cudnn.deterministic, b.cudnn.benchmark
+before = state()
+for block in (exact_float32, precision.exact_float32):
+    with block(), block():
+        assert [o.fp32_precision for o in (b.cudnn.conv, b.cuda.matmul)] == ["ieee", "ieee"] and b.cudnn.deterministic
+    assert state() == before, (before, state())
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "", "torch.set_float32_matmul_precision('high')", "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'", "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    ],
+)  # fmt: skip
+def test_whatever_a_caller_had_set_holds_afterwards(setting: str) -> None:
+    """By PyTorch's older and newer interface, in a process of its own: they are the process's."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", SETTINGS, setting], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

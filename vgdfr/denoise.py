@@ -30,6 +30,12 @@ def one_step_denoise(
     return x - sigma * v
 
 
+def released_preview_steps(k: int, steps: int, num_inference_steps: int) -> list[int]:
+    """The steps after which the released code evaluates a preview of several `steps`, but for the first, after k."""
+    left = num_inference_steps - k
+    return [round(k + left / steps * i) for i in range(1, steps)]
+
+
 def multi_step_denoise(
     velocity: Velocity,
     x: Float[Tensor, "b c n h w"],
@@ -43,14 +49,14 @@ def multi_step_denoise(
 
     The first step is along `v`, as in the one-step denoise; each other costs a DiT pass on the latest latent.
     `as_released` is the released code's preview without CFG: steps of equal length, all velocities of the `x` that came
-    in, at the noise levels after steps round(k + left / steps * i), left being the number of steps after k.
+    in, at the noise levels after `released_preview_steps`.
     Raises ValueError unless 1 <= steps <= len(sigmas) - 1 - k.
     """
     left = len(sigmas) - 1 - k
     if not 1 <= steps <= left:
         raise ValueError(f"steps must be between 1 and the {left} left, got {steps}")
     if as_released:
-        levels = [sigmas[round(k + left / steps * i)] for i in range(1, steps)]
+        levels = [sigmas[i] for i in released_preview_steps(k, steps, len(sigmas) - 1)]
         return x - sigmas[k] / steps * torch.stack([v, *(velocity(x, sigma) for sigma in levels)]).sum(0)
     coarse = [sigmas[k + round(i * left / steps)] for i in range(steps + 1)]
     return euler(velocity, x + (coarse[1] - coarse[0]) * v, coarse[1:])[0]

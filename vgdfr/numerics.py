@@ -1,27 +1,57 @@
-"""What float32 means while a sample is made: the same on every device, and the same each time."""
+"""What float32 means while a sample is made, and that a sample made again has the same bits."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Within the block a GPU computes float32 in float32, and chooses the same convolution algorithm each time.
+    """Within the block a GPU computes float32 in float32, and chooses the same kernels each time.
 
-    PyTorch lets cuDNN's convolutions round float32 inputs to TF32's 10 bits of mantissa unless it is told otherwise;
-    in SSIM, where a variance is the small difference of two large numbers, that gives any number for a clear sky. With
+    PyTorch lets cuDNN's convolutions round float32 inputs to TF32's 10 bits of mantissa unless it is told otherwise.
+    In SSIM, where a variance is the small difference of two large numbers, that gives any number for a clear sky. With
     cuDNN held to deterministic algorithms, and cuBLAS to one workspace, a sample made again has the same bits. Nothing
-    changes on a CPU. PyTorch's settings are restored when the block ends, also by an exception.
+    changes on a CPU. PyTorch's settings are restored when the block ends, also by an exception; the workspace stays.
+
+    PyTorch has an older and a newer interface for this, and some readers of the older one raise where a caller used the
+    newer one; so both are set here wherever the older one can be read. (`metrics.precision` does the same for metrics;
+    neither package imports the other.)
     """
     # cuBLAS reads this when it is first used (its documentation, "Results Reproducibility")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    cudnn = torch.backends.cudnn
+    operators = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
+    touched = (*operators, torch.backends.mkldnn.matmul)  # the older interface changes the CPU's, too
+    before, kernels = [operator.fp32_precision for operator in touched], (cudnn.deterministic, cudnn.benchmark)
+    tf32, precision = _or_none(lambda: cudnn.allow_tf32), _or_none(torch.get_float32_matmul_precision)
     try:
-        with cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        if tf32 is not None:
+            cudnn.allow_tf32 = False
+        if precision is not None:
+            torch.set_float32_matmul_precision("highest")
+        for operator in operators:
+            operator.fp32_precision = "ieee"
+        cudnn.deterministic, cudnn.benchmark = True, False
+        yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
+        cudnn.deterministic, cudnn.benchmark = kernels
+        if tf32 is not None:
+            cudnn.allow_tf32 = tf32
+        if precision is not None:
+            torch.set_float32_matmul_precision(precision)
+        for operator, value in zip(touched, before, strict=True):
+            operator.fp32_precision = value
+
+
+def _or_none(read: Callable[[], T]) -> T | None:
+    """What the older interface says; None where it cannot, because the newer one was used."""
+    try:
+        return read()
+    except RuntimeError:
+        return None

@@ -31,7 +31,8 @@ def meta(dtype: torch.dtype = torch.float32) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with DEVICE, torch.no_grad():
+        # in inference mode a dispatch mode sees composite operations whole
+        with DEVICE, torch.inference_mode(False), torch.no_grad():
             yield
     finally:
         torch.set_default_dtype(before)

@@ -48,6 +48,13 @@ def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", padding_side="right", local_files_only=True)
 
 
+def tokenizer_was_misread(folder: Path) -> bool:
+    """Whether version 0.1.0 of this project, which left the class to diffusers, read the Llama tokenizer otherwise."""
+    named = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["tokenizer"][1]
+    config = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
+    return "Llama" in named or config.get("padding_side", "right") != "right"
+
+
 @cache
 def check_tokenizer(folder: Path) -> None:
     """Raise ValueError unless the tokenizer in `folder` turns the template's head into the tokens the pipeline crops.
@@ -76,7 +83,8 @@ class TextEncoding:
     def embed(self, prompts: Iterable[str]) -> None:
         """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those.
 
-        Processes take turns, so that a machine holds one set of text encoders at a time.
+        Processes that share the cache folder take turns: one set of text encoders is loaded at a time, and the others
+        find what it has stored.
         """
         wanted = dict.fromkeys(prompts)
         if not self._missing(wanted):

@@ -15,7 +15,7 @@ PARTS = {
     "scheduler": ("scheduler_config.json",),
     "text_encoder": ("config.json", "*.safetensors"),
     "text_encoder_2": ("config.json", "*.safetensors"),
-    "tokenizer": ("tokenizer_config.json",),
+    "tokenizer": ("tokenizer_config.json", "tokenizer.json"),
     "tokenizer_2": ("tokenizer_config.json",),
     "transformer": ("config.json", "*.safetensors"),
     "vae": ("config.json", "*.safetensors"),

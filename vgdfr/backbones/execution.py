@@ -34,8 +34,8 @@ class Execution:
     attention: str = "native"
     compile: str | None = None
 
-    def check(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Raise ValueError for a name that is not there, what does not go together, or a kernel that cannot run."""
+    def check_settings(self) -> None:
+        """Raise ValueError for a name that is not there, or what does not go together, on any machine."""
         for name, allowed in (
             ("offload", get_args(Offload)), ("quantization", get_args(Quantization)), ("attention", ATTENTION),
             ("compile", (None, "eager", *(torch.compiler.list_backends() if self.compile else ()))),
@@ -43,6 +43,12 @@ class Execution:
             if getattr(self, name) not in allowed:
                 known = ", ".join("null" if value is None else value for value in allowed)
                 raise ValueError(f"execution.{name} must be one of {known}, got {getattr(self, name)!r}")
+        if self.compile and (self.offload, self.quantization) != ("none", "none"):
+            raise ValueError("execution.compile goes with neither offload nor quantization: their hooks do not compile")
+
+    def check(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Raise ValueError as `check_settings` does, and for a kernel that cannot run here."""
+        self.check_settings()
         try:
             _check_attention_backend_requirements(AttentionBackendName(self.attention))
         except (RuntimeError, ImportError) as error:
@@ -51,8 +57,6 @@ class Execution:
             raise ValueError(f"execution.attention={self.attention} needs a GPU; a CPU has {', '.join(ON_CPU)}")
         if self.attention.startswith(HALF_ONLY) and dtype == torch.float32:
             raise ValueError(f"execution.attention={self.attention} needs dtype bfloat16 or float16, got float32")
-        if self.compile and (self.offload, self.quantization) != ("none", "none"):
-            raise ValueError("execution.compile goes with neither offload nor quantization: their hooks do not compile")
 
     def apply(self, dit: HunyuanVideoTransformer3DModel, dtype: torch.dtype, device: torch.device) -> None:
         """Bring `dit`, loaded in `dtype` on the CPU, to `device` in this way."""

@@ -37,8 +37,8 @@ def attention_by_frame(vae: AutoencoderKLHunyuanVideo) -> Iterator[None]:
 
     diffusers' mid block builds a mask over all pairs of tokens before it calls its attention: for one tile of 64x64
     latents and 17 frames 69,632 x 69,632 values, 4.8 GB as booleans and 19.4 GB in float32. Here the tokens of frame i
-    attend to those of frames 0 to i, which is what the mask says, in half the FLOPs. Equal to the masked attention but
-    for rounding. The VAE is as before when the block ends, also by an exception.
+    attend to those of frames 0 to i, which is what the mask says, in half the FLOPs. The result equals the masked
+    attention's but for rounding. The VAE is as before when the block ends, also by an exception.
     """
     with ExitStack() as restore:
         blocks: list[Any] = [vae.encoder.mid_block, vae.decoder.mid_block]

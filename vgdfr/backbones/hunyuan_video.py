@@ -1,10 +1,9 @@
 """HunyuanVideo on diffusers' components: the 13B model, the embedded one, any checkpoint of the same folder format."""
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +27,7 @@ from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
 from vgdfr.denoise import Velocity
 from vgdfr.dyrope import blocks_of, dyrope, prepare, without_mask
 from vgdfr.schedule import FrameSchedule
-from vgdfr.text import TextEncoding, check_tokenizer
+from vgdfr.text import TextEncoding, check_tokenizer, tokenizer_was_misread
 from vgdfr.video import VideoSpec
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -61,21 +60,39 @@ class HunyuanVideo:
     vae_dtype: str | None = None
     text_dtype: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("vae_dtype", "text_dtype"):  # equal models are equal
+            if getattr(self, name) == self.dtype:
+                object.__setattr__(self, name, None)
+
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
         self.check_machine()
         self.check_folder()
 
-    def check_machine(self) -> None:
-        """Raise ValueError for a dtype, device or execution that there is not, or not here."""
+    def check_settings(self) -> None:
+        """Raise ValueError for a dtype, device or execution that there is on no machine, or a hw profile for a CPU."""
         for name in ("dtype", "vae_dtype", "text_dtype"):
             value = getattr(self, name)
             if value not in DTYPES and (value is not None or name == "dtype"):
                 raise ValueError(f"{name} must be float32, bfloat16 or float16, got {value!r}")
         if self.device_type not in ("cpu", "cuda"):
             raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
+        self.execution.check_settings()
+        if self.min_gpu_gib is not None and self.device_type != "cuda":
+            raise ValueError(
+                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {self.device_type}; "
+                "leave hw out, or choose a device (model.backbone.device=cuda)"
+            )
+
+    def check_machine(self) -> None:
+        """Raise ValueError as `check_settings` does, and for a device or kernel that is not here."""
+        self.check_settings()
         if self.device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device is {self.device!r}, but PyTorch finds no GPU here; choose cpu or auto")
+            raise ValueError(
+                f"the model's device (model.backbone.device) is {self.device!r}, but PyTorch finds no GPU here; run it "
+                "on a machine with one, or choose cpu or auto (--dry-run says what it would take)"
+            )
         self.execution.check(self.torch_device, getattr(torch, self.dtype))
         self._check_gpu()
 
@@ -106,11 +123,6 @@ class HunyuanVideo:
     def _check_gpu(self) -> None:
         if self.min_gpu_gib is None:
             return
-        if self.device_type != "cuda":
-            raise ValueError(
-                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {self.device_type}; "
-                "leave hw out, or choose a device (model.backbone.device=cuda)"
-            )
         there = torch.cuda.get_device_properties(self.torch_device).total_memory / 2**30
         if there < self.min_gpu_gib:
             raise ValueError(
@@ -145,8 +157,8 @@ class HunyuanVideo:
     def identity(self, device_type: str | None = None) -> dict[str, Any]:
         """Return everything of the model that decides pixels, for a sample's key, on a device of the given type.
 
-        Beside the weights' hash and the settings there are entries that most models lack: each stands for a way of
-        computing that gives a model other pixels than version 0.1.0 of this project did, or for another class.
+        Some entries are there for some models only. Each of them stands for a way of computing that gives those models
+        other pixels than version 0.1.0 of this project did, or for a class of somebody's own.
         """
         device_type = device_type or self.device_type
         identity: dict[str, Any] = {
@@ -157,17 +169,19 @@ class HunyuanVideo:
             "execution": asdict(self.execution),
         }
         for name in ("vae_dtype", "text_dtype"):
-            if getattr(self, name) not in (None, self.dtype):
+            if getattr(self, name) is not None:
                 identity[name] = getattr(self, name)
         if self.architecture()["vae"].get("mid_block_add_attention", True):
             identity["vae_attention"] = "by_frame"
-        if "Llama" in json.loads((self.folder() / "model_index.json").read_text())["tokenizer"][1]:
+        if tokenizer_was_misread(self.folder()):
             identity["tokenizer"] = "tokenizer.json"
         if device_type != "cpu":
             identity["float32"] = "ieee"
         if type(self) is not HunyuanVideo or self.version != 1:
             kind = type(self)
-            identity["class"] = {"name": f"{kind.__module__}.{kind.__qualname__}", "version": self.version}
+            identity["class"] = {"name": f"{kind.__module__}.{kind.__qualname__}", "version": self.version} | {
+                f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name not in HunyuanVideo.__slots__
+            }
         return identity
 
     def text(self) -> TextEncoding:
