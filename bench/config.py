@@ -1,7 +1,7 @@
 """From Hydra's configuration to frozen values; the only place that knows OmegaConf and instantiate."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bench import mismatch
 from bench.condition import Condition
 from bench.keep import Keep
 from bench.keep import check as checked_keep
+from bench.overrides import unknown_setting
 from bench.prompts import OPEN, Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
 from bench.trackers import NoTracker, Wandb
@@ -70,6 +71,7 @@ class Job:
     study: Path
     keep: Keep = "all"
     timing: Timing = Timing()
+    threads: int | None = 1
     tracker: NoTracker | Wandb = NoTracker()
 
 
@@ -92,19 +94,36 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
         condition,
         tuple(prompts),
         tuple(config.metrics.names),
-        Path(config.root) / config.study,
+        study_of(config),
         checked_keep(config.keep),
         timing_of(config),
+        threads_of(config),
         tracker,
     )
 
 
+def study_of(config: DictConfig) -> Path:
+    """Returns the study's folder, `<root>/<study>`. Raises ValueError where one of the two is no name."""
+    for setting, expected in (("root", "a folder, such as root=runs"), ("study", "a name, such as study=mine")):
+        value = config[setting]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+            raise ValueError(f"{setting} must be {expected}, got {'null' if value is None else repr(value)}")
+    if Path(str(config.study)).is_absolute():
+        raise ValueError(f"study must be a name within root, got {config.study}; give the folder by root=DIR")
+    return Path(str(config.root)) / str(config.study)
+
+
+def threads_of(config: DictConfig) -> int | None:
+    """Returns the threads of a model on the CPU; None for PyTorch's own choice. Raises ValueError for another value."""
+    threads = config.threads
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise ValueError(f"threads must be a whole number from 1, or null for PyTorch's own choice, got {threads!r}")
+    return threads
+
+
 def timing_of(config: DictConfig) -> Timing:
     """How samples are timed. Raises ValueError for a setting that there is not."""
-    try:
-        return Timing(**config.timing)
-    except TypeError as error:
-        raise ValueError(f"timing: {error}; see conf/timing for the settings there are") from None
+    return _made("timing", Timing, dict(config.timing))
 
 
 def check_mismatch(config: DictConfig) -> None:
@@ -128,13 +147,23 @@ def condition_of(config: DictConfig) -> Condition:
         model_name=config.model.name,
         model=instantiate(config.model.backbone, _convert_="all"),
         video=instantiate(config.model.video, _convert_="all"),
-        method=_with_tuples(instantiate(config.method, _convert_="all", _partial_=True)),
+        method=_method_of(instantiate(config.method, _convert_="all", _partial_=True)),
     )
 
 
-def _with_tuples(partial: Any) -> Any:
-    """Frozen values hold tuples where YAML has lists."""
+def _method_of(partial: Any) -> Any:
+    """Makes the method; its frozen values hold tuples where YAML has lists."""
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in partial.keywords.items()}
+    return _made("method", partial.func, settings)
+
+
+def _made(where: str, kind: type[Any], settings: dict[str, Any]) -> Any:
+    """Makes a frozen value of its settings. Raises ValueError for a setting that its class does not have."""
+    there = {f.name for f in fields(kind)} if is_dataclass(kind) else set(settings)
+    for name in settings:
+        if name not in there:
+            raise ValueError(unknown_setting(where, name, there))
     try:
-        return partial.func(**{k: tuple(v) if isinstance(v, list) else v for k, v in partial.keywords.items()})
+        return kind(**settings)
     except TypeError as error:
-        raise ValueError(f"method: {error}; see conf/method for the settings there are") from error
+        raise ValueError(f"{where}: {error}; see conf/{where} for the settings there are") from error

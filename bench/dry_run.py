@@ -15,7 +15,7 @@ from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.condition import Condition, VideoSettings
-from bench.config import check_mismatch, condition_of, prompts_of, timing_of
+from bench.config import check_mismatch, condition_of, prompts_of, study_of, timing_of
 from bench.keep import check as checked_keep
 from bench.plan import missing_assets
 from bench.prefetch import configs_of
@@ -110,7 +110,7 @@ def _own_files(configs: Sequence[DictConfig]) -> list[str]:
 
 
 def _plan(configs: Sequence[DictConfig], conditions: Sequence[Condition]) -> str:
-    study, prompts, rows = Path(configs[0].root) / configs[0].study, _num_prompts(configs), _rows(conditions)
+    study, prompts, rows = study_of(configs[0]), _num_prompts(configs), _rows(conditions)
     videos = len({row.video for row in rows})
     count = "?" if prompts is None else f"{len(rows) * prompts:,}"
     number = f"{len(rows)} condition{'s' * (len(rows) != 1)}"

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from hydra.errors import HydraException
 
-from bench import dry_run
+from bench import dry_run, threads
 from bench.claims import DIED, left_by, note_of, skip, skipped, unit_left_by, unit_note_of
 from bench.plan import checked
 from bench.prefetch import configs_of
@@ -115,8 +115,8 @@ def command_at(place: Place, arguments: Sequence[str]) -> list[str]:
 def environment_at(place: Place, given: Mapping[str, str]) -> dict[str, str]:
     """The environment `given`, changed for a worker at `place`.
 
-    The worker starts one thread per core, or fewer if OMP_NUM_THREADS in `given` says so. A GPU worker sees one of the
-    GPUs that CUDA_VISIBLE_DEVICES in `given` allows.
+    Libraries start one thread per core, or fewer if OMP_NUM_THREADS in `given` says so; the sweep's setting `threads`
+    is the number for a model on the CPU. A GPU worker sees one of the GPUs that CUDA_VISIBLE_DEVICES in `given` allows.
     """
     environment = {**given, "OMP_NUM_THREADS": str(len(place.cores))}
     asked = given.get("OMP_NUM_THREADS", "")
@@ -212,6 +212,8 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
     samples = {sample.key: (sample.folder, unit.name) for unit in units_of(jobs) for sample, _, _ in unit.samples}
     began = datetime.now(UTC).isoformat(timespec="milliseconds")
     say(f"{len(samples)} samples in {study}, {len(where)} workers")
+    if not on_gpu:
+        threads.warn_of_busy_cores(sum(jobs[0].threads or len(place.cores) for place in where))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a cluster sends is taken as Ctrl-C
     workers = [Worker(i + 1, place, arguments, study, began) for i, place in enumerate(where)]
     try:

@@ -4,7 +4,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,30 @@ def watched(device: torch.device) -> Iterator[dict[str, Any]]:
     the system does not tell.
     """
     said: dict[str, Any] = {"before": state(device)}
-    start, busy, own = time.perf_counter(), _busy_s(), _own_s()
+    others = _others_since()
     yield said
-    wall, busy_after, own_after = time.perf_counter() - start, _busy_s(), _own_s()
-    said["other_busy_cores"] = None
-    if busy is not None and busy_after is not None:
-        said["other_busy_cores"] = round(max(0.0, (busy_after - busy - own_after + own) / wall), 3)
+    said["other_busy_cores"] = others()
     said["after"] = state(device)
+
+
+def other_busy_cores(meanwhile: Callable[[], object]) -> float | None:
+    """Returns how many cores other processes kept busy on average while `meanwhile` ran; None if the system is mute."""
+    others = _others_since()
+    meanwhile()
+    return others()
+
+
+def _others_since() -> Callable[[], float | None]:
+    """Returns a function that says how many cores other processes have kept busy on average since now."""
+    start, busy, own = time.perf_counter(), _busy_s(), _own_s()
+
+    def others() -> float | None:
+        wall, busy_after, own_after = time.perf_counter() - start, _busy_s(), _own_s()
+        if busy is None or busy_after is None:
+            return None
+        return round(max(0.0, (busy_after - busy - own_after + own) / wall), 3)
+
+    return others
 
 
 def state(device: torch.device) -> dict[str, Any]:

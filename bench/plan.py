@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import score, tasks
 from bench.config import Job, check_mismatch, condition_of, job_of, prompts_of
+from bench.overrides import explained
+from bench.store import Store
 from vgdfr.assets import Asset, describe
 
 _planned: list[Job] = []
@@ -37,6 +39,7 @@ class PlanFirst(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if tasks.needs_multirun(config):  # Hydra would leave the launcher out, and run it here
             raise SystemExit("error: with this hydra/launcher add --multirun; a single condition is then a task, too")
+        _plan(checked(config))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         self.sweep, self.began = config, datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -47,7 +50,7 @@ class PlanFirst(Callback):
             raise SystemExit(f"error: {error}") from None
         except OmegaConfBaseException as error:  # an experiment's own choice of conditions
             raise SystemExit(f"error: {error.msg or error}") from None
-        _planned[:] = checked(*configs, here=not tasks.on_other_machines(config))
+        _plan(checked(*configs, here=not tasks.on_other_machines(config)))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if self.sweep is not None and not _planned:  # another process than the one that planned
@@ -55,14 +58,29 @@ class PlanFirst(Callback):
             _planned[:] = checked(*composed(self.sweep))
 
 
+def _plan(jobs: Sequence[Job]) -> None:
+    """Notes the jobs to run; ends the program with a message where their study's folder cannot be written."""
+    try:
+        Store(jobs[0].study).require_writable()
+    except OSError as error:
+        raise SystemExit(f"error: {error.strerror}") from None
+    _planned[:] = jobs
+
+
 def composed(config: DictConfig) -> list[DictConfig]:
-    """The configuration of each job of the sweep that `config`, with its hydra part, describes."""
+    """Composes the configuration of each job of the sweep that `config`, with its hydra part, describes.
+
+    Raises ValueError that explains a mistake in the sweep's parameters.
+    """
     loader = GlobalHydra.instance().config_loader()
     # as Hydra's BasicSweeper reads them: the experiment's parameters, then the command line's
     given = [f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()] + list(config.hydra.overrides.task)
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
-    batches = BasicSweeper.split_arguments(parsed, None)
-    return [loader.load_sweep_config(config, job) for batch in batches for job in batch]
+    try:
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
+        batches = BasicSweeper.split_arguments(parsed, None)
+        return [loader.load_sweep_config(config, job) for batch in batches for job in batch]
+    except HydraException as error:
+        raise ValueError(explained(error, loader, given)) from error
 
 
 def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from bench import overrides
 from bench.config import CONF
 from bench.plan import composed, missing_assets
 from bench.progress import say
@@ -21,11 +21,14 @@ from vgdfr.assets import Asset, describe
 from vgdfr.files import cache_folder
 
 
-def configs_of(overrides: list[str]) -> list[DictConfig]:
-    """The configuration of each job that `bench.sweep` would run with these arguments."""
+def configs_of(arguments: Sequence[str]) -> list[DictConfig]:
+    """Composes the configuration of each job that `bench.sweep` would run with these arguments.
+
+    Raises ValueError that explains a mistake in the arguments.
+    """
     with initialize_config_dir(CONF, version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        return composed(loader.load_configuration("config", overrides, RunMode.MULTIRUN))
+        return composed(overrides.load(loader, overrides.quoted(arguments)))
 
 
 def download(assets: Sequence[Asset]) -> int:
@@ -43,8 +46,8 @@ def download(assets: Sequence[Asset]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit status: 1 if a download failed. Raises ValueError for wrong arguments or too little space."""
-    overrides = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
-    assets = missing_assets(configs_of(overrides))
+    wanted = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
+    assets = missing_assets(configs_of(wanted))
     if not assets:
         say("nothing to download")
         return 0

@@ -3,20 +3,20 @@
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from bench import keep, record, score
 from bench.claims import DIED, at_unit, at_work, claimed, skipped
 from bench.condition import Sample
 from bench.config import Job
 from bench.models import backbone_of, embed_prompts, free_memory
-from bench.progress import Sweep
+from bench.progress import Sweep, say
 from bench.provenance import environment
 from bench.record import Record
-from bench.store import LATENTS, MASTER, Store
+from bench.store import LATENTS, MASTER, Store, is_full
 from bench.tasks import LAUNCH_BEGAN
 from bench.timing import time_stored
 from bench.units import Unit, units_of
@@ -24,12 +24,14 @@ from vgdfr import BrokenVideo, GeneratedVideo, RopeProxy, generate, layer_errors
 from vgdfr.backbones.base import Backbone
 from vgdfr.shared import Shared
 
+T = TypeVar("T")
+
 
 def run(jobs: Sequence[Job], sweep: Sweep) -> None:
     """Make what is missing of `jobs`, unit by unit; units that another worker has claimed come last.
 
-    One sample's failure does not cost the others: it is recorded and counted. A model that cannot be loaded, or a full
-    disk, ends the sweep.
+    One sample's failure does not cost the others: it is recorded and counted, also where the sample cannot be stored.
+    A model that cannot be loaded, or a full disk, ends the sweep.
     """
     study, waiting = jobs[0].study, units_of(jobs)
     while waiting:
@@ -60,21 +62,16 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     for sample, reference, job in unit.samples:
         name = _name(sample)
         sweep.begin(name)
-        try:
-            there = _there(store, sample, job) and sample.key not in needed
-            outcome = "found" if there else _failed_in_this_launch(store, sample)
-        except keep.Gone as error:
-            outcome = f"failed: {error}"
+        outcome = _attempt("failed", partial(_before, store, sample, job, needed))
+        if outcome is None:
+            outcome = _attempt("failed", partial(store.require_writable, sample.folder))
         if outcome is None:
             store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
             outcome = _make(store, sample, reference, _loaded(job, jobs), shared, sweep)
         if not outcome.startswith("failed"):
-            try:
-                scores = _score(store, sample, reference, job)
-                if any(value["value"] is None for value in scores.values()):
-                    unscored.add(sample.key)
-            except Exception as error:
-                outcome = f"failed to be scored: {type(error).__name__}: {error}"
+            outcome = (
+                _attempt("failed to be scored", partial(_scored, store, sample, reference, job, unscored)) or outcome
+            )
         if outcome.startswith("failed"):
             unscored.add(sample.key)
         if outcome.startswith("failed") or job.timing.mode == "shared":
@@ -85,9 +82,28 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
     for sample, _, job in unit.samples:
         if sample.key in outcomes:
             sweep.begin(f"{_name(sample)} alone")
-            loaded = partial(_loaded, job, jobs)
-            sweep.end(_name(sample), time_stored(store, sample, job.timing, loaded, outcomes[sample.key]))
+            timed = partial(time_stored, store, sample, job.timing, partial(_loaded, job, jobs), outcomes[sample.key])
+            sweep.end(_name(sample), str(_attempt("failed to be timed alone", timed)))
     _drop(store, unit, unscored)
+
+
+def _attempt(failed: str, step: Callable[[], T]) -> T | str:
+    """Returns what `step` returns, or `failed` and the reason where it raises: the other samples go on.
+
+    A full disk is raised on, since no other sample could be stored there.
+    """
+    try:
+        return step()
+    except Exception as error:
+        if is_full(error):
+            raise
+        return f"{failed}: {error}" if isinstance(error, keep.Gone) else f"{failed}: {type(error).__name__}: {error}"
+
+
+def _before(store: Store, sample: Sample, job: Job, needed: Container[str]) -> str | None:
+    """Returns the outcome of a sample that is stored, or that this launch has tried; None for one yet to be made."""
+    there = _there(store, sample, job) and sample.key not in needed
+    return "found" if there else _failed_in_this_launch(store, sample)
 
 
 def _loaded(job: Job, jobs: Sequence[Job]) -> Backbone:
@@ -138,7 +154,9 @@ def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
     for sample, _, job in unit.samples:
         found = store.recorded(sample.folder)
         if sample.key not in wanted and found is not None and found.status == "done":
-            keep.drop(store, sample.folder, found, job.keep, sample.condition)
+            drop = partial(keep.drop, store, sample.folder, found, job.keep, sample.condition)
+            if isinstance(failed := _attempt(f"{sample.folder}: not all could be dropped", drop), str):
+                say(failed)
 
 
 def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
@@ -169,6 +187,10 @@ def _make(
             stored = _put(store, sample, made, video)
         except keep.Gone as error:
             return f"failed: {error}"
+        except Exception as error:
+            if is_full(error):
+                raise
+            return _failed(store, sample, identified, error)
     sweep.count(video.passes, video.passes_done)
     return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
 
@@ -185,15 +207,22 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
         except ValueError as error:
             why = f"the master was not kept, and {error}"
             raise keep.Gone(keep.other_here(store.folder / sample.folder, found, why)) from error
+        except Exception as error:  # the record of what is stored stays
+            if is_full(error):
+                raise
+            why = f"the master was not kept and cannot be put back: {type(error).__name__}: {error}"
+            raise keep.Gone(why) from error
     return store.put(sample.folder, made, video.frames, sample.spec.fps, latents)
 
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
     """Record the failure of the sample that is being made; in words."""
+    failed = Record(
+        status=error.kind if isinstance(error, BrokenVideo) else "failed", **identified, error=traceback.format_exc()
+    )
     free_memory()
-    status = error.kind if isinstance(error, BrokenVideo) else "failed"
-    store.put(sample.folder, Record(status=status, **identified, error=traceback.format_exc()))
-    return f"failed: {type(error).__name__}: {error}"
+    unrecorded = _attempt("; and that cannot be recorded", lambda: store.put(sample.folder, failed))
+    return f"failed: {type(error).__name__}: {error}{unrecorded if isinstance(unrecorded, str) else ''}"
 
 
 def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
@@ -209,14 +238,19 @@ def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
     with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
         try:
             errors = layer_errors(backbone, sample.spec, method)
+            results, layers = record.results_of_probe(errors), record.layers_of(backbone, method)
+            store.put(sample.folder, Record(status="done", **identified, **results, layers=layers))
         except (Exception, SystemExit) as error:
+            if is_full(error):
+                raise
             return _failed(store, sample, identified, error)
-        results, layers = record.results_of_probe(errors), record.layers_of(backbone, method)
-        store.put(sample.folder, Record(status="done", **identified, **results, layers=layers))
     return f"made: {sum(errors.seconds.values()):.1f} s, token ratio {errors.schedule.token_ratio:.2f}"
 
 
-def _score(store: Store, sample: Sample, reference: Sample | None, job: Job) -> dict[str, Any]:
+def _scored(store: Store, sample: Sample, reference: Sample | None, job: Job, unscored: set[str]) -> None:
+    """Scores the sample; adds its key to `unscored` where a score has no value."""
     finished = store.get(reference.folder, reference.key) if reference else None
     beside = (store.folder / reference.folder, finished) if reference and finished else None
-    return score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition)
+    scores = score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition)
+    if any(value["value"] is None for value in scores.values()):
+        unscored.add(sample.key)

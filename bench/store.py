@@ -5,6 +5,7 @@ what is damaged into quarantine (the sweep's command makes it anew), and removes
 """
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,6 +31,11 @@ RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "p
 LATENTS = "latents.safetensors"
 PLAN = "plan.json"
 PARTIAL, QUARANTINE = ".partial-", ".quarantine"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk has no room, or the user no more of it: then no other sample could be stored, either."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Store:
@@ -55,6 +62,21 @@ class Store:
             return self.read(self.folder / place)
         except (ValueError, TypeError, FileNotFoundError):  # gone between two looks: it is being replaced
             return None
+
+    def require_writable(self, place: str = "") -> None:
+        """Makes the study's folder, or the one that the sample at `place` goes to.
+
+        Raises OSError that names the folder where nothing can be written there.
+        """
+        folder = (self.folder / place).parent if place else self.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            what = "a folder of samples" if place else "the study's folder"
+            hint = "" if place else "; choose another by root=DIR"
+            raise OSError(error.errno, f"{what} cannot be written ({error.strerror}): {folder}{hint}") from error
 
     def require_space(self, spec: VideoSpec, latents_bytes: int = 0) -> None:
         """Raise OSError where the disk has no room for a sample's master and latents at their largest, twice over."""

@@ -8,13 +8,13 @@ import signal
 import sys
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from bench import dry_run, tasks
+from bench import dry_run, overrides, tasks, threads
 from bench.config import CONF
-from bench.plan import checked, planned
+from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
 from bench.store import RECORD, Store
@@ -31,13 +31,14 @@ def job(config: DictConfig) -> None:
     global _sweep
     if _sweep is not None:
         return
-    jobs = planned() if HydraConfig.get().mode == RunMode.MULTIRUN else checked(config)
+    jobs = planned()
     study = jobs[0].study
     samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
     recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
     _sweep = Sweep(len(samples), len(samples) - recorded)
     try:
+        threads.use(jobs)
         Store(study).plan(samples.values())
         with tracked(study, jobs[0].tracker):
             run(jobs, _sweep)
@@ -70,10 +71,24 @@ def finish() -> int:
     return int(bool(_sweep.failed or _sweep.stopped))
 
 
+def _check_arguments() -> None:
+    """Quotes what Hydra could not read, and ends the program with a line for a mistake that Hydra explains in many."""
+    sys.argv[1:] = overrides.quoted(sys.argv[1:])
+    given = [argument for argument in sys.argv[1:] if argument not in ("--multirun", "-m")]
+    if any(argument.startswith("-") for argument in given):
+        return  # one of Hydra's own flags, which may have a value and another folder of configurations
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            overrides.load(GlobalHydra.instance().config_loader(), given)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
 def command() -> int:
     """The sweep that the command line describes; the exit status."""
     if tasks.LAUNCH_BEGAN in os.environ:  # by a launcher in a shell's background, which ignores it and passes that on
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _check_arguments()
     interrupted, ended = False, "a task failed or could not be started; others may be at work still"
     try:
         main()

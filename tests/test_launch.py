@@ -92,7 +92,8 @@ def test_gpus_count_only_for_models_that_run_on_them(tiny_checkpoint: Path, tmp_
     one = "import torch; torch.cuda.is_available = lambda: True; torch.cuda.device_count = lambda: 1"
     refused = run("bench.launch", *arguments, "model.backbone.device=cuda", before=one)
     assert refused.returncode == 1 and "more workers than this machine has GPUs (1)" in refused.stderr, refused
-    done = run("bench.launch", *arguments, "model.backbone.device=cpu", before=one, OMP_NUM_THREADS="4096")
+    on_cpu = [*arguments, "model.backbone.device=cpu", "threads=null"]
+    done = run("bench.launch", *on_cpu, before=one, OMP_NUM_THREADS="4096")
     assert done.returncode == 0 and "2 done, 0 failed, 0 missing" in done.stdout, done.stdout + done.stderr
     threads = [row.record["environment"]["threads"] for row in load(tmp_path / "tiny")]
     assert max(threads) <= (len(os.sched_getaffinity(0)) + 1) // 2, "a worker takes its share of the cores"

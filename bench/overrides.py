@@ -1,0 +1,111 @@
+"""The command line's overrides: quotes paths that Hydra's grammar cannot read, and explains mistakes in one line."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+# The settings whose values are paths or names of folders.
+PATHS = ("root", "study", "sensitivity_study", "prompts.source", "prompts.path", "model.backbone.path")
+
+_NO_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")
+_NO_CHOICE = re.compile(r"Could not find '(?:(.+)/)?([^/']+)'")
+_THERE = re.compile(r"An item is already at '([^']+)'|^(\S+) appears more than once")
+
+
+def quoted(arguments: Iterable[str]) -> list[str]:
+    """Returns the arguments with the values of PATHS in quotes where Hydra cannot read them as they are.
+
+    Hydra's grammar takes neither letters outside ASCII nor `#` or brackets in an unquoted value. `~` at the beginning
+    is the user's home folder, which shells leave alone after an equals sign.
+    """
+    return [_quoted(argument) for argument in arguments]
+
+
+def _quoted(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key.lstrip("+") not in PATHS:
+        return argument
+    if value.startswith("~"):
+        argument = f"{key}={(value := os.path.expanduser(value))}"
+    try:
+        if not isinstance(OverridesParser.create().parse_override(argument).value(), list | dict):  # a folder "[1]"
+            return argument
+    except HydraException:
+        pass
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    return f"{key}='{escaped}'"
+
+
+def load(loader: ConfigLoader, overrides: Sequence[str]) -> DictConfig:
+    """Composes the configuration of a whole sweep; raises ValueError that explains a mistake in `overrides`."""
+    try:
+        return loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+    except HydraException as error:
+        raise ValueError(explained(error, loader, overrides)) from error
+
+
+def explained(error: HydraException, loader: ConfigLoader, overrides: Sequence[str]) -> str:
+    """Says in one line what is wrong with an override, what there is, and which name is close to the one given."""
+    text = str(error).strip()
+    if isinstance(error, OverrideParseException):
+        argument = getattr(error, "override", None) or ""
+        return (
+            f"the argument {argument!r} cannot be read: expected KEY=VALUE, and quotes around a value with special "
+            f"characters, such as 'prompts.source=\"my file (1).txt\"'"
+        )
+    if isinstance(error, MissingConfigException) and (match := _NO_CHOICE.search(text)):
+        group, name = match[1] or "", match[2]
+        options = loader.get_group_options(group) if group else []
+        return f"there is no {group}={name}{_instead(name, options, f'{group}=')}"
+    if isinstance(error, ConfigCompositionException):
+        if "No match in the defaults list" in text and (match := _NO_KEY.search(text)):
+            return f"{match[1]} has no choice yet, so it takes a plus: +{_given(match[1], overrides)}"
+        if match := _NO_KEY.search(text):
+            return _unknown(match[1], loader, overrides)
+        if match := _THERE.search(text):
+            key = match[1] or match[2]
+            return f"{key} has a value already, so it takes no plus: {_given(key, overrides)}"
+    return " ".join(text.split())
+
+
+def unknown_setting(where: str, name: str, there: Iterable[str]) -> str:
+    """Says in one line that `where` has no setting `name`, which ones it has, and which is close to that name."""
+    prefix = f"{where}." if where else ""
+    return f"there is no setting {prefix}{name}{_instead(name, there, prefix)}"
+
+
+def _unknown(key: str, loader: ConfigLoader, overrides: Sequence[str]) -> str:
+    """The line for an override of a key that the rest of the configuration does not have."""
+    rest = [each for each in overrides if each.lstrip("+~").partition("=")[0] != key]
+    try:
+        node: object = loader.load_configuration("config", rest, RunMode.MULTIRUN)
+    except HydraException:  # the rest has a mistake, too
+        node = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    parts = key.split(".")
+    for i, part in enumerate(parts):
+        if not isinstance(node, DictConfig):
+            return f"there is no setting {key}: {'.'.join(parts[:i])} is a value and holds no settings"
+        if part not in node:
+            there = [str(name) for name in node] + (loader.list_groups("") if i == 0 else [])
+            return unknown_setting(".".join(parts[:i]), part, there)
+        node = node._get_node(part)
+    return f"the setting {key} cannot be overridden here; it is there only together with another choice"
+
+
+def _given(key: str, overrides: Sequence[str]) -> str:
+    """The override of `key` without its plus."""
+    given = (each.lstrip("+") for each in overrides)
+    return next((each for each in given if each.partition("=")[0] == key), f"{key}=...")
+
+
+def _instead(name: str, there: Iterable[str], prefix: str) -> str:
+    options = sorted({name for name in there if not name.startswith("_")})
+    close = difflib.get_close_matches(name, options, 1)
+    return f"{f'; did you mean {prefix}{close[0]}?' if close else ';'} There are {', '.join(options)}"

@@ -1,0 +1,143 @@
+"""The command line's overrides: paths of any name, values of another type, and mistakes explained in one line."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from processes import run
+
+from bench.config import CONF
+from bench.overrides import PATHS, quoted
+from bench.plan import PlanFirst, planned
+from bench.prefetch import configs_of
+from bench.store import Store
+
+NAMES = [
+    "run:1", "2026-11-25T20:52", "50%", "100%d", "a#b", "-x", "a b", "café", "cafe\u0301", "(1)", "[1]", "{a}", "a=b",
+    "it's", "back\\", "back\\'s", 'say "x"', "line\nbreak", "日本", "a]b", "&;|", "42x", "tab\there", "!wow", "@home",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_paths_of_any_name_are_taken_as_they_are(name: str) -> None:
+    for key in PATHS:
+        for value in (name, f"runs/{name}", f"{name}/file.txt"):
+            override = OverridesParser.create().parse_override(*quoted([f"{key}={value}"]))
+            assert (override.key_or_group, override.value()) == (key, value)
+
+
+def test_a_sweep_of_such_names_is_planned() -> None:
+    given = ["root=run:1/café", "study=it's #1", "prompts=file", "prompts.source=~/50%.txt", "method.k=1,2"]
+    for config in configs_of(given):
+        place = os.path.expanduser("~/50%.txt")
+        assert (config.root, config.study, config.prompts.source) == ("run:1/café", "it's #1", place)
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave it alone after an equals sign."""
+    monkeypatch.setenv("HOME", "/home/mine")
+    assert quoted(["root=~/runs", "study=~x~", "method.theta=~/x"]) == [
+        "root=/home/mine/runs",
+        "study='~x~'",
+        "method.theta=~/x",
+    ]
+
+
+def test_what_hydra_reads_stays_as_it_is() -> None:
+    arguments = [
+        "root=runs",
+        "study='a b'",
+        'root="x"',
+        "method.theta=0.5,0.9",
+        "--multirun",
+        "+exp=table1",
+        "study=null",
+    ]
+    assert quoted(arguments) == arguments
+    assert all(quoted([f"{path}=a_b/c.d"]) == [f"{path}=a_b/c.d"] for path in PATHS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["method.thet=0.5"], "there is no setting method.thet; did you mean method.theta? There are denoise_"),
+        (["metod=vgdfr"], "there is no setting metod; did you mean method? There are allow_mismatch, exp, "),
+        (["model.video.num_frmes=17"], "model.video.num_frmes; did you mean model.video.num_frames?"),
+        (["method=fewer_steps", "method.step=5"], "there is no setting method.step; did you mean method.steps? "),
+        (["method=vgdf"], "there is no method=vgdf; did you mean method=vgdfr? There are baseline, "),
+        (["+exp=tabel1"], "there is no exp=tabel1; did you mean exp=table1? There are ablation, "),
+        (["interpolator=film"], "there is no interpolator=film; There are flow, linear, rife"),
+        (["exp=table1"], "exp has no choice yet, so it takes a plus: +exp=table1"),
+        (["+study=mine"], "study has a value already, so it takes no plus: study=mine"),
+        (["method.theta.x=1"], "there is no setting method.theta.x: method.theta is a value and holds no settings"),
+        (["~method.thet"], "there is no setting method.thet; did you mean method.theta?"),
+        (["method.thet=0.5,0.9"], "there is no setting method.thet; did you mean method.theta?"),
+        (["thetaa", "method.k=1"], "the argument 'thetaa' cannot be read: expected KEY=VALUE"),
+        (["method.k=(1"], "the argument 'method.k=(1' cannot be read: expected KEY=VALUE"),
+        (["method.thet=0.5", "method.kk=5"], "there is no setting method.thet; did you mean method.theta?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_explained_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        configs_of(arguments)
+    said = str(caught.value)
+    assert message in said and "\n" not in said and "+method.thet" not in said and "_target_" not in said
+
+
+def planned_by(*arguments: str) -> Path:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        PlanFirst().on_run_start(compose("config", list(arguments), return_hydra_config=True))
+    return planned()[0].study
+
+
+@pytest.mark.parametrize(("given", "name"), [("42", "42"), ("010", "010"), ("0.5", "0.5"), ("'true'", "true")])
+def test_a_study_may_be_a_number(given: str, name: str, tmp_path: Path) -> None:
+    assert planned_by(f"root={tmp_path}", f"study={given}") == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("study=null", "study must be a name, such as study=mine, got null"),
+        ("study=", "study must be a name, such as study=mine, got ''"),
+        ("study=' '", "study must be a name, such as study=mine, got ' '"),
+        ("study=true", "study must be a name, such as study=mine, got True"),
+        ("study=/tmp/x", "study must be a name within root, got /tmp/x; give the folder by root=DIR"),
+        ("root=null", "root must be a folder, such as root=runs, got null"),
+        ("root=", "root must be a folder, such as root=runs, got ''"),
+        (f"root={'a' * 300}", f"the study's folder cannot be written (File name too long): {'a' * 300}/default"),
+        ("root=/proc/1/no", "the study's folder cannot be written (No such file or directory): /proc/1/no/default"),
+        ("root=FILE", "the study's folder cannot be written (Not a directory): FILE/default; choose another by "),
+        ("threads=0", "threads must be a whole number from 1, or null for PyTorch's own choice, got 0"),
+        ("threads=two", "threads must be a whole number from 1, or null for PyTorch's own choice, got 'two'"),
+        ("threads=true", "threads must be a whole number from 1, or null for PyTorch's own choice, got True"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_in_one_line(argument: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit) as caught:
+        planned_by(f"root={tmp_path}", argument.replace("FILE", str(file)))
+    assert message.replace("FILE", str(file)) in str(caught.value) and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_only_others_may_write_is_refused_in_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "others"
+    folder.mkdir(mode=0o755)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        os.chmod(parent, parent.stat().st_mode | 0o055)
+    user = "import os; os.geteuid() or os.setuid(65534)"  # nobody
+    for arguments in ([], ["--multirun"]):
+        ended = run("bench.sweep", f"root={folder}", *arguments, before=user, HYDRA_FULL_ERROR="1")
+        output = ended.stdout + ended.stderr
+        assert ended.returncode == 1 and output.count("\n") == 1, output
+        assert "the study's folder cannot be written (Permission denied)" in output
+    assert not list(folder.iterdir())
+
+
+def test_a_study_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    Store(tmp_path / "a" / "b").require_writable()
+    assert not list((tmp_path / "a" / "b").iterdir())
