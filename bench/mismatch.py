@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from bench.prompts import EMBEDDED, OPEN, Prompts, VBenchPrompts
 from metrics import METRICS
+from vgdfr import HunyuanVideo
+from vgdfr.embedded import CHECKPOINT, remark
 
 
 def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Sequence[str]) -> None:
@@ -32,3 +34,16 @@ def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Seq
         )
     if found:
         raise ValueError("; ".join([*found, "to run it all the same, add allow_mismatch=true"]))
+
+
+def remarks(model: HunyuanVideo, prompts: Prompts | VBenchPrompts) -> list[str]:
+    """What is said of a sweep's prompts before a model loads: words that the embedded model does not know, and fields
+    of a file that the sweep does not use. No remarks where VBench's list is not there yet."""
+    if prompts.missing():
+        return []
+    said = []
+    if isinstance(prompts, Prompts) and (unused := prompts.unused_fields()):
+        said.append(f"{prompts.source}: a sweep takes the prompts alone and leaves out {', '.join(unused)}")
+    if model.path == str(CHECKPOINT) and (unknown := remark([prompt.text for prompt in prompts.load()])):
+        said.append(unknown)
+    return said

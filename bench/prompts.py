@@ -1,4 +1,4 @@
-"""Prompts of a study: the embedded world's own, VBench's, or a text file with one prompt a line.
+"""Prompts of a study: the embedded world's own, VBench's, or those of a file in any form of `metrics.prompt_entries`.
 
 Blank lines of a text file, and lines that begin with `#`, are no prompts; a prompt that is there twice is refused.
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.prompts_file import utf8
+from metrics.prompt_entries import entries
 from vgdfr.assets import Asset, download
 from vgdfr.files import cache_folder
 
 # The worlds that models know: captions of the embedded world, or any prompt at all.
 EMBEDDED, OPEN = "embedded", "open"
 
+SEED_FIELDS = ("seed", "seeds")  # of a file of prompts: to leave them out would make other videos than it asks for
 EMBEDDED_FILE = Path(__file__).parent / "embedded" / "prompts.json"
 # VBench's list as version 0.1.5 has it, on GitHub and in its wheel.
 VBENCH_NAME = "VBench_full_info.json"
@@ -49,8 +50,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Which prompts to run: `source` is "embedded" or a text file's path, see `from_file`; the first `limit` of them
-    (None: all)."""
+    """Which prompts to run: `source` is "embedded" or a file's path, see `from_file`; the first `limit` of them (None:
+    all)."""
 
     source: str
     limit: int | None = None
@@ -69,6 +70,12 @@ class Prompts:
     def missing(self) -> list[Asset]:
         """Nothing is downloaded."""
         return []
+
+    def unused_fields(self) -> list[str]:
+        """What a sweep leaves out of the file: fields (columns) other than the prompt."""
+        if self.source == EMBEDDED:
+            return []
+        return list(dict.fromkeys(name for entry in entries(Path(self.source), named=False) for name in entry.others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,10 @@ def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], 
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise ValueError(f"prompts.limit must be at least 1, or null for all, got {limit}")
     if not prompts:
-        raise ValueError(f"no prompt in {source}: expected one a line; lines that begin with # are left out")
+        raise ValueError(
+            f"no prompt in {source}: expected one a line; lines that begin with # are left out (or a JSON list, JSONL, "
+            "or a CSV or TSV with a prompt column, with the suffix that says so)"
+        )
     return [Prompt(p.id, p.text, seed, p.dimensions) for p in prompts[:limit] for seed in seeds]
 
 
@@ -140,23 +150,28 @@ def embedded() -> list[tuple[str, str]]:
 
 
 def from_file(path: Path) -> list[tuple[str, str]]:
-    """(id, prompt) per line that is neither blank nor begins with `#`; the ids do not depend on the order.
+    """(id, prompt) of each entry, read by the rule of `metrics.prompt_entries`.
 
-    Raises ValueError naming the line of a prompt that is there already, or of what is not UTF-8.
+    An id depends on the prompt's text alone: not on the order, the form of the file, or its other fields.
+    Raises ValueError naming the line of a prompt that is there already, of one that cannot be read, or of a field
+    `seed`, which a sweep would not follow.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'prompts.source must be "embedded" or a text file, got {path}, which is no file')
+        raise FileNotFoundError(f'prompts.source must be "embedded" or a file of prompts, got {path}, which is no file')
     seen: dict[str, int] = {}
-    for number, line in enumerate(utf8(path).split("\n"), 1):
-        prompt = line.strip()
-        if not prompt or prompt.startswith("#"):
-            continue
-        if prompt in seen:
+    for entry in entries(path, named=False):
+        where = f"{path}, line {entry.line}"
+        if seeded := [field for field in entry.others if field.strip().lower() in SEED_FIELDS]:
             raise ValueError(
-                f"{path}, line {number}: the prompt of line {seen[prompt]} again, {prompt[:60]!r}; remove one of them, "
+                f"{where}: expected no field {seeded[0]}: a sample's noise follows from its prompt and "
+                "prompts.seeds=[0,1], which are the seeds of every prompt; remove or rename the field"
+            )
+        if entry.prompt in seen:
+            raise ValueError(
+                f"{where}: the prompt of line {seen[entry.prompt]} again, {entry.prompt[:60]!r}; remove one of them, "
                 "and for several videos of each prompt say prompts.seeds=[0,1]"
             )
-        seen[prompt] = number
+        seen[entry.prompt] = entry.line
     return [(id_of(prompt), prompt) for prompt in seen]
 
 

@@ -12,8 +12,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from bench import dry_run, overrides, tasks, threads
-from bench.config import CONF
+from bench import dry_run, mismatch, overrides, tasks, threads
+from bench.config import CONF, prompts_of
 from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
@@ -36,6 +36,8 @@ def job(config: DictConfig) -> None:
     samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
     recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
+    for remark in mismatch.remarks(jobs[0].condition.model, prompts_of(config)):
+        say(remark)
     _sweep = Sweep(len(samples), len(samples) - recorded)
     try:
         threads.use(jobs)

@@ -20,7 +20,7 @@ from pathlib import Path
 from metrics import METRICS, PROFILES, Metric, named
 from metrics.groups import groups, names_of
 from metrics.pairs import Pair, pairs, prompt_of, require_whole, some
-from metrics.prompts_file import FORM, prompts_for
+from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
 
@@ -107,6 +107,8 @@ def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: s
 def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) -> dict[str, str]:
     """The prompt of each pair, of the file or else of the samples' records, where a metric needs one."""
     if file is not None:
+        if unused := unused_fields(file):
+            print(f"{file}: only prompts and names are read; left out: {', '.join(unused)}", file=sys.stderr)
         return prompts_for(file, [pair.name for pair in found])
     if not any(metric.needs_prompt for metric in asked):
         return {}

@@ -147,9 +147,14 @@ def _of_image(preprocess: Any) -> Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
 
 
 def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:
-    """Mean over all frames of the cosine of image and prompt, in [-1, 1]; `truncated` is 1 where the prompt was cut."""
+    """Mean over all frames of the cosine of image and prompt, in [-1, 1].
+
+    `truncated` is 1 where the prompt was cut, to the model's `context_length` tokens (both marks included).
+    """
     per_frame = (clip.images(video) @ clip.texts([prompt])[0]).double().numpy()
-    return replace(mean(per_frame), extra={"truncated": float(clip.truncates(prompt))})
+    truncated = clip.truncates(prompt)
+    length = {"context_length": float(clip.model.context_length)} if truncated else {}
+    return replace(mean(per_frame), extra={"truncated": float(truncated)} | length)
 
 
 def clip_temp(clip: ClipModel, video: Video) -> Score:

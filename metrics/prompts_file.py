@@ -1,90 +1,61 @@
-"""Each video's prompt, by name, from a file: a JSON object, or lines of a name, a tab and the prompt."""
+"""Each video's prompt, by the video's name, from a file in any form that `metrics.prompt_entries` reads."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
-from metrics.pairs import some
+from metrics.pairs import SUFFIXES, some
+from metrics.prompt_entries import Entry, entries
 
-FORM = "a JSON object {NAME: PROMPT} or lines of NAME<tab>PROMPT"
-
-
-def utf8(file: Path) -> str:
-    """The text of a file. Raises FileNotFoundError, or ValueError naming the first line that is not UTF-8."""
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}")
-    data = file.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{file}, line {line}: expected UTF-8, got the byte 0x{data[error.start]:02x}; save the file as UTF-8"
-        ) from error
+FORM = (
+    "a JSON object {NAME: PROMPT}, lines of NAME<tab>PROMPT, or JSON, JSONL, CSV or TSV with the fields name and prompt"
+)
 
 
 def read_prompts(file: Path) -> dict[str, tuple[str, int]]:
-    """Of each name its prompt and the line that it is on.
+    """The prompt of each name, and the line that it is on.
 
-    Raises ValueError naming file and line for what is neither form, a name that is there twice, or an empty prompt.
+    Raises ValueError naming file and line for another form, a name that is there twice, or an empty prompt.
     """
-    text = utf8(file)
-    entries = _of_object(file, text) if text.lstrip().startswith(("{", "[")) else _of_lines(file, text)
-    found: dict[str, tuple[str, int]] = {}
-    for name, prompt, line in entries:
-        if name in found:
-            raise ValueError(f"{file}, line {line}: {name} has a prompt on line {found[name][1]} already")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise ValueError(f"{file}, line {line}: expected a prompt for {name}, got {json.dumps(prompt)}")
-        found[name] = prompt, line
-    if not found:
-        raise ValueError(f"{file} holds no prompt; expected {FORM}")
-    return found
+    return {name: (entry.prompt, entry.line) for name, entry in _by_name(file).items()}
 
 
 def prompts_for(file: Path, names: Sequence[str]) -> dict[str, str]:
-    """The prompt of each of the videos `names`. Raises ValueError for one without, or a prompt of no video."""
-    found = read_prompts(file)
-    for name, (_, line) in found.items():
-        if name not in names:
-            raise ValueError(f"{file}, line {line}: there is no video {name}; there are {some(sorted(names))}")
+    """The prompt of each of the videos `names`; the file may name a video with its suffix (`a.mp4`).
+
+    Raises ValueError for a video without a prompt, or a prompt of no video.
+    """
+    known = {unicodedata.normalize("NFC", name): name for name in names}
+    found: dict[str, tuple[str, int]] = {}
+    for given, (prompt, line) in read_prompts(file).items():
+        name = known.get(unicodedata.normalize("NFC", given)) or known.get(_without_suffix(given))
+        if name is None:
+            raise ValueError(f"{file}, line {line}: there is no video {given}; there are {some(sorted(names))}")
+        if name in found:
+            raise ValueError(f"{file}, line {line}: {name} has a prompt on line {found[name][1]} already")
+        found[name] = prompt, line
     if without := [name for name in names if name not in found]:
         raise ValueError(f"{file} has no prompt for {some(without)}")
     return {name: prompt for name, (prompt, _) in found.items()}
 
 
-def _of_lines(file: Path, text: str) -> Iterator[tuple[str, str, int]]:
-    for i, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        name, tab, prompt = line.rstrip("\r").partition("\t")
-        if not tab or not name.strip():
-            raise ValueError(f"{file}, line {i}: expected NAME<tab>PROMPT, got {line.strip()[:60]!r}")
-        yield name.strip(), prompt.strip(), i
+def unused_fields(file: Path) -> list[str]:
+    """The fields of the file's entries that hold neither a prompt nor a video's name."""
+    return list(dict.fromkeys(field for entry in _by_name(file).values() for field in entry.others))
 
 
-def _of_object(file: Path, text: str) -> Iterable[tuple[str, Any, int]]:
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}, line {error.lineno}: no JSON: {error.msg} (column {error.colno})") from error
-    if not isinstance(whole, dict):
-        raise ValueError(f"{file}, line 1: expected {FORM}, got a JSON list")
-    return _members(text)
+def _by_name(file: Path) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    for entry in entries(file, named=True):
+        name = str(entry.name)
+        if name in found:
+            raise ValueError(f"{file}, line {entry.line}: {name} has a prompt on line {found[name].line} already")
+        found[name] = entry
+    if not found:
+        raise ValueError(f"{file} holds no prompt; expected {FORM}")
+    return found
 
 
-def _members(text: str) -> Iterator[tuple[str, Any, int]]:
-    """Name, value and line of each member of the JSON object `text`, which json does not tell; doubles, too."""
-    decoder, at = json.JSONDecoder(), text.index("{") + 1
-    while text[at := _skipped(text, at, " \t\r\n,")] != "}":
-        line = text.count("\n", 0, at) + 1
-        name, at = decoder.raw_decode(text, at)
-        value, at = decoder.raw_decode(text, _skipped(text, at, " \t\r\n:"))
-        yield name, value, line
-
-
-def _skipped(text: str, at: int, what: str) -> int:
-    while text[at] in what:
-        at += 1
-    return at
+def _without_suffix(name: str) -> str:
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else ""

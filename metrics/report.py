@@ -29,6 +29,12 @@ class Row:
         return score.value if isinstance(score, Score) else None
 
     @property
+    def truncated(self) -> dict[str, int]:
+        """The metrics that saw only the beginning of the prompt, and how many tokens of it."""
+        scores = {name: score for name, score in self.scores.items() if isinstance(score, Score)}
+        return {name: int(s.extra["context_length"]) for name, s in scores.items() if s.extra.get("truncated")}
+
+    @property
     def reasons(self) -> dict[str, str]:
         """Why there is no value, by metric."""
         return {name: score for name, score in self.scores.items() if isinstance(score, str)}
@@ -55,13 +61,18 @@ def _object(row: Row, metrics: Sequence[Metric], per_frame: bool) -> dict[str, A
 
 
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A line for each pair; in the last column why a value, or all of them, are missing."""
+    """A line for each pair; in the column `reason` why a value, or all of them, are missing.
+
+    For each metric of the prompt a further column has the number of tokens that the prompt was cut to, or nothing.
+    """
     writer = csv.writer(lines := _Lines(), lineterminator="")
-    writer.writerow(["name", "lossless", *(metric.name for metric in metrics), "reason"])
+    prompted = [metric.name for metric in metrics if metric.needs_prompt]
+    cut = [f"{name}_prompt_cut_to" for name in prompted]
+    writer.writerow(["name", "lossless", *(metric.name for metric in metrics), "reason", *cut])
     for row in rows:
         why = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
         values = [row.value(metric) for metric in metrics]
-        writer.writerow([row.name, row.lossless, *values, why])
+        writer.writerow([row.name, row.lossless, *values, why, *(row.truncated.get(name) for name in prompted)])
     return "\n".join(lines)
 
 
@@ -99,4 +110,9 @@ def _notes(rows: Sequence[Row], metrics: Sequence[Metric], values: list[list[flo
                 of_videos.setdefault(reason, []).append(row.name)
         for reason, names in of_videos.items():
             lines.append(f"no {metric.name}{'' if len(names) == len(scored) else f' of {some(names)}'}: {reason}")
+        if cut := [row.name for row in scored if metric.name in row.truncated]:
+            tokens = next(row.truncated[metric.name] for row in scored if metric.name in row.truncated)
+            lines.append(
+                f"{metric.name} compares with the beginning of the prompt alone, its first {tokens} tokens: {some(cut)}"
+            )
     return lines

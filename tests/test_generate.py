@@ -69,6 +69,17 @@ def test_the_same_sample_twice_is_bit_identical(backbone: Backbone, spec: VideoS
     assert np.array_equal(generate(backbone, spec, method).frames, generate(backbone, spec, method).frames)
 
 
+def test_a_prompt_that_an_encoder_cuts_is_noted_in_every_sample(backbone: Backbone, spec: VideoSpec) -> None:
+    long = dataclasses.replace(spec, prompt="red " * 100)
+    for method in (Baseline(), Vgdfr(k=1, theta=1.0)):
+        assert (
+            generate(backbone, long, method)
+            .notes[0]
+            .startswith("the prompt is longer than the 77 tokens that the CLIP")
+        )
+    assert generate(backbone, spec, Baseline()).notes == ()
+
+
 @pytest.mark.parametrize("interpolator", ["flow", "linear"])
 def test_merging_shortens_the_latent_and_restores_the_frame_count(
     backbone: Backbone, spec: VideoSpec, interpolator: str

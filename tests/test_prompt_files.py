@@ -1,5 +1,7 @@
 """Files of prompts, bench's and those of `python -m metrics --prompts`: what is read, and what is said of mistakes."""
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.prompts import Prompts
-from metrics.prompts_file import prompts_for, read_prompts
+from bench.prompts import Prompts, id_of
+from metrics.prompts_file import prompts_for, read_prompts, unused_fields
 
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 
@@ -29,7 +31,17 @@ NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_si
         ('{"a": "a dog",\n "b":\n 7}', "line 2: expected a prompt for b, got 7"),
         ('{"a": "a dog", "b": "a cat",\n "c": "x"}', "line 2: there is no video c; there are a, b"),
         ('{"a": "a dog"}', " has no prompt for b"),
-        ('["a dog", "a cat"]', "line 1: expected a JSON object .*, got a JSON list"),
+        (
+            '["a dog", "a cat"]',
+            r"line 1: expected an object with a field prompt, .* and a field name, .*, got \"a dog\"",
+        ),
+        (
+            '[{"name": "a", "prompt": "a dog"},\n {"prompt": "a cat", "id": 3}]',
+            "line 2: expected an object with a field named name, video, file, filename or path; got 'prompt', 'id'",
+        ),
+        ('[{"name": null, "prompt": "a dog"}]', "line 1: expected a video's name, got null"),
+        ("a\ta dog\t17\n", "line 1: expected NAME<tab>PROMPT, got 3 columns in 'a.ta dog.t17'"),
+        (b"\xff\xfea\0\t\0b\0", ": expected UTF-8, got UTF-16 .by its byte order mark.; save the file as UTF-8"),
         ("{}", " holds no prompt; expected"),
     ],
 )
@@ -60,6 +72,80 @@ def test_both_forms_are_read_back(
         assert prompts_for(folder / "p.txt", list(prompts)) == prompts
 
 
+PROMPTS = [
+    "a red circle over grass",
+    "a blue, still square over sand",
+    "# a tag, an \u201cumlaut\u201d: \u00fc",
+    "a 'quoted' one",
+]
+OBJECTS = [{"id": i, "Prompt": prompt, "dimension": "x"} for i, prompt in enumerate(PROMPTS)]
+
+
+def table(rows: list[list[str]], delimiter: str) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    return text.getvalue()
+
+
+FORMS = {
+    "strings.json": json.dumps(PROMPTS),
+    "lines.json": json.dumps(PROMPTS, indent=1, ensure_ascii=False),
+    "objects.json": json.dumps(OBJECTS, indent=1),
+    "names.json": json.dumps({f"video {i}": prompt for i, prompt in enumerate(PROMPTS)}),
+    "text": "\n " + json.dumps(PROMPTS),
+    "caption.json": json.dumps([{"caption": prompt} for prompt in PROMPTS]),
+    "english.json": json.dumps([{"prompt_en": prompt, "dimension": ["a"]} for prompt in PROMPTS]),
+    "objects.jsonl": "\n".join(json.dumps(each) for each in OBJECTS),
+    "strings.ndjson": "\n\n".join(json.dumps(each) for each in PROMPTS) + "\n",
+    "lines-of.json": "\n".join(json.dumps(each) for each in OBJECTS) + "\n",
+    "one.csv": table([["prompt"], *([prompt] for prompt in PROMPTS)], ","),
+    "more.csv": table([["id", "Prompt", ""], *([str(i), prompt, ""] for i, prompt in enumerate(PROMPTS))], ","),
+    "semicolons.CSV": table([["id", "text"], *([str(i), prompt] for i, prompt in enumerate(PROMPTS))], ";"),
+    "more.tsv": table([["prompt", "text"], *([prompt, "x"] for prompt in PROMPTS)], "\t"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_studys_prompts_are_read_by_the_form_of_their_file_and_keep_their_ids(
+    name: str, ends: str, tmp_path: Path
+) -> None:
+    text = FORMS[name].replace("\r\n", "\n").replace("\n", ends)
+    (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+    found = Prompts(str(tmp_path / name)).load()
+    assert [(prompt.id, prompt.text) for prompt in found] == [(id_of(text), text) for text in PROMPTS]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_a_text_file_is_one_prompt_a_line_whatever_it_contains(ends: str, tmp_path: Path) -> None:
+    prompts = ["prompt,id", "a dog, running, over sand", "a\tcat", "[wide shot] a cow", "{a} horse", '"a pig"', "a;b"]
+    (tmp_path / "p.txt").write_bytes(ends.join(["# seven", *prompts, "", ""]).encode())
+    assert [prompt.text for prompt in Prompts(str(tmp_path / "p.txt")).load()] == prompts
+    (tmp_path / "p.txt").write_text(prompts[3])
+    assert [prompt.text for prompt in Prompts(str(tmp_path / "p.txt")).load()] == prompts[3:4]
+
+
+def test_names_of_a_table_or_of_objects_are_those_of_videos(tmp_path: Path) -> None:
+    rows = [("deep/a.mp4", "a red circle"), ("caf\u00e9", "a dog, a cat")]
+    forms = {
+        "p.csv": 'file,prompt,score\ndeep/a.mp4,a red circle,1\n\ncafe\u0301,"a dog, a cat",2\n',
+        "p.tsv": "video\ttext\ndeep/a.mp4\ta red circle\ncaf\u00e9\ta dog, a cat\n",
+        "lines.tsv": "deep/a\ta red circle\r\ncaf\u00e9\ta dog, a cat\r\n",
+        "p.json": json.dumps([{"name": name, "prompt": prompt, "score": 1} for name, prompt in rows]),
+        "p.jsonl": "\n".join(json.dumps({"video": name, "prompt": prompt}) for name, prompt in rows),
+        "p.txt": "deep/a\ta red circle\rcaf\u00e9\ta dog, a cat\r",
+    }
+    for name, text in forms.items():
+        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+        expected = {"deep/a": "a red circle", "caf\u00e9": "a dog, a cat"}
+        assert prompts_for(tmp_path / name, ["deep/a", "caf\u00e9"]) == expected, name
+    assert unused_fields(tmp_path / "p.csv") == unused_fields(tmp_path / "p.json") == ["score"]
+    assert unused_fields(tmp_path / "p.tsv") == []
+    (tmp_path / "p.csv").write_text("name,prompt\na,x\na.mp4,y\n")
+    with pytest.raises(ValueError, match="line 3: a has a prompt on line 2 already"):
+        prompts_for(tmp_path / "p.csv", ["a"])
+
+
 def test_a_studys_prompts_leave_out_blank_lines_and_those_with_a_hash(tmp_path: Path) -> None:
     file = tmp_path / "p.txt"
     file.write_text("\ufeff# two animals\n\n a dog\r\n  # a cow\na cat #2\n", encoding="utf-8")
@@ -74,10 +160,60 @@ def test_a_studys_prompts_leave_out_blank_lines_and_those_with_a_hash(tmp_path: 
     [
         (b"a dog\na cat\n\n a dog \n", r"line 4: the prompt of line 1 again, 'a dog'; .*prompts.seeds=\[0,1\]"),
         (b"a dog\ncaf\xe9\n", "line 2: expected UTF-8, got the byte 0xe9"),
+        (b"a dog\ra cat\r\ra dog\r", "line 4: the prompt of line 1 again"),
+        (b"a dog\rcaf\xe9\r", "line 2: expected UTF-8, got the byte 0xe9"),
+        ("a dog\n".encode("utf-16"), "expected UTF-8, got UTF-16 .by its byte order mark.; save the file as UTF-8"),
+        (b"\xfe\xff\0a", "expected UTF-8, got UTF-16"),
+        ("a dog\n".encode("utf-32"), "expected UTF-8, got UTF-32"),
+        ("a dog\n".encode("utf-16-le"), r"line 1: expected a prompt of printable characters, got U\+0000 .NUL."),
+        (b"a dog\na\x1b[1m cat\n", r"line 2: .* got U\+001B .ESC. in 'a.*; remove it"),
+        (b"a dog\va cat\n", r"line 1: .* got U\+000B .vertical tab."),
+        (b"# \x1b\na dog\f\n", r"line 2: .* got U\+000C .form feed."),
+        ("a dog\u0085a cat\n".encode(), r"line 1: .* got U\+0085 .next line."),
+        ("a dog\n\na\u2028cat".encode(), r"line 3: .* got U\+2028 .line separator."),
+        ("a dog\n\ufeffa cat".encode(), r"line 2: .* got U\+FEFF .byte order mark."),
+        (b"a dog\n\x1a", r"line 2: .* got U\+001A .Ctrl-Z."),
     ],
 )
 def test_mistakes_in_a_studys_prompts_are_named_with_their_line(content: bytes, message: str, tmp_path: Path) -> None:
     file = tmp_path / "p.txt"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=f"p.txt, {message}"):
+    with pytest.raises(ValueError, match=f"p.txt[,:] {message}"):
         Prompts(str(file)).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.json", '["a dog",\n "a\\ncat"]', r"line 2: .* got U\+000A .a line break. in 'a.ncat'"),
+        ("p.json", '["a dog",\n\n "a \\ud800 cat"]', r"line 3: .* got U\+D800 .half a surrogate pair."),
+        ("p.json", '["a dog",\n 7]', "line 2: expected a prompt, or an object with a field prompt, .*, got 7"),
+        ("p.json", '["a dog",\n ""]', 'line 2: expected a prompt, got ""'),
+        ("p.json", '["a dog"\n "a cat"]', "line 2: no JSON: Expecting ',' delimiter"),
+        ("p.json", '{"videos": ["a dog"]}', "line 1: expected a JSON list .*, got an object with the fields videos"),
+        ("p.json", '"a dog"', "line 1: expected a JSON list .*, got the value \"a dog\""),
+        ("p.txt", '[{"id": 3}]', "line 1: expected an object with a field named prompt, .*; got 'id'"),
+        ("p.json", '[{"text": "a", "caption": "b"}]', "named prompt, or only one of text, .*; got 'text', 'caption'"),
+        ("p.jsonl", '{"prompt": "a dog"}\n\n{"prompt": "a cat"', "line 3: no JSON: Expecting ',' delimiter"),
+        ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": "a dog", "id": 2}', "line 2: the prompt of line 1 again"),
+        ("p.jsonl", '{"prompt": "a dog", "seed": 3}', r"line 1: expected no field seed: .*prompts.seeds=\[0,1\]"),
+        ("p.csv", "a dog, asleep\na cat, asleep\n", "1: expected a header with a column .*; got 'a dog', 'asleep'"),
+        ("p.csv", "id,prompt\n\n1,a dog, running\n", "line 3: expected 2 columns, as in the header, got 3; .*quotes"),
+        ("p.csv", 'prompt\n"a dog\na cat"\n', r"line 2: .* got U\+000A .a line break. in 'a dog"),
+        ("p.csv", 'prompt\na dog\n"a cat\n', "line 3: no CSV: unexpected end of data"),
+        ("p.csv", "prompt,seed\na dog,4\n", "line 2: expected no field seed"),
+        ("p.csv", "id,prompt\n1,\n", 'line 2: expected a prompt, got ""'),
+        ("p.tsv", "a\ta dog\nb\ta cat\n", "line 1: expected a header with a column named prompt, .*; got 'a', 'a dog'"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_other_forms_of_it_are_named_too(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name}, .*{message}"):
+        Prompts(str(tmp_path / name)).load()
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl", "p.csv", "p.tsv"])
+def test_a_file_without_prompts_says_what_was_expected(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text({"p.json": "[]", "p.jsonl": "\n"}.get(name, "prompt\n"))
+    with pytest.raises(ValueError, match="no prompt in .*: expected one a line.*or a JSON list, JSONL"):
+        Prompts(str(tmp_path / name)).load()

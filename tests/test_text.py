@@ -58,6 +58,22 @@ def test_an_embedding_is_the_pipelines_without_its_padding(
     assert torch.equal(embedding.pooled, pooled)
 
 
+def test_encoders_that_read_only_the_beginning_of_a_prompt_are_noted(fresh_cache: Path, model: HunyuanVideo) -> None:
+    """A word is one token, the first one two for Llama. CLIP's 77 hold two marks, Llama's 256 that of the end."""
+    clip, llama = (
+        f"the prompt is longer than the {most} tokens that the {name} text encoder reads; it does not see the end"
+        for name, most in (("CLIP", 77), ("Llama", 256))
+    )
+    said = {75: (), 76: (clip,), 254: (clip,), 255: (llama, clip)}
+    prompts = {count: " ".join(["red"] * count) for count in said}
+    model.text().embed(prompts.values())
+    assert {count: model.text().of(prompt).notes for count, prompt in prompts.items()} == said
+    assert torch.equal(model.text().of(prompts[76]).pooled, model.text().of(prompts[254]).pooled), "CLIP read the same"
+    file = model.text()._file(prompts[255])
+    save_file(load_file(file), file)  # as it was stored before there were notes
+    assert model.text().of(prompts[255]).notes == ()
+
+
 def test_encoders_are_loaded_once_for_all_and_not_for_what_is_stored(
     fresh_cache: Path, model: HunyuanVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

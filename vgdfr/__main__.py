@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
+from vgdfr.embedded import CHECKPOINT, remark
 from vgdfr.generate import generate
 from vgdfr.method import Baseline, Method, Vgdfr
 from vgdfr.presets import PRESETS
@@ -81,6 +82,8 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir() or arguments.out.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
 
+    if model.path == str(CHECKPOINT) and (unknown := remark([spec.prompt])):
+        print(unknown, file=sys.stderr)
     hide_loading_bars()
     model.text().embed([spec.prompt])  # before the DiT is in memory
     backbone = model.load()

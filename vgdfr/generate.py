@@ -60,7 +60,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         return account.part("decode", ("decoded", steps), lambda: to_uint8(backbone.codec.decode(x)))
 
     if not isinstance(method, Vgdfr):
-        return _video(account, noise, state(steps)[0], finished())
+        return _video(account, noise, state(steps)[0], finished(), notes=backbone.notes(spec))
 
     k = method.k
     shared.stops.add(k)
@@ -101,7 +101,9 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
             kept = account.part("decode", ("decoded", *key), lambda: to_uint8(backbone.codec.decode(y)))
     with account.watch.stage("interpolate"):
         frames = fill(kept, schedule, interpolator)
-    notes = ["nothing merged: continued the baseline trajectory"] if merged is None else []
+    notes = [*backbone.notes(spec)]
+    if merged is None:
+        notes.append("nothing merged: continued the baseline trajectory")
     if (
         method.search == "exact"
         and method.token_ratio

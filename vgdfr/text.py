@@ -14,7 +14,8 @@ from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from filelock import FileLock
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -26,15 +27,20 @@ ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 # 2: the Llama tokenizer is read from tokenizer.json as it stands.
 ENCODING_VERSION = 2
 TEMPLATE_HEAD: str = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
+LLAMA_TOKENS, CLIP_TOKENS = 256, 77  # that the pipeline passes on, the former after the template's head
 CROP_START: int = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
 @dataclass(frozen=True, eq=False)
 class PromptEmbedding:
-    """What the DiT is told of a prompt: its tokens, without padding, and one pooled vector; on the CPU."""
+    """What the DiT is told of a prompt: its tokens, without padding, and one pooled vector; on the CPU.
+
+    `notes` name the encoders that read only the beginning of the prompt.
+    """
 
     tokens: Float[Tensor, "1 l d"]
     pooled: Float[Tensor, "1 p"]
+    notes: tuple[str, ...] = ()
 
 
 def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -97,7 +103,9 @@ class TextEncoding:
     def of(self, prompt: str) -> PromptEmbedding:
         """The embedding of `prompt`, stored or computed now."""
         self.embed([prompt])
-        return PromptEmbedding(**load_file(self._file(prompt)))
+        with safe_open(self._file(prompt), "pt") as file:
+            notes = json.loads((file.metadata() or {}).get("notes", "[]"))  # stored before there were notes: none
+            return PromptEmbedding(file.get_tensor("tokens"), file.get_tensor("pooled"), tuple(notes))
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
         return [prompt for prompt in prompts if not self._file(prompt).is_file()]
@@ -115,7 +123,8 @@ class TextEncoding:
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous(), "pooled": pooled}
             with whole(self._file(prompt)) as partial:
-                save_file({name: value.cpu() for name, value in kept.items()}, partial)
+                notes = json.dumps(_truncations(encoders, prompt))
+                save_file({name: value.cpu() for name, value in kept.items()}, partial, {"notes": notes})
         del encoders
         gc.collect()
         if self.device.type == "cuda":
@@ -132,6 +141,18 @@ class TextEncoding:
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return cache_folder() / "text" / f"{key}.safetensors"
+
+
+def _truncations(encoders: HunyuanVideoPipeline, prompt: str) -> list[str]:
+    """A note for each text encoder that reads only the beginning of `prompt`."""
+    text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
+    llama = len(encoders.tokenizer(text, verbose=False).input_ids) - CROP_START
+    clip = len(encoders.tokenizer_2(prompt, verbose=False).input_ids)
+    return [
+        f"the prompt is longer than the {most} tokens that the {name} text encoder reads; it does not see the end"
+        for name, tokens, most in (("Llama", llama, LLAMA_TOKENS), ("CLIP", clip, CLIP_TOKENS))
+        if tokens > most
+    ]
 
 
 @cache

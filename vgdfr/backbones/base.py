@@ -56,5 +56,9 @@ class Backbone(ABC):
         """Encode the prompt once and return the DiT's velocity as a function of latent and sigma."""
 
     @abstractmethod
+    def notes(self, spec: VideoSpec) -> tuple[str, ...]:
+        """What a reader of a sample's record should know of how its prompt was encoded."""
+
+    @abstractmethod
     def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
         """Within the block the velocity is that of the latent shortened by `schedule`."""

@@ -288,6 +288,9 @@ class HunyuanVideoBackbone(Backbone):
             self._compile(velocity, spec)
         return velocity
 
+    def notes(self, spec: VideoSpec) -> tuple[str, ...]:
+        return self.text.of(spec.prompt).notes
+
     def _timesteps(self, sigmas: Sequence[float]) -> dict[float, Float[Tensor, "1"]]:
         values = torch.tensor([1000.0 * sigma for sigma in sigmas], device=self.device)
         return dict(zip(sigmas, values.split(1), strict=True))

@@ -1,0 +1,277 @@
+"""Reads the prompts of a file, in the form that its suffix or its first character tells.
+
+The rule: `.csv` and `.tsv` are tables whose header names a prompt column, `.jsonl` (or `.ndjson`) is one JSON value a
+line, `.json` and any other file that begins as JSON does (with `["`, `[{` or `{"`) is JSON, and every other file is
+plain text, one entry a line, whatever commas or tabs it contains.
+"""
+
+import csv
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The field that holds a prompt, or a video's name: the first of these, or else the only one that a file has.
+PROMPT_FIELDS = ("prompt", "text", "caption", "prompt_en")
+NAME_FIELDS = ("name", "video", "file", "filename", "path")
+TABLES, JSON_LINES = {".csv": ",;\t", ".tsv": "\t"}, (".jsonl", ".ndjson")  # the delimiters that a table may have
+BEGINS_AS_JSON = re.compile(r"""\s*(\[\s*["'{\]]|\{\s*["'}])""")
+BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
+}  # fmt: skip
+CALLED = {
+    "\n": "a line break", "\0": "NUL", "\x1a": "Ctrl-Z", "\x1b": "ESC", "\v": "vertical tab", "\f": "form feed",
+    "\x85": "next line", "\u2028": "line separator", "\u2029": "paragraph separator", "\ufeff": "byte order mark",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A prompt, the line that it begins on, the video's name where the file gives one, and the entry's other fields."""
+
+    prompt: str
+    line: int
+    name: str | None = None
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unchecked:
+    """An entry as the file has it: prompt and name may be anything that JSON knows."""
+
+    prompt: Any
+    line: int
+    name: Any = None
+    others: tuple[str, ...] = ()
+
+
+def utf8(file: Path) -> str:
+    """The text of a file, every line end (CRLF, and CR alone, too) as a line feed.
+
+    Raises FileNotFoundError, or ValueError naming the encoding of a byte order mark, or the first line that is not
+    UTF-8.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    data = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            raise ValueError(f"{file}: expected UTF-8, got {encoding} (by its byte order mark); save the file as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{file}, line {line}: expected UTF-8, got the byte 0x{data[error.start]:02x}; save the file as UTF-8"
+        ) from error
+
+
+def entries(file: Path, named: bool) -> list[Entry]:
+    """The entries of `file` in its order; `named` ones have each a video's name.
+
+    Blank lines are left out, and so are lines that begin with `#` in a text file of prompts without names.
+    Raises FileNotFoundError, or ValueError naming file and line for another form, a prompt that is no text, is blank,
+    or holds a control character other than a tab.
+    """
+    text, suffix = utf8(file), file.suffix.lower()
+    if suffix in TABLES:
+        found = _of_table(file, text, named)
+    elif suffix in JSON_LINES:
+        found = _of_json_lines(file, text, named)
+    elif suffix == ".json" or BEGINS_AS_JSON.match(text):
+        found = _of_json(file, text, named)
+    else:
+        found = _of_named_lines(file, text) if named else _of_lines(text)
+    return [_checked(file, entry, named) for entry in found]
+
+
+def _checked(file: Path, entry: _Unchecked, named: bool) -> Entry:
+    """The entry with prompt and name stripped. Raises ValueError unless both are texts as `entries` says."""
+    prompt, name, where = entry.prompt, entry.name, f"{file}, line {entry.line}"
+    if named and not (isinstance(name, str) and name.strip()):
+        raise ValueError(f"{where}: expected a video's name, got {json.dumps(name)}")
+    if not isinstance(prompt, str) or not prompt.strip():
+        whose = f" for {name}" if name else ""
+        got = json.dumps(prompt.strip() if isinstance(prompt, str) else prompt)
+        raise ValueError(f"{where}: expected a prompt{whose}, got {got}")
+    prompt = prompt.strip(" \t\n")
+    for character in prompt:
+        kind = unicodedata.category(character)
+        if (kind in ("Cc", "Cs", "Zl", "Zp") and character != "\t") or character == "\ufeff":
+            called = CALLED.get(character) or ("half a surrogate pair" if kind == "Cs" else "a control character")
+            raise ValueError(
+                f"{where}: expected a prompt of printable characters, got U+{ord(character):04X} ({called}) in "
+                f"{prompt[:60]!r}; remove it"
+            )
+    return Entry(prompt.strip(), entry.line, name.strip() if named else None, entry.others)
+
+
+def _of_lines(text: str) -> Iterator[_Unchecked]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield _Unchecked(line, number)
+
+
+def _of_named_lines(file: Path, text: str) -> Iterator[_Unchecked]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        name, *prompt = line.split("\t")
+        if len(prompt) != 1 or not name.strip():
+            got = f"{len(prompt) + 1} columns in " if len(prompt) > 1 else ""
+            raise ValueError(f"{file}, line {number}: expected NAME<tab>PROMPT, got {got}{line.strip()[:60]!r}")
+        yield _Unchecked(prompt[0], number, name.strip())
+
+
+def _of_table(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
+    """Rows below a header; a `.tsv` of named prompts may do without one, as lines of NAME<tab>PROMPT."""
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    delimiters = TABLES[file.suffix.lower()]
+    fitting = [d for d in delimiters if any(_is(cell, PROMPT_FIELDS) for cell in first.replace('"', "").split(d))]
+    if not fitting and named and delimiters == "\t":
+        yield from _of_named_lines(file, text)
+        return
+    header: list[str] | None = None
+    rows = csv.reader((f"{line}\n" for line in lines), delimiter=fitting[0] if fitting else delimiters[0],
+                      skipinitialspace=True, strict=True)  # fmt: skip
+    prompt = name = ""
+    for number, row in _numbered(file, rows):
+        if not any(cell.strip() for cell in row):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in row]
+            prompt, name = _fields(file, number, header, named, "a header with a column")
+        elif len(row) != len(header):
+            raise ValueError(
+                f"{file}, line {number}: expected {len(header)} columns, as in the header, got {len(row)}; put a "
+                "prompt that contains the delimiter in double quotes"
+            )
+        else:
+            yield _entry(number, dict(zip(header, row, strict=True)), prompt, name)
+
+
+def _numbered(file: Path, rows: Any) -> Iterator[tuple[int, list[str]]]:
+    """Each row of the csv reader `rows` with the line that it begins on."""
+    while True:
+        number = rows.line_num + 1
+        try:
+            yield number, next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(
+                f"{file}, line {number}: no CSV: {error}; a field in double quotes ends with one, and a quote within "
+                "it is doubled"
+            ) from error
+
+
+def _of_json_lines(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield _of_value(file, number, _parsed(file, line, number), named)
+
+
+def _of_json(file: Path, text: str, named: bool) -> Iterable[_Unchecked]:
+    lines = text.strip().split("\n")
+    if len(lines) > 1 and BEGINS_AS_JSON.match(text) and all(_is_json(line) for line in lines[:2] if line.strip()):
+        return _of_json_lines(file, text, named)
+    whole = _parsed(file, text)
+    if isinstance(whole, list):
+        return (_of_value(file, line, value, named) for value, line in _elements(text))
+    if isinstance(whole, dict) and not named and any(_is(field, PROMPT_FIELDS) for field in whole):
+        return [_of_value(file, 1, whole, named)]
+    if isinstance(whole, dict) and (named or all(isinstance(value, str) for value in whole.values())):
+        return (_Unchecked(prompt, line, name, () if named else ("names",)) for name, prompt, line in _members(text))
+    raise ValueError(
+        f"{file}, line 1: expected a JSON list of prompts, or of objects with a field {_either(PROMPT_FIELDS)}, got "
+        + (f"an object with the fields {', '.join(whole)}" if isinstance(whole, dict) else f"the value {text[:60]}")
+    )
+
+
+def _is_json(line: str) -> bool:
+    """Whether the line is a JSON object or string by itself."""
+    try:
+        return isinstance(json.loads(line), dict | str)
+    except json.JSONDecodeError:
+        return False
+
+
+def _parsed(file: Path, text: str, line: int = 1) -> Any:
+    """The JSON value of `text`, which begins on `line`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"{file}, line {line + error.lineno - 1}"
+        raise ValueError(f"{where}: no JSON: {error.msg} (column {error.colno})") from error
+
+
+def _of_value(file: Path, line: int, value: Any, named: bool) -> _Unchecked:
+    """The entry of one JSON value: a prompt, or an object with a field for it."""
+    if isinstance(value, dict):
+        return _entry(line, value, *_fields(file, line, list(value), named, "an object with a field"))
+    if not named and isinstance(value, str):
+        return _Unchecked(value, line)
+    wanted = f"an object with a field {_either(PROMPT_FIELDS)}"
+    wanted = f"{wanted}, and a field {_either(NAME_FIELDS)}" if named else f"a prompt, or {wanted}"
+    raise ValueError(f"{file}, line {line}: expected {wanted}, got {json.dumps(value)[:60]}")
+
+
+def _fields(file: Path, line: int, there: Sequence[str], named: bool, what: str) -> tuple[str, str]:
+    """The fields of prompt and name among those that are `there`; the empty text for no name."""
+    prompt = _field(f"{file}, line {line}", there, PROMPT_FIELDS, what)
+    return prompt, _field(f"{file}, line {line}", there, NAME_FIELDS, what) if named else ""
+
+
+def _field(where: str, there: Sequence[str], wanted: Sequence[str], what: str) -> str:
+    found = [field for field in there if _is(field, wanted)]
+    first = [field for field in found if _is(field, wanted[:1])]
+    if len(chosen := first or found) == 1:
+        return chosen[0]
+    got = ", ".join(repr(field[:40]) for field in (chosen or there)) or "none"
+    either = f"{wanted[0]}, or only one of {', '.join(wanted[1:])}" if chosen else _either(wanted)
+    raise ValueError(f"{where}: expected {what} named {either}; got {got}")
+
+
+def _entry(line: int, fields: dict[str, Any], prompt: str, name: str) -> _Unchecked:
+    others = tuple(field for field in fields if field and field not in (prompt, name))
+    return _Unchecked(fields[prompt], line, fields[name] if name else None, others)
+
+
+def _is(field: str, wanted: Sequence[str]) -> bool:
+    return field.strip().lower() in wanted
+
+
+def _either(fields: Sequence[str]) -> str:
+    return f"{', '.join(fields[:-1])} or {fields[-1]}"
+
+
+def _elements(text: str) -> Iterator[tuple[Any, int]]:
+    """Value and line of each element of the JSON list `text`; json does not tell the lines."""
+    decoder, at, line = json.JSONDecoder(), 0, 1
+    at, line = _skipped(text, text.index("[") + 1, 0, line)
+    while text[at] != "]":
+        value, end = decoder.raw_decode(text, at)
+        yield value, line
+        at, line = _skipped(text, end, at, line)
+
+
+def _members(text: str) -> Iterator[tuple[str, Any, int]]:
+    """Name, value and line of each member of the JSON object `text`, members of equal names included."""
+    decoder, at, line = json.JSONDecoder(), 0, 1
+    at, line = _skipped(text, text.index("{") + 1, 0, line)
+    while text[at] != "}":
+        name, end = decoder.raw_decode(text, at)
+        value, end = decoder.raw_decode(text, _skipped(text, end, at, line)[0])
+        yield name, value, line
+        at, line = _skipped(text, end, at, line)
+
+
+def _skipped(text: str, at: int, since: int, line: int) -> tuple[int, int]:
+    """The place from `at` on where the next JSON value begins or the list ends, and its line; `since` is on `line`."""
+    while text[at] in " \t\n,:":
+        at += 1
+    return at, line + text.count("\n", since, at)
