@@ -1,16 +1,14 @@
 """How a container asks for its frames to be shown: turned, mirrored, with transparency."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from jaxtyping import UInt8
 
 ONE = 1 << 16  # of a display matrix's fixed-point numbers
 ROUNDING = 2  # units by which a writer's sines and cosines may miss 0 and 1
-
-Frame = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +19,11 @@ class Orientation:
     reverse_rows: bool = False
     reverse_columns: bool = False
 
-    def shown(self, frame: Frame) -> Frame:
+    def shown(self, frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
         """The frame as a player shows it."""
         turned = frame.swapaxes(0, 1) if self.swap else frame
-        return turned[:: -1 if self.reverse_rows else 1, :: -1 if self.reverse_columns else 1]
+        turned = turned[:: -1 if self.reverse_rows else 1, :: -1 if self.reverse_columns else 1]
+        return np.ascontiguousarray(turned)
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
@@ -33,7 +32,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     Raises ValueError for a matrix that does anything else, such as a turn by 45 degrees. Where the matrix moves the
     picture is ignored, as players do: there is nothing beside the picture.
     """
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation()
     # x' = a x + c y and y' = b x + d y, with y downwards; u and v make a perspective of it
@@ -47,23 +46,15 @@ def orientation(frame: av.VideoFrame) -> Orientation:
     )
 
 
-def has_alpha(form: av.VideoFormat) -> bool:
+@cache
+def has_alpha(pixel_format: str) -> bool:
     """Whether pixels of this format can be transparent; a palette's colours can."""
+    form = av.VideoFormat(pixel_format)
     return form.has_palette or any(component.is_alpha for component in form.components)
 
 
-def require_opaque(frame: av.VideoFrame, number: int, said: bool) -> None:
-    """Raise ValueError for a frame that is transparent anywhere.
-
-    `said` is whether the container says that it has transparency; then a decoder that leaves it out is not enough.
-    """
-    if has_alpha(frame.format):
-        alpha = frame.to_ndarray(format="rgba")[..., 3]
-        if alpha.min() < 255:
-            raise ValueError(
-                f"has transparency (frame {number}, alpha {alpha.min()}): flatten it onto a background first"
-            )
-    elif said:
-        raise ValueError(
-            "has transparency, as its container says, which is not decoded here: flatten it onto a background first"
-        )
+def require_opaque(frame: av.VideoFrame, number: int) -> None:
+    """Raise ValueError for a frame, of a format with alpha, that is transparent anywhere."""
+    alpha = frame.to_ndarray(format="rgba")[..., 3]
+    if alpha.min() < 255:
+        raise ValueError(f"has transparency (frame {number}, alpha {alpha.min()}): flatten it onto a background first")

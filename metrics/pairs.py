@@ -74,7 +74,7 @@ def prompt_of(pair: Pair) -> str | None:
 def require_whole(file: Path) -> None:
     """Raise ValueError for a sample's file that is not the one its record has the hash of.
 
-    A flipped bit may decode without an error.
+    Another whole video may stand in its place.
     """
     expected = _record(file).get("files", {}).get(file.name)
     if expected is not None:

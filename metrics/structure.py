@@ -1,24 +1,30 @@
-"""Whether a video file is all there, by what its own format says of sizes and ends.
+"""Whether a video file is all there, by what its own format says of sizes, ends and checksums.
 
-FFmpeg reads many a file that was cut short as a shorter video, without a word. Nothing is estimated here: a format that
-does not say where it ends (a stream of NUT packets, a transport stream cut between packets) is not judged.
+FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word.
+Nothing is estimated here: a format that does not say where it ends (a stream of NUT packets, a transport stream that is
+cut between packets) is not judged.
 """
 
 import mmap
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 Data = mmap.mmap
 
-EBML_MASTERS = (b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75")  # Segment, Cluster: the two that may be of unknown size
-EBML_ID = re.compile(rb"[\x1a\x18\x1f\x11\x15\x1c\x16\x19\x12\x10\xec\xbf\xa0-\xa3\xa7\xab\xae\xe7\xf4].*", re.S)
+SEGMENT, CLUSTER, TRACKS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b"  # elements of Matroska
+CRC_32 = b"\xbf\x84"  # the element that an element may begin with: its name and its size
+EBML_ID = re.compile(rb"[\x1a\x18\x1f\x11\x15\x1c\x16\x19\x12\x10\xec\xbf\xa0\xa3\xa7\xab\xaf\xe7\x58]")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 Y4M_PLANES = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}  # chroma: columns, rows of luma for one
 
 
 def fault(file: Path, form: str) -> str | None:
-    """What shows that the file was cut short; None where nothing does. `form` is FFmpeg's name of the container."""
+    """What shows that the file is not as it was written; None where nothing does.
+
+    `form` is FFmpeg's name of the container, such as "matroska,webm".
+    """
     check = next((check for name, check in CHECKS.items() if name in form.split(",")), None)
     if check is None or file.stat().st_size == 0:
         return None
@@ -41,12 +47,17 @@ def _matroska(data: Data) -> str | None:
             return found
         size = int.from_bytes(data[size_at:at], "big") & ((1 << 7 * length) - 1)
         if size == (1 << 7 * length) - 1:  # unknown: what follows are its children
-            if identifier not in EBML_MASTERS:
+            if identifier not in (SEGMENT, CLUSTER):
                 return None
             continue
-        at += size
-        if found := _beyond(data, at, "a Matroska element"):
+        if found := _beyond(data, at + size, "a Matroska element"):
             return found
+        if identifier == SEGMENT:
+            continue
+        body = data[at : at + size] if identifier in (CLUSTER, TRACKS) else b""
+        if body[:2] == CRC_32 and zlib.crc32(body[6:]) != int.from_bytes(body[2:6], "little"):
+            return f"the checksum of the Matroska element at byte {at} is of other bytes"
+        at += size
     return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrics import structure
-from metrics.display import orientation, require_opaque
+from metrics.display import has_alpha, orientation, require_opaque
 from metrics.frame_times import FrameTimes, frame_times
 
 LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # of RGB pixel formats
@@ -36,11 +36,11 @@ class VideoFile:
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """What the decoder gave: frames as shown, their times, and the set of their pixel formats."""
+    """What the decoder gave: frames as shown, their times, and their pixel formats."""
 
     frames: list[UInt8[np.ndarray, "h w 3"]]
     pts: list[int | None]
-    formats: dict[str, av.VideoFormat]
+    formats: set[str]
     interlaced: bool
     turned: bool
 
@@ -69,7 +69,7 @@ def read(path: Path) -> VideoFile:
         raise ValueError(f"{path} {error}") from error
     video = np.stack(decoded.frames)
     video.flags.writeable = False  # so that metrics may remember what they know of it
-    exact = codec in LOSSLESS and all(_is_rgb_of_8_bits(form) for form in decoded.formats.values())
+    exact = codec in LOSSLESS and all(map(_is_rgb_of_8_bits, decoded.formats))
     return VideoFile(
         video, times.fps, exact, times=times, pixel_aspect=1 / aspect if decoded.turned else aspect,
         interlaced=interlaced or decoded.interlaced,
@@ -88,19 +88,19 @@ def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> _Decoded:
     """Every frame. Raises ValueError for what is reported as damaged, for frames of two sizes, and for transparency."""
-    frames, pts, formats, interlaced, turned = [], [], {}, False, False
-    alpha_said = stream.metadata.get("alpha_mode") == "1"  # of WebM, whose decoder leaves it out
+    frames, pts, formats, interlaced, turned = [], [], set(), False, False
     for packet in container.demux(stream):
         if packet.is_corrupt:
             raise ValueError(f"is not whole: the data after frame {len(frames)} is damaged or cut short")
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise ValueError(f"is not whole: the decoder says that frame {len(frames)} is damaged")
-            require_opaque(frame, len(frames), alpha_said)
+            formats.add(frame.format.name)
+            if has_alpha(frame.format.name):
+                require_opaque(frame, len(frames))
             turn = orientation(frame)
             frames.append(turn.shown(frame.to_ndarray(format="rgb24")))
             pts.append(frame.pts)
-            formats[frame.format.name] = frame.format
             interlaced, turned = interlaced or frame.interlaced_frame, turn.swap
             if frames[-1].shape != frames[0].shape:
                 sizes = [f"{shown.shape[1]} x {shown.shape[0]}" for shown in (frames[-1], frames[0])]
@@ -110,8 +110,13 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
                 )
     if not frames:
         raise ValueError("is not whole: no frame can be decoded")
+    if stream.metadata.get("alpha_mode") == "1" and not any(map(has_alpha, formats)):
+        raise ValueError(
+            "has transparency, as its container says, which is not decoded here: flatten it onto a background first"
+        )
     return _Decoded(frames, pts, formats, interlaced, turned)
 
 
-def _is_rgb_of_8_bits(form: av.VideoFormat) -> bool:
+def _is_rgb_of_8_bits(pixel_format: str) -> bool:
+    form = av.VideoFormat(pixel_format)
     return form.is_rgb and {component.bits for component in form.components if not component.is_alpha} == {8}
