@@ -17,6 +17,7 @@ SEGMENT, CLUSTER, TRACKS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\
 CRC_32 = b"\xbf\x84"  # the element that an element may begin with: its name and its size
 EBML_ID = re.compile(rb"[\x1a\x18\x1f\x11\x15\x1c\x16\x19\x12\x10\xec\xbf\xa0\xa3\xa7\xab\xaf\xe7\x58]")
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(?P<width>\d+) H(?P<height>\d+)(?: C(?P<chroma>\w+)| [^\n C][^\n ]*)*\n")
 Y4M_PLANES = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}  # chroma: columns, rows of luma for one
 
 
@@ -136,7 +137,7 @@ def _gif(data: Data) -> str | None:
     def colours(flags: int) -> int:
         return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
-    at = 13 + colours(data[10])
+    at = 13 + (colours(data[10]) if len(data) > 10 else 0)
     while at < len(data) and data[at] != 0x3B:
         if data[at] == 0x2C:  # an image: its colours, then a byte, then blocks
             at += 10 + colours(data[at + 9] if at + 9 < len(data) else 0) + 1
@@ -182,9 +183,10 @@ def _program_stream(data: Data) -> str | None:
 
 
 def _y4m(data: Data) -> str | None:
-    header = data[: data.find(b"\n")].decode("latin-1").split()
-    said = {field[0]: field[1:] for field in header[1:]}
-    width, height, chroma = int(said["W"]), int(said["H"]), said.get("C", "420")
+    header = Y4M_HEADER.match(data)
+    if header is None:
+        return None
+    width, height, chroma = int(header["width"]), int(header["height"]), (header["chroma"] or b"420").decode("latin-1")
     per_chroma = Y4M_PLANES.get(chroma[:3])
     size = width * height
     if per_chroma:
@@ -193,7 +195,7 @@ def _y4m(data: Data) -> str | None:
         return None
     size += width * height if chroma == "444alpha" else 0
     size *= 2 if re.fullmatch(r"\d+p\d+|mono\d+", chroma) and not chroma.endswith("mono8") else 1
-    at = data.find(b"\n") + 1
+    at = header.end()
     while data[at : at + 5] == b"FRAME":
         end = data.find(b"\n", at)
         at = (end if end >= 0 else len(data)) + 1 + size
