@@ -71,11 +71,15 @@ def uneven(times: FrameTimes) -> str | None:
         return "the last frame is not after the first"
     steps = np.diff(times.seconds) / frame_s
     worst = int(np.abs(steps - 1).argmax())
+    if abs(steps[worst] - 1) > 0.5 + 1e-6:
+        after = steps[worst] * frame_s
+        return f"frame {worst + 1} comes {after:.4g} s after frame {worst}, where {frame_s:.4g} s are the mean"
     off = times.seconds / frame_s - np.arange(len(times.seconds))
-    if abs(steps[worst] - 1) > 0.5 + 1e-6 or np.ptp(off) > 1 + 1e-6:
+    off -= (off.max() + off.min()) / 2  # from the even grid that is nearest
+    worst = int(np.abs(off).argmax())
+    if abs(off[worst]) > 0.5 + 1e-6:
         return (
-            f"frame {worst + 1} comes {steps[worst] * frame_s:.4g} s after frame {worst}, "
-            f"where {frame_s:.4g} s are the mean"
+            f"frame {worst} is {abs(off[worst]):.2g} frames away from an even grid at the mean of {1 / frame_s:.5g} fps"
         )
     return None
 

@@ -133,7 +133,7 @@ def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Pa
             if entry.name.startswith("."):
                 continue
             path = folder / entry.name
-            if not entry.is_dir():
+            if not path.is_dir():
                 yield path
             elif (path.stat().st_dev, path.stat().st_ino) not in above:
                 yield from _files(path, above)

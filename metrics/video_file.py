@@ -50,7 +50,8 @@ def read(path: Path) -> VideoFile:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with av.open(f"file:{path}") as container:  # a colon in the path is no protocol then
+        # file: because FFmpeg takes what stands before a colon for a protocol; tags may be of any encoding
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ValueError("holds no video")
             stream = container.streams.video[0]
@@ -102,12 +103,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
             frames.append(turn.shown(frame.to_ndarray(format="rgb24")))
             pts.append(frame.pts)
             interlaced, turned = interlaced or frame.interlaced_frame, turn.swap
-            if frames[-1].shape != frames[0].shape:
-                sizes = [f"{shown.shape[1]} x {shown.shape[0]}" for shown in (frames[-1], frames[0])]
-                raise ValueError(
-                    f"changes its size: frame {len(frames) - 1} is {sizes[0]}, those before it are {sizes[1]}; "
-                    "write it again in one size"
-                )
+            _require_one_size(frames)
     if not frames:
         raise ValueError("is not whole: no frame can be decoded")
     if stream.metadata.get("alpha_mode") == "1" and not any(map(has_alpha, formats)):
@@ -115,6 +111,15 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
             "has transparency, as its container says, which is not decoded here: flatten it onto a background first"
         )
     return _Decoded(frames, pts, formats, interlaced, turned)
+
+
+def _require_one_size(frames: list[UInt8[np.ndarray, "_ _ 3"]]) -> None:
+    """Raise ValueError where the last frame is of another size than the first."""
+    last, first = (f"{frame.shape[1]} x {frame.shape[0]}" for frame in (frames[-1], frames[0]))
+    if last != first:
+        raise ValueError(
+            f"changes its size: frame {len(frames) - 1} is {last}, those before it are {first}; write it in one size"
+        )
 
 
 def _is_rgb_of_8_bits(pixel_format: str) -> bool:

@@ -82,6 +82,7 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "gen" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "gen")
     (tmp_path / "elsewhere" / "self").symlink_to(".")
+    (tmp_path / "elsewhere" / "itself").symlink_to("itself")
     (tmp_path / "elsewhere" / "nowhere").symlink_to("gone")
     assert [pair.name for pair in pairs(tmp_path / "ref", tmp_path / "gen")] == ["b/a"]
 

@@ -144,3 +144,9 @@ def test_damage_that_the_decoder_reports_is_refused(tmp_path: Path) -> None:
 
 def test_rates_of_ogg_are_read_though_it_states_no_mean_rate(tmp_path: Path) -> None:
     assert read(write(tmp_path / "a.ogv", scene(), rate=Fraction(25))).fps == pytest.approx(25)
+
+
+def test_tags_of_another_encoding_do_not_matter(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.avi", scene(), title="cafX")
+    file.write_bytes(file.read_bytes().replace(b"cafX", b"caf\xe9"))
+    assert read(file).frames.shape == (12, 48, 64, 3)

@@ -42,15 +42,17 @@ def write(
     container: dict[str, str] | None = None,
     into: Any = None,
     form: str | None = None,
+    title: str = "",
     **options: str,
 ) -> Path:
     """Encode frames, RGB or RGBA, by the usual codec of the suffix or by `codec`; `milliseconds` is a frame's time.
 
-    `into` is an object to write to instead of the file, in the container `form`.
+    `into` is an object to write to instead of the file, in the container `form`. `title` is a tag of the file.
     """
     layout = "rgba" if frames.shape[-1] == 4 else "rgb24"
     usual = CODECS[file.suffix]
     with av.open(into or f"file:{file}", "w", format=form, options=container or {}) as opened:
+        opened.metadata["title"] = title
         stream = opened.add_stream(codec or usual[0], rate=rate, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
