@@ -32,7 +32,7 @@ class FrameTimes:
         """The lowest and highest rate that these times may have been rounded from."""
         if self.exact:
             return self.fps * (1 - SAME_RATE / 2), self.fps * (1 + SAME_RATE / 2)
-        # rounded each by itself, or each frame's duration, or the last time: as far as a tick tells
+        # a writer rounds each time, or each frame's duration, which adds up (GIF by Pillow, MPEG by FFmpeg)
         rounding = self.tick_s * (1.0 if len(self.seconds) == 2 else 0.5)
         return 1 / (self.frame_s + rounding), 1 / max(self.frame_s - rounding, 1e-9)
 
@@ -79,7 +79,7 @@ def uneven(times: FrameTimes) -> str | None:
     worst = int(np.abs(off).argmax())
     if abs(off[worst]) > 0.5 + 1e-6:
         return (
-            f"frame {worst} is {abs(off[worst]):.2g} frames away from an even grid at the mean of {1 / frame_s:.5g} fps"
+            f"frame {worst} is {abs(off[worst]):.2g} frames away from an even grid at the mean of {1 / frame_s:.4g} fps"
         )
     return None
 
