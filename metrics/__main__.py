@@ -3,23 +3,24 @@
 Two files; two folders, paired by name; or two conditions of a study, such as runs/table1/baseline and
 runs/table1/vgdfr-k5-theta0.7, paired by prompt and seed, their prompts taken from the records.
 
-Prints a table; --json or --csv print every value instead, --per-frame those of each frame too. Reading a lossy file is
-said: what the encoder changed is scored along. --profile adds PSNR, SSIM and LPIPS as another project computes them.
-Motion stands beside flicker and clip_temp, which reward a frozen video. A metric whose weights are not there is a dash,
-and what to do is said. docs/metrics.md describes each metric.
+Prints a table; --json or --csv print every value instead, --per-frame those of each frame too. Every lossy file is
+named: what the encoder changed is scored along. Frames are compared as a player shows them, turned and mirrored as the
+container says. Two files fit where length, size, frame times, pixel aspect ratio and interlacing do. --profile adds
+PSNR, SSIM and LPIPS as another project computes them. Motion stands beside flicker and clip_temp, which reward a frozen
+video. A metric whose weights are not there is a dash, and what to do is said. docs/metrics.md describes each metric.
 
 The exit status is 1 where a pair could not be scored, or a metric has no value for any pair; all else is printed still.
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metrics import METRICS, PROFILES, Metric, named
+from metrics.fit import misfit, remarks
 from metrics.groups import groups, names_of
-from metrics.pairs import Pair, pairs, prompt_of, require_whole, some
+from metrics.pairs import Pair, pairs, printable, prompt_of, require_whole, some
 from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
@@ -91,17 +92,16 @@ def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: s
         for file in (pair.reference, pair.generated):
             require_whole(file)
         reference, generated = read(pair.reference), read(pair.generated)
-        same_rate = math.isclose(reference.fps, generated.fps, rel_tol=1e-5)  # containers round rates as 60000/1001
-        if reference.frames.shape != generated.frames.shape or not same_rate:
-            shapes = [f"{list(v.frames.shape[:3])} at {v.fps:.7g} fps" for v in (reference, generated)]
-            raise ValueError(f"videos must be of equal length, size and fps, got {' and '.join(shapes)} "
-                             f"({pair.reference} and {pair.generated})")  # fmt: skip
+        if why := misfit(reference, generated):
+            raise ValueError(f"{why} ({pair.reference} and {pair.generated})")
     except (ValueError, OSError) as error:
-        return Row(pair.name, error=str(error))
+        return Row(pair.name, error=printable(str(error)))
     except MemoryError as error:
         return Row(pair.name, error=f"there is not enough memory to decode both videos: {error}")
     scores = {m.name: m.attempt(ids[m.name], generated.frames, reference.frames, prompt) for m in metrics}
-    return Row(pair.name, reference.lossless and generated.lossless, scores)
+    both = ((pair.reference, reference), (pair.generated, generated))
+    lossy = tuple(dict.fromkeys(printable(str(file)) for file, video in both if not video.lossless))
+    return Row(pair.name, not lossy, scores, lossy=lossy, remarks=remarks(reference))
 
 
 def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) -> dict[str, str]:

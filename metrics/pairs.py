@@ -5,14 +5,17 @@ What a study holds is known here by its names alone: `<condition>/<prompt>-s<see
 
 import hashlib
 import json
+import os
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SUFFIXES = {
     ".mkv", ".mp4", ".avi", ".mov", ".webm", ".m4v", ".gif", ".y4m", ".nut", ".ts", ".mpg", ".mpeg", ".apng", ".flv",
-    ".wmv", ".ogv", ".3gp", ".webp",
+    ".wmv", ".ogv", ".3gp",
 }  # fmt: skip
 SAMPLE = re.compile(r"(.+-s\d+)-[0-9a-f]{8}")
 MASTER, RECORD = "master.mkv", "record.json"
@@ -21,7 +24,7 @@ SHOWN = 5  # names of a message, and how many more there are
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A generated video and its reference, under the name they share."""
+    """A generated video and its reference, under the name they share: in one line, and composed (Unicode's NFC)."""
 
     name: str
     reference: Path
@@ -33,7 +36,7 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
 
     A sample's folder in a study stands for its master, and is named by prompt and seed, `<prompt>-s<seed>`: two
     conditions are paired so. Where a condition has several videos of these, their length and size follow. What is
-    hidden (a name that begins with a dot) is left out.
+    hidden (a name that begins with a dot) is left out. Links to folders are followed.
     Raises ValueError for a file beside a folder, a folder without videos, a name that only one side has, or twice, and
     a sample whose master was not kept: its preview is no substitute.
     """
@@ -41,7 +44,7 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
         if not path.exists():
             raise ValueError(f"there is nothing at {path}")
     if reference.is_file() and generated.is_file():
-        return [Pair(_sample(generated) or generated.stem, reference, generated)]
+        return [Pair(_name(_sample(generated) or generated.stem), reference, generated)]
     if reference.is_file() or generated.is_file():
         raise ValueError(f"expected two files or two folders, got {reference} and {generated}")
     found = [_videos(folder) for folder in (reference, generated)]
@@ -71,13 +74,27 @@ def prompt_of(pair: Pair) -> str | None:
 def require_whole(file: Path) -> None:
     """Raise ValueError for a sample's file that is not the one its record has the hash of.
 
-    A flipped bit may decode without an error.
+    Another whole video may stand in its place.
     """
     expected = _record(file).get("files", {}).get(file.name)
     if expected is not None:
         with file.open("rb") as f:
             if hashlib.file_digest(f, "sha256").hexdigest() != expected:
                 raise ValueError(f"{file} is not what was written; {_look_after(file)}")
+
+
+def printable(text: str) -> str:
+    r"""The text in one line that any UTF-8 output takes.
+
+    Control characters and line breaks become escapes, and so do bytes of a file name that are not UTF-8 (`\xe9`), which
+    Python keeps as surrogates.
+    """
+    return "".join(_escaped(c) if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
 
 
 def some(names: list[str]) -> str:
@@ -88,17 +105,15 @@ def some(names: list[str]) -> str:
 def _videos(folder: Path) -> list[tuple[str, Path]]:
     """Every video with its name, in the order of the paths."""
     found, not_kept = [], []
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(_files(folder)):
         path = file.relative_to(folder)
-        if any(part.startswith(".") for part in path.parts):
-            continue
         if sample := _sample(file):  # its preview is never listed
             if file.name == MASTER:
-                found.append(((path.parent.parent / sample).as_posix(), file))
+                found.append((_name((path.parent.parent / sample).as_posix()), file))
             elif file.name == RECORD and not file.with_name(MASTER).is_file():
                 not_kept += [str(file.parent)] if MASTER in _record(file).get("dropped", {}) else []
         elif file.suffix.lower() in SUFFIXES:
-            found.append((path.with_suffix("").as_posix(), file))
+            found.append((_name(path.with_suffix("").as_posix()), file))
     if not_kept:
         raise ValueError(
             f"{some(not_kept)}: the master was not kept; bring it back with keep=all, or score with: "
@@ -107,6 +122,25 @@ def _videos(folder: Path) -> list[tuple[str, Path]]:
     if not found:
         raise ValueError(f"{folder} holds no video ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _files(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
+    """Every file that is not hidden. A link to a folder that it lies in is not followed: it would never end."""
+    status = folder.stat()
+    above = (*above, (status.st_dev, status.st_ino))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = folder / entry.name
+            if not path.is_dir():
+                yield path
+            elif (path.stat().st_dev, path.stat().st_ino) not in above:
+                yield from _files(path, above)
+
+
+def _name(text: str) -> str:
+    return printable(unicodedata.normalize("NFC", text))
 
 
 def _once_each(folder: Path, videos: list[tuple[str, Path]]) -> dict[str, Path]:
@@ -127,9 +161,9 @@ def _sample(file: Path) -> str | None:
 
 def _failed(folder: Path) -> set[str]:
     """Names of a folder's samples that have a record and no master, such as failed ones."""
-    records = [path.parent for path in folder.rglob(RECORD) if not path.with_name(MASTER).exists()]
-    matches = [(path, SAMPLE.fullmatch(path.name)) for path in records]
-    return {(path.relative_to(folder).parent / match[1]).as_posix() for path, match in matches if match}
+    files = (path for path in _files(folder) if path.name == RECORD and not path.with_name(MASTER).exists())
+    matches = [(path, SAMPLE.fullmatch(path.name)) for path in (file.parent for file in files)]
+    return {_name((path.relative_to(folder).parent / match[1]).as_posix()) for path, match in matches if match}
 
 
 def _record(file: Path) -> dict[str, Any]:

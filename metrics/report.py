@@ -15,14 +15,16 @@ from metrics.pairs import some
 class Row:
     """One pair's scores: of each metric a score, or in words why there is none.
 
-    `lossless` is whether both files hold what was written. `error` says why the pair could not be scored at all; then
-    there are no scores.
+    `lossless` is whether both files hold what was written, and `lossy` names those that do not. `remarks` are on how
+    the files are compared. `error` says why the pair could not be scored at all; then there are no scores.
     """
 
     name: str
     lossless: bool | None = None
     scores: dict[str, Score | str] = field(default_factory=dict)
     error: str | None = None
+    lossy: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def value(self, metric: Metric) -> float | None:
         score = self.scores.get(metric.name)
@@ -49,7 +51,7 @@ def as_json(rows: Sequence[Row], ids: dict[str, str], metrics: Sequence[Metric],
 def _object(row: Row, metrics: Sequence[Metric], per_frame: bool) -> dict[str, Any]:
     there = {name: score for name, score in row.scores.items() if isinstance(score, Score)}
     values = {metric.name: jsonable(row.value(metric)) for metric in metrics}
-    out = {"name": row.name, "lossless": row.lossless, **values}
+    out = {"name": row.name, "lossless": row.lossless, "lossy": row.lossy, "remarks": row.remarks, **values}
     out |= {"extra": {name: score.extra for name, score in there.items()}, "reasons": row.reasons, "error": row.error}
     if per_frame:
         out["per_frame"] = {
@@ -63,16 +65,19 @@ def _object(row: Row, metrics: Sequence[Metric], per_frame: bool) -> dict[str, A
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
     """A line for each pair; in the column `reason` why a value, or all of them, are missing.
 
-    For each metric of the prompt a further column has the number of tokens that the prompt was cut to, or nothing.
+    `lossy` names the lossy files, separated by semicolons, and `remarks` says how files are compared. For each metric
+    of the prompt a further column has the number of tokens that the prompt was cut to, or nothing.
     """
     writer = csv.writer(lines := _Lines(), lineterminator="")
     prompted = [metric.name for metric in metrics if metric.needs_prompt]
     cut = [f"{name}_prompt_cut_to" for name in prompted]
-    writer.writerow(["name", "lossless", *(metric.name for metric in metrics), "reason", *cut])
+    names = [metric.name for metric in metrics]
+    writer.writerow(["name", "lossless", *names, "lossy", "remarks", "reason", *cut])
     for row in rows:
         why = row.error or "; ".join(f"{name}: {reason}" for name, reason in row.reasons.items())
-        values = [row.value(metric) for metric in metrics]
-        writer.writerow([row.name, row.lossless, *values, why, *(row.truncated.get(name) for name in prompted)])
+        said = ["; ".join(row.lossy), "; ".join(row.remarks), why]
+        cut_to = [row.truncated.get(name) for name in prompted]
+        writer.writerow([row.name, row.lossless, *(row.value(metric) for metric in metrics), *said, *cut_to])
     return "\n".join(lines)
 
 
@@ -98,8 +103,10 @@ def as_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
 
 def _notes(rows: Sequence[Row], metrics: Sequence[Metric], values: list[list[float | None]]) -> list[str]:
     lines = [f"{row.name} could not be scored: {row.error}" for row in rows if row.error]
-    if lossy := [row.name for row in rows if row.lossless is False]:
-        lines.append(f"lossy input: {some(lossy)}; what the encoder changed is scored along")
+    if lossy := list(dict.fromkeys(file for row in rows for file in row.lossy)):
+        lines.append(f"lossy input: {', '.join(lossy)}; what the encoder changed is scored along")
+    for remark in dict.fromkeys(remark for row in rows for remark in row.remarks):
+        lines.append(f"{some([row.name for row in rows if remark in row.remarks])}: {remark}")
     scored = [row for row in rows if not row.error]
     for metric, column in zip(metrics, values, strict=True):
         if len(rows) > 1 and (infinite := sum(v is not None and math.isinf(v) for v in column)):

@@ -1,63 +1,127 @@
-"""Read videos, and refuse those that are not whole; needs no torch, so that reports can use it."""
+"""Read videos as a player shows them, and refuse damaged ones; needs no torch, so that reports can use it."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from jaxtyping import UInt8
 
+from metrics import structure
+from metrics.display import has_alpha, orientation, require_opaque
+from metrics.frame_times import FrameTimes, frame_times
+
 LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # of RGB pixel formats
+INTERLACED = 2  # of FFmpeg's field orders the first that is; 0 is unknown, 1 progressive
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFile:
     """The frames of a file as RGB, frames per second, and whether the file holds exactly what was written.
 
-    `difference` is by how many levels of 255 frames that were made again may differ from those that are meant.
+    Frames are turned and mirrored as the container says. `difference` is by how many levels of 255 frames that were
+    made again may differ from those that are meant. `times` is None for frames that come from no file. `pixel_aspect`
+    is a pixel's width over its height as shown, 1 where the file says nothing.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
     fps: float
     lossless: bool
     difference: int = 0
+    times: FrameTimes | None = None
+    pixel_aspect: Fraction = Fraction(1)
+    interlaced: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """What the decoder gave: frames as shown, their times, and their pixel formats."""
+
+    frames: list[UInt8[np.ndarray, "h w 3"]]
+    pts: list[int | None]
+    formats: set[str]
+    interlaced: bool
+    turned: bool
 
 
 def read(path: Path) -> VideoFile:
-    """Raises FileNotFoundError, or ValueError naming the file where it is no video, or not all of one."""
+    """Raises FileNotFoundError, or ValueError naming the file where it is no video, not all of one, or transparent."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video or container.streams.video[0].average_rate is None:
-                raise ValueError(f"{path} holds no video")
+        # file: because FFmpeg takes what stands before a colon for a protocol; tags may be of any encoding
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise ValueError("holds no video")
             stream = container.streams.video[0]
-            frames, corrupt, form = [], False, None
-            for frame in container.decode(stream):
-                frames.append(frame.to_ndarray(format="rgb24"))
-                corrupt, form = corrupt or frame.is_corrupt, frame.format
-            fps, codec, expected = float(stream.average_rate or 0), stream.codec_context.name, _frames_said(stream)
+            _require_whole(path, container.format.name, stream)
+            # before frames are read: the apng demuxer changes them
+            rates = stream.average_rate, stream.base_rate, stream.codec_context.framerate
+            decoded = _decoded(container, stream)
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            codec, interlaced = stream.codec_context.name, stream.codec_context.field_order >= INTERLACED
+            # AVI has times of decoding only, which B-frames jumble; frames come in the order they are shown
+            pts = sorted(decoded.pts, key=lambda n: n or 0) if container.format.name == "avi" else decoded.pts
+            times = frame_times(pts, stream.time_base or Fraction(1), rates)
     except av.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a video: {error}") from error
-    if form is None or len(frames) < expected or corrupt:
-        raise ValueError(f"{path} is not whole: {len(frames)} good frames of {expected}")
-    depths = {component.bits for component in form.components if not component.is_alpha}
-    video = np.stack(frames)
+        raise ValueError(f"{path} cannot be read as a video: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
+    video = np.stack(decoded.frames)
     video.flags.writeable = False  # so that metrics may remember what they know of it
-    return VideoFile(video, fps, codec in LOSSLESS and form.is_rgb and depths == {8})
+    exact = codec in LOSSLESS and all(map(_is_rgb_of_8_bits, decoded.formats))
+    return VideoFile(
+        video, times.fps, exact, times=times, pixel_aspect=1 / aspect if decoded.turned else aspect,
+        interlaced=interlaced or decoded.interlaced,
+    )  # fmt: skip
 
 
-def _frames_said(stream: av.VideoStream) -> int:
-    """How many frames the file says the stream has; 0 where it says nothing.
+def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
+    """Raise ValueError for a file that its own structure shows to be cut short."""
+    fault = structure.fault(path, form)
+    if fault is None and "mov" in form.split(","):  # the sample table
+        end, size = max((entry.pos + entry.size for entry in stream.index_entries), default=0), path.stat().st_size
+        fault = f"a sample goes on to byte {end}, and the file ends at byte {size}" if end > size else None
+    if fault:
+        raise ValueError(f"is not whole: {fault}")
 
-    By count, or by the stream's own duration: the file's may be that of its sound.
-    """
-    if stream.frames:
-        return stream.frames
-    seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-    if tag := stream.metadata.get("DURATION"):  # Matroska's, as hours:minutes:seconds
-        hours, minutes, rest = tag.split(":")
-        seconds = 3600 * int(hours) + 60 * int(minutes) + float(rest)
-    elif not seconds and len(stream.container.streams) == 1 and stream.container.duration:
-        seconds = stream.container.duration / av.time_base
-    return round(seconds * float(stream.average_rate or 0))
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> _Decoded:
+    """Every frame. Raises ValueError for what is reported as damaged, for frames of two sizes, and for transparency."""
+    frames, pts, formats, interlaced, turned = [], [], set(), False, False
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise ValueError(f"is not whole: the data after frame {len(frames)} is damaged or cut short")
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise ValueError(f"is not whole: the decoder says that frame {len(frames)} is damaged")
+            formats.add(frame.format.name)
+            if has_alpha(frame.format.name):
+                require_opaque(frame, len(frames))
+            turn = orientation(frame)
+            frames.append(turn.shown(frame.to_ndarray(format="rgb24")))
+            pts.append(frame.pts)
+            interlaced, turned = interlaced or frame.interlaced_frame, turn.swap
+            _require_one_size(frames)
+    if not frames:
+        raise ValueError("is not whole: no frame can be decoded")
+    if stream.metadata.get("alpha_mode") == "1" and not any(map(has_alpha, formats)):
+        raise ValueError(
+            "has transparency, as its container says, which is not decoded here: flatten it onto a background first"
+        )
+    return _Decoded(frames, pts, formats, interlaced, turned)
+
+
+def _require_one_size(frames: list[UInt8[np.ndarray, "_ _ 3"]]) -> None:
+    """Raise ValueError where the last frame is of another size than the first."""
+    last, first = (f"{frame.shape[1]} x {frame.shape[0]}" for frame in (frames[-1], frames[0]))
+    if last != first:
+        raise ValueError(
+            f"changes its size: frame {len(frames) - 1} is {last}, those before it are {first}; write it in one size"
+        )
+
+
+def _is_rgb_of_8_bits(pixel_format: str) -> bool:
+    form = av.VideoFormat(pixel_format)
+    return form.is_rgb and {component.bits for component in form.components if not component.is_alpha} == {8}

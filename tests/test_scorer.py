@@ -83,7 +83,7 @@ def test_lossy_input_is_said(tmp_path: Path) -> None:
     write_preview(tmp_path / "a.mp4", moving(), 12)
     write_master(tmp_path / "a.mkv", moving(), 12)
     out = said(tmp_path / "a.mkv", tmp_path / "a.mp4", "--metrics", "psnr")
-    assert "lossy input: a;" in out and math.isfinite(float(out.splitlines()[1].split()[-1]))
+    assert f"lossy input: {tmp_path / 'a.mp4'};" in out and math.isfinite(float(out.splitlines()[1].split()[-1]))
 
 
 def test_prompts_come_from_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:

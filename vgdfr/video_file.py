@@ -24,7 +24,8 @@ def _write(
     # bitexact: no random identifiers in the file, so the same frames are the same bytes
     container_options = {"fflags": "+bitexact"} | {k: v for k, v in options.items() if k == "movflags"}
     options = {k: v for k, v in options.items() if k != "movflags"}
-    with av.open(str(path), "w", options=container_options) as container:
+    # file: because FFmpeg takes what stands before a colon for a protocol
+    with av.open(f"file:{path}", "w", options=container_options) as container:
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixel_format

@@ -1,0 +1,40 @@
+"""Whether two videos can be compared frame by frame."""
+
+from metrics.frame_times import different, same_rate, steady, uneven
+from metrics.video_file import VideoFile
+
+
+def misfit(reference: VideoFile, generated: VideoFile) -> str | None:
+    """Why frames of two files cannot be compared; None where they can."""
+    videos = (reference, generated)
+    times = [video.times or steady(len(video.frames), video.fps) for video in videos]
+    same_shape = reference.frames.shape == generated.frames.shape
+    if same_shape:
+        for which, own in zip(("the reference", "the generated video"), times, strict=True):
+            if where := uneven(own):
+                return f"videos must have even frame times, and those of {which} are uneven: {where}"
+    if not same_shape or not same_rate(*times):
+        shapes = [f"{list(v.frames.shape[:3])} at {v.fps:.7g} fps" for v in videos]
+        return f"videos must be of equal length, size and fps, got {' and '.join(shapes)}"
+    if where := different(*times):
+        return f"videos must have equal frame times, and they differ by more than half a frame: {where}"
+    if reference.pixel_aspect != generated.pixel_aspect:
+        return f"videos must have equal pixel aspect ratios, got {_aspect(reference)} and {_aspect(generated)}"
+    if reference.interlaced != generated.interlaced:
+        one, other = ("interlaced" if video.interlaced else "progressive" for video in videos)
+        return f"videos must both be interlaced or neither, got {one} and {other}; deinterlace one first"
+    return None
+
+
+def remarks(reference: VideoFile) -> tuple[str, ...]:
+    """What is to be said of a pair that fits: the two agree in it."""
+    said = []
+    if reference.pixel_aspect != 1:
+        said.append(f"both have pixels of {_aspect(reference)}, which are compared as they are stored")
+    if reference.interlaced:
+        said.append("both are interlaced, and a frame's two fields are compared as one picture")
+    return tuple(said)
+
+
+def _aspect(video: VideoFile) -> str:
+    return f"{video.pixel_aspect.numerator}:{video.pixel_aspect.denominator}"
