@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pytest
@@ -86,7 +87,7 @@ def test_the_users_plotting_settings_change_no_byte_of_a_figure(
 
 def test_a_session_keeps_its_own_plotting_settings(plain: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
     made, expected = plain
-    own = {"text.usetex": True, "font.size": 30.0, "axes.facecolor": "red", "savefig.bbox": "tight"}
+    own: dict[Any, Any] = {"text.usetex": True, "font.size": 30.0, "axes.facecolor": "red", "savefig.bbox": "tight"}
     with matplotlib.rc_context(own):
         figures.draw(figures.of(made), tmp_path / "out", ["tradeoff"])
         assert {name: matplotlib.rcParams[name] for name in own} == own

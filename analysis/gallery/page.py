@@ -121,9 +121,8 @@ def _unquoted(link: str) -> str:
 
 def _put(file: Path, to: Path) -> None:
     """A copy that is there whole or not at all."""
-    with file.open("rb") as source, writing(to.parent):
-        with _partial(to).open("wb") as target:
-            shutil.copyfileobj(source, target)
+    with file.open("rb"), writing(to.parent):  # a video that cannot be read is no fault of the folder
+        shutil.copyfile(file, _partial(to))
         _partial(to).replace(to)
 
 
