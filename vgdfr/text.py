@@ -3,7 +3,8 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,11 +16,11 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PRO
 from filelock import FileLock
 from jaxtyping import Float
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from vgdfr.files import cache_folder, sha256_of_folder, whole
+from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
 from vgdfr.numerics import exact_float32
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
@@ -90,25 +91,29 @@ class TextEncoding:
         """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those.
 
         Processes that share the cache folder take turns: one set of text encoders is loaded at a time, and the others
-        find what it has stored.
+        find what it has stored. Where the cache folder cannot be written, a warning says so and this process keeps its
+        embeddings in memory.
         """
         wanted = dict.fromkeys(prompts)
         if not self._missing(wanted):
             return
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / "text.lock"):
+        with _turn():
             if missing := self._missing(wanted):  # another process may have stored them meanwhile
                 self._compute(missing)
 
     def of(self, prompt: str) -> PromptEmbedding:
         """The embedding of `prompt`, stored or computed now."""
         self.embed([prompt])
-        with safe_open(self._file(prompt), "pt") as file:
-            notes = json.loads((file.metadata() or {}).get("notes", "[]"))  # stored before there were notes: none
-            return PromptEmbedding(file.get_tensor("tokens"), file.get_tensor("pooled"), tuple(notes))
+        file = self._file(prompt)
+        if file in _not_stored:
+            return _not_stored[file]
+        with safe_open(file, "pt") as stored:
+            notes = json.loads((stored.metadata() or {}).get("notes", "[]"))  # stored before there were notes: none
+            return PromptEmbedding(stored.get_tensor("tokens"), stored.get_tensor("pooled"), tuple(notes))
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
-        return [prompt for prompt in prompts if not self._file(prompt).is_file()]
+        files = {prompt: self._file(prompt) for prompt in prompts}
+        return [prompt for prompt, file in files.items() if file not in _not_stored and not readable(file)]
 
     @torch.inference_mode()
     @exact_float32()
@@ -121,10 +126,14 @@ class TextEncoding:
         for prompt in prompts:
             tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
-            kept = {"tokens": tokens[:, : int(mask.sum())].contiguous(), "pooled": pooled}
-            with whole(self._file(prompt)) as partial:
-                notes = json.dumps(_truncations(encoders, prompt))
-                save_file({name: value.cpu() for name, value in kept.items()}, partial, {"notes": notes})
+            kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
+            notes = _truncations(encoders, prompt)
+            try:
+                with whole(self._file(prompt)) as partial:
+                    partial.write_bytes(save(kept, {"notes": json.dumps(notes)}))
+            except OSError as error:
+                without_cache(error)
+                _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=tuple(notes))
         del encoders
         gc.collect()
         if self.device.type == "cuda":
@@ -153,6 +162,22 @@ def _truncations(encoders: HunyuanVideoPipeline, prompt: str) -> list[str]:
         for name, tokens, most in (("Llama", llama, LLAMA_TOKENS), ("CLIP", clip, CLIP_TOKENS))
         if tokens > most
     ]
+
+
+# embeddings of this process by the file where the cache folder has no room for them, or may not be written
+_not_stored: dict[Path, PromptEmbedding] = {}
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Within the block no other process with the same cache folder loads text encoders, if a lock can be made there."""
+    with ExitStack() as held:
+        try:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(cache_folder() / "text.lock"))
+        except OSError as error:
+            without_cache(error)
+        yield
 
 
 @cache
