@@ -8,7 +8,6 @@ writes report/cost.md and report/cost.csv. `--model embedded --set model.video.n
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from analysis.projection import (
 from analysis.sheet import Sheet, plain
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
+from vgdfr_commands.start import run
 
 ABOVE = "▲"  # marks what is above its bound
 
@@ -210,7 +210,7 @@ def model_cost(
     return "\n".join(map(sheet.markdown, made))
 
 
-def main() -> None:
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
     parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
@@ -223,17 +223,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.study is not None and (arguments.model or arguments.kept):
         parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
-    try:
-        if arguments.study is None:
-            print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
-            return
-        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
-        for name, content in (("cost.md", text), ("cost.csv", samples)):
-            write(arguments.study / "report" / name, content)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    if arguments.study is None:
+        print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
+        return
+    text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
+    for name, content in (("cost.md", text), ("cost.csv", samples)):
+        write(arguments.study / "report" / name, content)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    run(command)

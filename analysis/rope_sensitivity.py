@@ -9,13 +9,11 @@ import argparse
 import csv
 import io
 import os
-import sys
 from pathlib import Path
 
 from analysis import sheet
 from analysis.columns import EMBEDDED
 from analysis.figures.style import encoded
-from analysis.load import StudyError
 from analysis.rope_sensitivity_data import (
     METRICS,
     Sensitivity,
@@ -28,6 +26,7 @@ from analysis.rope_sensitivity_data import (
 from analysis.rope_sensitivity_figure import draw, scale_of
 from analysis.sheet import Sheet, plain
 from analysis.statistics import MIN_PROMPTS, Interval
+from vgdfr_commands.start import run
 
 PARTS = {  # a layer's three intervals
     "preference": lambda layer: layer.preference,
@@ -181,14 +180,15 @@ def main(
     print(text)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--proxy", type=Path, help="a study of +exp=rope_proxy, to compare")
     parser.add_argument("--metric", default="lpips", help=f"{', '.join(METRICS)} (default: lpips)")
     parser.add_argument("--size", type=int, help="layers to recommend (default: as many as the paper's list has)")
     arguments = parser.parse_args()
-    try:
-        main(arguments.study, arguments.proxy, arguments.metric, arguments.size)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main(arguments.study, arguments.proxy, arguments.metric, arguments.size)
+
+
+if __name__ == "__main__":
+    run(command)

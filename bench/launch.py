@@ -32,10 +32,13 @@ from bench.progress import say
 from bench.run import units_of
 from bench.store import Store
 from bench.tasks import LAUNCH_BEGAN
+from vgdfr_commands.start import called, outlive_terminal, run
 
 FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with failed samples
 DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
+
+OF_WORKERS = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # for their output, which the launcher reads
 
 CORES = Path("/sys/devices/system/cpu")
 TOPOLOGY = ("physical_package_id", "core_id")
@@ -141,10 +144,11 @@ class Worker:
         # in a session of its own, so that Ctrl-C reaches it once, from here
         self.process = subprocess.Popen(
             command_at(self.place, self.arguments),
-            env=environment_at(self.place, os.environ) | {LAUNCH_BEGAN: self.began, "PYTHONUNBUFFERED": "1"},
+            env=environment_at(self.place, os.environ) | OF_WORKERS | {LAUNCH_BEGAN: self.began},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",  # what a library prints may be of any encoding, and must not end the reader
             start_new_session=True,
         )
         self.reader = threading.Thread(target=self._pass_on, args=(self.process,), daemon=True)
@@ -223,7 +227,7 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
         until = time.monotonic() + STOP_S
         for worker in workers:
             worker.wait(until)
-        again = shlex.join(["python", "-m", "bench.launch", *sys.argv[1:]])
+        again = shlex.join([*called("bench.launch"), *sys.argv[1:]])
         say(f"interrupted: what is finished is stored; go on with: {again}")
         return 130
     store, passed_over = Store(study), skipped(study, began)
@@ -236,7 +240,8 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
     return int(done < len(samples))
 
 
-if __name__ == "__main__":
+def command() -> int:
+    outlive_terminal()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, dest="count", help="workers")
     parser.add_argument("--cores", help="a set of cores for each worker, such as 0-3,4-7")
@@ -244,8 +249,12 @@ if __name__ == "__main__":
     known, rest = parser.parse_known_args()
     if known.dry_run:
         dry_run.main(rest)
-        sys.exit()
+        return 0
     try:
-        sys.exit(main(known.count, known.cores, rest))
-    except (ValueError, OSError, HydraException) as error:
-        sys.exit(f"error: {error}")
+        return main(known.count, known.cores, rest)
+    except HydraException as error:
+        raise ValueError(error) from error
+
+
+if __name__ == "__main__":
+    run(command)

@@ -6,6 +6,7 @@ from pathlib import Path
 from metrics import METRICS, PROFILES, Metric
 from metrics.embedded import CLIP
 from metrics.groups import groups
+from vgdfr_commands.start import run
 
 HEAD = """# Metrics
 
@@ -97,5 +98,9 @@ def _needs(metric: Metric) -> str:
     return ", ".join(needs) or "nothing"
 
 
-if __name__ == "__main__":
+def command() -> None:
     print(page(), end="")
+
+
+if __name__ == "__main__":
+    run(command)
