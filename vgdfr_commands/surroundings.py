@@ -1,6 +1,6 @@
 """What is wrong around a command before it begins: another Python, missing packages, files that hide ours.
 
-Written so that Python 3.7 reads it, and imported before anything that is not in Python's own library.
+Written so that Python 3.8 reads it, and imported before anything that is not in Python's own library.
 """
 
 from __future__ import annotations
@@ -85,11 +85,13 @@ def _how_to_enter(home: str) -> str:
     """What to do in a checkout, or else in an environment that the package was copied or installed into."""
     if not os.path.isfile(os.path.join(home, "pyproject.toml")):
         return "install them into it with pip, or take the Python that vgdfr was installed for"
-    activate = os.path.join(home, ".venv", "bin", "activate")
-    shown = ".venv/bin/activate" if os.path.realpath(os.getcwd()) == os.path.realpath(home) else activate
-    if os.path.isfile(activate):
-        return f"enter the environment first: . {shown}"
-    return f"make the environment first, in {home}: make setup; then enter it: . {shown}"
+    venv = os.path.join(home, ".venv")
+    here = os.path.realpath(os.getcwd()) == os.path.realpath(home)
+    enter = ". " + (".venv/bin/activate" if here else os.path.join(venv, "bin", "activate"))
+    inside = os.path.realpath(sys.prefix) == os.path.realpath(venv)
+    if os.path.isfile(os.path.join(venv, "bin", "activate")) and not inside:
+        return f"enter the environment first: {enter}"
+    return f"make the environment first, in {home}: make setup; then enter it: {enter}"
 
 
 def _hidden(home: str, ours: tuple[str, ...], command: str | None) -> str | None:
