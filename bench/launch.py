@@ -3,7 +3,8 @@
 Each worker is a process with an even share of the cores, or with a set of its own (--cores 0-3,4-7 starts two). Where a
 model runs on a GPU, each worker also gets one GPU. Workers share the study's folder, each takes whole prompts that no
 other has. One that crashes is started again; the sample it died of is recorded as failed and not tried again before the
-next launch. Ctrl-C ends all of them; the same command continues.
+next launch. Ctrl-C ends all of them; the same command continues. A closed terminal or log does not end a launch; to
+stop it when its terminal is gone: `pkill -f bench.launch`, or `pkill -f vgdfr-launch`.
 """
 
 import argparse

@@ -1,6 +1,10 @@
 """Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`.
 
 With --dry-run only say what would be done, see `bench.dry_run`.
+
+A display that breaks (a closed pipe, a full disk below a log, a closed terminal) does not end a sweep: the sweep goes
+on without it, and the exit status is the samples'. To stop it when its terminal is gone: `pkill -f bench.sweep`, or
+`pkill -f vgdfr-sweep`; what is finished is stored.
 """
 
 import os

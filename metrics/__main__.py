@@ -1,4 +1,4 @@
-"""Score videos: `python -m metrics REFERENCE GENERATED`.
+"""Score videos: `python -m metrics REFERENCE GENERATED`, or `vgdfr-metrics` where a metrics.py of your own lies.
 
 Two files; two folders, paired by name; or two conditions of a study, such as runs/table1/baseline and
 runs/table1/vgdfr-k5-theta0.7, paired by prompt and seed, their prompts taken from the records.

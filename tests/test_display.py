@@ -100,6 +100,13 @@ def test_the_exit_status_is_the_samples_also_without_a_display(tiny_checkpoint: 
     assert statuses(tmp_path / "tiny") == ["failed", "failed"]
 
 
+def test_a_report_is_written_without_a_reader(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    assert sweep(tmp_path, tiny_checkpoint, "", "method=vgdfr", "method.k=1").returncode == 0
+    for module, files in (("table1", ("table1.md", "table1.csv")), ("gallery", ("gallery/index.html",))):
+        done = run(f"analysis.{module}", str(tmp_path / "tiny"), before=NO_READER.format(numbers=(1, 2)))
+        assert done.returncode == 0 and all((tmp_path / "tiny" / "report" / file).is_file() for file in files)
+
+
 def test_a_launcher_without_a_display_reads_on_what_its_workers_print(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """The worker prints more than a pipe holds, in no encoding."""
     (tmp_path / "site").mkdir()

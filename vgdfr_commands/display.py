@@ -52,19 +52,19 @@ class Steady(io.RawIOBase):
 def steady() -> None:
     """Replace sys.stdout and sys.stderr by streams that never raise; of no effect the second time.
 
-    They keep encoding and buffering, and escape characters that the encoding does not have. Streams without a file
-    descriptor, such as a notebook's or a test's, stay as they are.
+    They keep encoding and buffering, and escape characters that the encoding does not have. Streams that another
+    program put there, such as a notebook or a test, stay as they are.
     """
     lost = _fill_closed_descriptors()
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, _stream(number if number in lost else None, f"<{name}>", "utf-8", True))
-        elif (descriptor := _descriptor_of(stream)) is not None and not isinstance(_raw_of(stream), Steady):
+        elif _is_of(stream, number) and not isinstance(getattr(stream.buffer, "raw", stream.buffer), Steady):
             with suppress(OSError, ValueError):
                 stream.flush()
             buffered = isinstance(stream.buffer, io.BufferedWriter)  # not so with python -u
-            setattr(sys, name, _stream(descriptor, f"<{name}>", stream.encoding, stream.line_buffering, buffered))
+            setattr(sys, name, _stream(number, f"<{name}>", stream.encoding, stream.line_buffering, buffered))
 
 
 def _stream(
@@ -75,17 +75,12 @@ def _stream(
     return io.TextIOWrapper(below, encoding, ESCAPE, line_buffering=line_buffering, write_through=not buffered)
 
 
-def _descriptor_of(stream: TextIO) -> int | None:
-    if not isinstance(stream, io.TextIOWrapper):
-        return None
+def _is_of(stream: TextIO, number: int) -> bool:
+    """Whether the stream writes to that descriptor, as the one does that Python opened."""
     try:
-        return stream.fileno()
+        return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
     except (OSError, ValueError):  # in memory, or closed
-        return None
-
-
-def _raw_of(stream: io.TextIOWrapper) -> object:
-    return getattr(stream.buffer, "raw", stream.buffer)
+        return False
 
 
 def _fill_closed_descriptors() -> set[int]:
