@@ -173,3 +173,26 @@ def test_names_are_printed_in_any_encoding(environment: dict[str, str], pair: tu
     utf8 = os.fsdecode(b"\xc3\xa9") if "PYTHONIOENCODING" in environment else "\udcc3\udca9"  # names in locale C
     name = f"caf\udce9 {utf8}".encode(environment.get("PYTHONIOENCODING", "ascii"), "backslashreplace")
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith(name), done
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "error"),
+    [
+        ("None", 0, ""),
+        ("3", 3, ""),
+        ("int('x')", 1, "error: invalid literal for int() with base 10: 'x'\n"),
+        ("open('/nowhere')", 1, "error: [Errno 2] No such file or directory: '/nowhere'\n"),
+        ("signal.raise_signal(signal.SIGINT)", 130, ""),
+        ("sys.exit('error: no')", 1, "error: no\n"),
+    ],
+)
+def test_all_commands_end_alike(work: str, status: int, error: str) -> None:
+    code = f"import signal, sys\nfrom vgdfr_commands.start import run\nrun(lambda: {work})"
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", error)
+    for file in [
+        file for folder in ("vgdfr", "metrics", "bench", "analysis") for file in (root / folder).rglob("*.py")
+    ]:
+        _, found, tail = file.read_text().partition('if __name__ == "__main__":\n')
+        assert not found or "run(" in tail, f"{file} ends in another way"
