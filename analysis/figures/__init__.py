@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
 from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
 from analysis.load import MORE, StudyError, load, planned
 from analysis.table1 import incomplete
+from bench.drawing import Figure
 
 __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
 

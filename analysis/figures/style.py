@@ -4,11 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from bench.drawing import Figure, settings
 
 # Okabe and Ito's colours, which colour-blind readers tell apart: one per k, the same in every figure
 K_COLOURS = {5: "#0072B2", 10: "#D55E00", 15: "#009E73"}
@@ -25,7 +21,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
     "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
 }
-RC: dict[Any, Any] = {  # matplotlib names each setting in a type of its own
+RC: dict[str, Any] = {
     "svg.hashsalt": "vgdfr", "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e7eb",
     "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#9ca3af", "legend.frameon": False,
@@ -53,12 +49,11 @@ def marker_of(theta: float | None, every: list[float | None]) -> str:
 def encoded(figure: Figure) -> dict[str, bytes]:
     """The figure as PNG, SVG and PDF, by suffix: the same bytes for the same data."""
     files = {}
-    with plt.rc_context(RC):
+    with settings(RC):
         for suffix, how in FORMATS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, **how)
             files[suffix] = content.getvalue()
-    plt.close(figure)
     return files
 
 
