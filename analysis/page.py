@@ -104,5 +104,5 @@ def write(file: Path, text: str) -> Path:
     """Write a text file whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text.rstrip("\n") + "\n")
+    partial.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     return partial.replace(file)

@@ -57,13 +57,10 @@ def _import_matplotlib() -> Any:
         try:
             return importlib.import_module("matplotlib")
         except (ValueError, OSError):
+            for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+                del sys.modules[name]  # what the first attempt has left would be taken for whole
             with _users_settings_aside():
-                matplotlib = importlib.import_module("matplotlib")
-            for name, module in [*sys.modules.items()]:  # the first attempt has imported some of them already
-                package, _, part = name.rpartition(".")
-                if package == "matplotlib":
-                    setattr(matplotlib, part, module)
-            return matplotlib
+                return importlib.import_module("matplotlib")
 
 
 matplotlib = _import_matplotlib()

@@ -83,7 +83,9 @@ def by_socket(cores: Iterable[int], folder: Path = CORES) -> list[int]:
 
     def position(core: int) -> tuple[int, int, int]:
         try:
-            socket, number = (int((folder / f"cpu{core}/topology/{name}").read_text()) for name in TOPOLOGY)
+            socket, number = (
+                int((folder / f"cpu{core}/topology/{name}").read_text(encoding="utf-8")) for name in TOPOLOGY
+            )
         except (OSError, ValueError):  # some containers hide the topology
             return 0, core, core
         return socket, number, core
@@ -144,7 +146,8 @@ class Worker:
             env=environment_at(self.place, os.environ) | {LAUNCH_BEGAN: self.began, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             start_new_session=True,
         )
         self.reader = threading.Thread(target=self._pass_on, args=(self.process,), daemon=True)

@@ -142,7 +142,12 @@ def unreachable() -> str | None:
     """
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_S
+            [sys.executable, "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=PROBE_S,
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {PROBE_S:.0f} s"

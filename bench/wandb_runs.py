@@ -82,11 +82,11 @@ def _report(folder: Path, table: Path | None) -> tuple[dict[str, Any], str | Non
     log: dict[str, Any] = {}
     notes = None
     if table is not None:
-        header, *rows = csv.reader(io.StringIO(table.read_text()))
+        header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8")))
         log["table1"] = wandb.Table(
             columns=[*header], data=[[_number(v) for v in r] for r in rows], allow_mixed_types=True
         )
-        notes = table.with_suffix(".md").read_text()
+        notes = table.with_suffix(".md").read_text(encoding="utf-8")
     for figure in sorted(folder.glob("*.png")):
         log[f"figures/{figure.stem}"] = wandb.Image(str(figure))
     return log, notes

@@ -72,12 +72,12 @@ def sha256_of_weights(file: Path) -> str:
         "inode": state.st_ino,
     }
     if note.is_file():
-        noted = json.loads(note.read_text())
+        noted = json.loads(note.read_text(encoding="utf-8"))
         if {name: noted.get(name) for name in seen} == seen:
             return noted["sha256"]
     digest = sha256(file)
     with whole(note) as partial:
-        partial.write_text(json.dumps(seen | {"sha256": digest}))
+        partial.write_text(json.dumps(seen | {"sha256": digest}), encoding="utf-8")
     return digest
 
 

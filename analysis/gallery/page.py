@@ -42,7 +42,7 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allo
         return quote(os.path.relpath(copied(row) if copy else file, out).replace(os.sep, "/"))
 
     document = gallery_data(rows, study.resolve().name, source, allow_mixed)
-    texts = {name: (HERE / name).read_text() for name in ASSETS}
+    texts = {name: (HERE / name).read_text(encoding="utf-8") for name in ASSETS}
     texts |= {DATA: script(document), PAGE: page(document)}
     done = [r for r in rows if copy and r.record["status"] == "done" and (r.folder / PREVIEW).is_file()]
     kept = {copied(row) for row in done}
@@ -66,7 +66,9 @@ def _copies(out: Path) -> set[Path]:
         return set()
     data = out / DATA
     try:
-        document = json.loads(data.read_text().removeprefix(BEGINS).rstrip(";\n")) if _begins(data) else None
+        document = (
+            json.loads(data.read_text(encoding="utf-8").removeprefix(BEGINS).rstrip(";\n")) if _begins(data) else None
+        )
     except ValueError:
         document = None
     if not isinstance(document, dict) or "prompts" not in document:

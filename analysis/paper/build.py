@@ -100,7 +100,7 @@ def _command(name: str, paper: Paper, run: Callable[[Path], object]) -> list[Blo
             (paper.out / "figures").mkdir(exist_ok=True)
             file = file.replace(paper.out / "figures" / file.name)
         files.append(file)
-    text = next((f.read_text() for f in files if f.suffix == ".md"), "")
+    text = next((f.read_text(encoding="utf-8") for f in files if f.suffix == ".md"), "")
     return [Block(markdown=text, files=_relative(files, paper))]
 
 
@@ -118,7 +118,11 @@ def make(paper: Paper) -> Path:
     index = paper.out / "index.html"
     if paper.out.exists() and not paper.out.is_dir():
         raise StudyError(f"{paper.out} is a file; --out must be a folder that is empty, new or written by this command")
-    if paper.out.is_dir() and any(paper.out.iterdir()) and not (index.is_file() and OWN in index.read_text()):
+    if (
+        paper.out.is_dir()
+        and any(paper.out.iterdir())
+        and not (index.is_file() and OWN in index.read_text(encoding="utf-8"))
+    ):
         raise StudyError(
             f"{paper.out} holds something else; --out must be a folder that is empty, new or written by this command"
         )
