@@ -145,6 +145,7 @@ def _main() -> None:
 
     from analysis import differences  # which builds on this module
     from analysis.load import StudyError
+    from analysis.output import add_out
 
     parser = argparse.ArgumentParser(
         description="Means with intervals, and paired differences, of a study, printed and written to report/: "
@@ -154,9 +155,10 @@ def _main() -> None:
     parser.add_argument("--between", nargs=2, metavar=("A", "B"), help="A less B, conditions named as their folders")
     parser.add_argument("--by", choices=differences.GROUPINGS, help="within groups of prompts or videos")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    add_out(parser)
     given = parser.parse_args()
     try:
-        differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed)
+        differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed, given.out)
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis import figures
 from analysis.load import StudyError
+from analysis.output import add_out
 
 
 def command() -> None:
@@ -21,6 +22,7 @@ def command() -> None:
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one figure")
+    add_out(parser)
     arguments = parser.parse_args()
     if arguments.grid and not arguments.prompt:
         parser.error("--grid needs --prompt")
@@ -30,10 +32,12 @@ def command() -> None:
                 (5 if arguments.k is None else arguments.k),
                 (0.7 if arguments.theta is None else arguments.theta),
             )
-            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, arguments.allow_mixed))
+            mixed, out = arguments.allow_mixed, arguments.out
+            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, mixed, out))
             return
         study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
-        drawn = figures.draw(study, arguments.study / "report", arguments.only or tuple(figures.FIGURES))
+        folder = arguments.out or arguments.study / "report"
+        drawn = figures.draw(study, folder, arguments.only or tuple(figures.FIGURES))
     except (StudyError, OSError) as error:
         sys.exit(f"error: {error}")
     for each in drawn:

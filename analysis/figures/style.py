@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from analysis.output import write
 from bench.drawing import Figure, settings
 
 # Okabe and Ito's colours, which colour-blind readers tell apart: one per k, the same in every figure
@@ -59,10 +60,4 @@ def encoded(figure: Figure) -> dict[str, bytes]:
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for suffix, content in encoded(figure).items():
-        partial = folder / f".{name}.{suffix}.partial"
-        partial.write_bytes(content)
-        files.append(partial.replace(folder / f"{name}.{suffix}"))
-    return files
+    return [write(folder / f"{name}.{suffix}", content) for suffix, content in encoded(figure).items()]

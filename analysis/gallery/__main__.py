@@ -10,13 +10,14 @@ from pathlib import Path
 
 from analysis.gallery.page import write_gallery
 from analysis.load import StudyError
+from analysis.output import add_out
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m analysis.gallery", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--out", type=Path, help="where to write, instead of report/gallery in the study's folder")
+    add_out(parser, "report/gallery")
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()

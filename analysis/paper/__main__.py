@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from analysis.load import StudyError
+from analysis.output import add_out
 from analysis.paper.build import Paper, beside, make
 
 if __name__ == "__main__":
@@ -17,7 +18,7 @@ if __name__ == "__main__":
         prog="python -m analysis.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", type=Path, help="a study of Table 1, such as runs/table1")
-    parser.add_argument("--out", type=Path, help="where to write (default: report/paper in the study)")
+    add_out(parser, "report/paper")
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
     parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
