@@ -37,6 +37,9 @@ FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with
 DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
 
+# how a worker prints into the pipe that is read here, whatever the locale
+PIPE = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+
 CORES = Path("/sys/devices/system/cpu")
 TOPOLOGY = ("physical_package_id", "core_id")
 
@@ -143,7 +146,7 @@ class Worker:
         # in a session of its own, so that Ctrl-C reaches it once, from here
         self.process = subprocess.Popen(
             command_at(self.place, self.arguments),
-            env=environment_at(self.place, os.environ) | {LAUNCH_BEGAN: self.began, "PYTHONUNBUFFERED": "1"},
+            env=environment_at(self.place, os.environ) | PIPE | {LAUNCH_BEGAN: self.began},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",

@@ -121,7 +121,7 @@ def tracked(
         _beside.append(started[-1])
         say(f"tracking goes on beside this; its log: {log}")
         return
-    lines = log.read_text(errors="replace").strip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = next((line for line in reversed(lines) if not _OF_WANDB.match(line)), "nothing")
     say(f"tracking: {said}" if status == 0 else f"tracking failed: {said}; log: {log}; by hand: {by_hand}")
 
