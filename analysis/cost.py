@@ -14,7 +14,7 @@ from pathlib import Path
 from analysis import sheet
 from analysis.conditions import Line, lines, mixture
 from analysis.load import MORE, StudyError, load
-from analysis.page import write
+from analysis.output import add_out, study_name, write_and_print
 from analysis.projection import (
     FlopsOfStudy,
     Projection,
@@ -187,7 +187,7 @@ def study_cost(
     table = lines(load(study, light=True, also=MORE), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
     num_baselines = sum(line.n for line in table if line.method == "baseline")
-    return sheet.markdown(study_sheet(projected, num_baselines, study.resolve().name)), csv_text(projected)
+    return sheet.markdown(study_sheet(projected, num_baselines, study_name(study))), csv_text(projected)
 
 
 def model_cost(
@@ -220,16 +220,17 @@ def command() -> None:
     )
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    add_out(parser)
     arguments = parser.parse_args()
+    if arguments.study is None and arguments.out is not None:
+        parser.error("--out is of a study's report; a model's stages are only printed")
     if arguments.study is not None and (arguments.model or arguments.kept):
         parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
     if arguments.study is None:
         print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
         return
     text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
-    for name, content in (("cost.md", text), ("cost.csv", samples)):
-        write(arguments.study / "report" / name, content)
-    print(text)
+    write_and_print({"cost.md": text, "cost.csv": samples}, text, arguments.study, arguments.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from analysis.columns import Column
 from analysis.conditions import Line, columns, lines
 from analysis.content import SPEEDS, content_of
 from analysis.load import Row, StudyError, load
-from analysis.page import write
+from analysis.output import write_and_print
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval, paired, ratio_of_means
 
@@ -236,9 +236,7 @@ def main(
         made, stem = sheets(found), "statistics"
     stem += f"-by-{by}" if by else ""
     text = "\n".join(sheet.markdown(each) for each in made)
-    for suffix, content in (("md", text), ("csv", table.getvalue())):
-        write((out or study / "report") / f"{stem}.{suffix}", content)
-    print(text)
+    write_and_print({f"{stem}.md": text, f"{stem}.csv": table.getvalue()}, text, study, out)
 
 
 def _file_name(text: str) -> str:

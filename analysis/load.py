@@ -96,7 +96,7 @@ def planned(study: Path) -> frozenset[str]:
     """The places of the samples that the study's sweeps wanted, as they noted; empty for one without such a note."""
     file = study / "plan.json"
     try:
-        return frozenset(json.loads(file.read_text())["samples"]) if file.is_file() else frozenset()
+        return frozenset(json.loads(file.read_text(encoding="utf-8"))["samples"]) if file.is_file() else frozenset()
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{file} is damaged ({error!r}); the study's sweep writes it anew") from None
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment
 from markupsafe import Markup, escape
@@ -98,11 +97,3 @@ def _inline(text: str) -> str:
             out.append(f"<b>{_inline(bold)}</b>" if bold else f"<i>{_inline(italic)}</i>")
         end = found.end()
     return "".join([*out, str(escape(text[end:]))])
-
-
-def write(file: Path, text: str) -> Path:
-    """Write a text file whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text.rstrip("\n") + "\n")
-    return partial.replace(file)

@@ -37,9 +37,11 @@ def synthetic(folder: Path, count: int) -> None:
                 if not place.is_dir():
                     place.mkdir(parents=True)
                     record = _record(draw, setting, name, p, seed, similar)
-                    (place / "record.json").write_text(json.dumps(record, indent=1))
+                    (place / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
                     scores = {m: _score(draw, m, scored) for m in METRICS if setting or m not in METRICS[:6]}
-                    (place / "scores.json").write_text(json.dumps({"schema": 2, "scores": scores}, indent=1))
+                    (place / "scores.json").write_text(
+                        json.dumps({"schema": 2, "scores": scores}, indent=1), encoding="utf-8"
+                    )
                 made += 1
 
 
@@ -109,8 +111,8 @@ def _cpu_s() -> float:
 def _held_bytes(pid: int) -> int:
     """Resident memory of a process and all below it; 0 for one that has just ended."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     own = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")]

@@ -8,12 +8,12 @@ and writes report/rope_sensitivity.{md,csv,png,svg,pdf} into the study's folder.
 import argparse
 import csv
 import io
-import os
 from pathlib import Path
 
 from analysis import sheet
 from analysis.columns import EMBEDDED
 from analysis.figures.style import encoded
+from analysis.output import add_out, study_name, write_and_print
 from analysis.rope_sensitivity_data import (
     METRICS,
     Sensitivity,
@@ -159,7 +159,7 @@ def main(
 ) -> None:
     """Print the report and write its files, each whole, into `out` (by default report/ in the study).
 
-    Raises StudyError where a study is not what it must be.
+    Raises StudyError where a study is not what it must be, CannotWrite if `out` is given and cannot be written.
     """
     full = sensitivity(measured_of_study(study, metric))
     other = None
@@ -167,17 +167,10 @@ def main(
         refuse_other_settings(study, proxy)
         other = sensitivity(measured_of_proxy(proxy))
     chosen = full.recommended(size)
-    text = markdown(study.resolve().name, full, other, chosen)
-    contents = {"md": text.encode(), "csv": csv_text(full, other, chosen).encode()}
-    contents |= encoded(draw(full, other, chosen))
-    folder = out or study / "report"
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, content in contents.items():
-        file = folder / f"rope_sensitivity.{suffix}"
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(file)
-    print(text)
+    text = markdown(study_name(study), full, other, chosen)
+    contents = {"md": text, "csv": csv_text(full, other, chosen)} | encoded(draw(full, other, chosen))
+    files = {f"rope_sensitivity.{suffix}": content for suffix, content in contents.items()}
+    write_and_print(files, text, study, out)
 
 
 def command() -> None:
@@ -186,8 +179,9 @@ def command() -> None:
     parser.add_argument("--proxy", type=Path, help="a study of +exp=rope_proxy, to compare")
     parser.add_argument("--metric", default="lpips", help=f"{', '.join(METRICS)} (default: lpips)")
     parser.add_argument("--size", type=int, help="layers to recommend (default: as many as the paper's list has)")
+    add_out(parser)
     arguments = parser.parse_args()
-    main(arguments.study, arguments.proxy, arguments.metric, arguments.size)
+    main(arguments.study, arguments.proxy, arguments.metric, arguments.size, arguments.out)
 
 
 if __name__ == "__main__":

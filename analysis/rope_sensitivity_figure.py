@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable, Iterable
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.figures.style import RC
 from analysis.rope_sensitivity_data import Layer, Sensitivity, agreement
 from analysis.statistics import MIN_PROMPTS, Interval
+from bench.drawing import Axes, Figure, Line2D, Rectangle, settings
 
 # Okabe and Ito's palette, told apart by colour-blind eyes and, by lightness, in grey
 GLOBAL_ALONE, LOCAL_ALONE, INK = "#0072B2", "#E69F00", "#222222"
@@ -37,8 +35,8 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
     bars = max(4.6, 0.24 * len(full.layers))
     width = LEFT + bars + (4.1 if proxy else 0.15)
     height = TOP + BOTTOM + HEIGHT * len(studies) + ROW_GAP * (len(studies) - 1)
-    with plt.rc_context(RC):
-        figure = plt.figure(figsize=(width, height))
+    with settings(RC):
+        figure = Figure((width, height))
 
         def axes(left: float, bottom: float, wide: float, high: float, sharey: Axes | None = None) -> Axes:
             return figure.add_axes((left / width, bottom / height, wide / width, high / height), sharey=sharey)
@@ -60,8 +58,8 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
             assert first is not None
             first.set_ylabel(_label(study))
         handles = [
-            plt.Rectangle((0, 0), 1, 1, color=GLOBAL_ALONE), plt.Rectangle((0, 0), 1, 1, color=LOCAL_ALONE),
-            *(plt.Line2D([], [], **mark) for mark in (RECOMMENDED, PAPER)),
+            Rectangle((0, 0), 1, 1, color=GLOBAL_ALONE), Rectangle((0, 0), 1, 1, color=LOCAL_ALONE),
+            *(Line2D([], [], **mark) for mark in (RECOMMENDED, PAPER)),
         ]  # fmt: skip
         names = ["turned global alone: gain", "turned local alone: loss", "recommended", "paper's list"]
         figure.legend(
@@ -134,8 +132,6 @@ def _ranks(axis: Axes, full: Sensitivity, proxy: Sensitivity, chosen: tuple[int,
              ylabel=f"rank by {full.measured.title}")  # fmt: skip
     said = "no ranks" if rho is None else f"Spearman ρ = {rho:.2f}".replace("-", "−") + f", p = {p:.2g}"
     axis.set_title(f"{said}, n = {n} layers", fontsize=9)
-    handles = [
-        plt.Line2D([], [], ls="", marker=m, mfc=f, mec=INK, ms=5.5) for m, f in (("o", "w"), ("s", "w"), ("o", INK))
-    ]
+    handles = [Line2D([], [], ls="", marker=m, mfc=f, mec=INK, ms=5.5) for m, f in (("o", "w"), ("s", "w"), ("o", INK))]
     axis.legend(handles, ["dual-stream", "single-stream", "recommended"], loc="upper center", ncols=3, frameon=False,
                 bbox_to_anchor=(0.5, -0.13), fontsize=8, handletextpad=0.2, columnspacing=1)  # fmt: skip

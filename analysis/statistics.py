@@ -145,6 +145,7 @@ def command() -> None:
     import argparse
 
     from analysis import differences  # which builds on this module
+    from analysis.output import add_out
 
     parser = argparse.ArgumentParser(
         description="Means with intervals, and paired differences, of a study, printed and written to report/: "
@@ -154,8 +155,9 @@ def command() -> None:
     parser.add_argument("--between", nargs=2, metavar=("A", "B"), help="A less B, conditions named as their folders")
     parser.add_argument("--by", choices=differences.GROUPINGS, help="within groups of prompts or videos")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    add_out(parser)
     given = parser.parse_args()
-    differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed)
+    differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed, given.out)
 
 
 if __name__ == "__main__":

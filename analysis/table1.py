@@ -1,7 +1,7 @@
 """Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
 Prints Markdown and writes report/table1.md, .csv, .tex and .html (with --paper table1-trends.tex, too) into the study's
-folder, and nothing else there. With --frames or --columns the files' names say so.
+folder, and nothing else there; --out DIR names another folder. With --frames or --columns the files' names say so.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from analysis import paper, sheet
 from analysis.columns import EMBEDDED, Column
 from analysis.conditions import Line, columns, common_interpolator, kind_of_timing, lines, marks, mixture
 from analysis.load import FRAMES, Row, load, planned
-from analysis.page import write
+from analysis.output import add_out, study_name, write_and_print
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval
 from vgdfr_commands.start import run
@@ -223,10 +223,10 @@ def main(
 ) -> bool:
     """Print the table and write its files into `out` (by default report/ in the study); whether the study is complete.
 
-    `frames` are those its scores are of.
+    `frames` are those its scores are of. Raises CannotWrite, after printing, if `out` is given and cannot be written.
     """
     table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
-    title = study.resolve().name if frames == "all" else f"{study.resolve().name}, {frames} frames"
+    title = study_name(study) if frames == "all" else f"{study_name(study)}, {frames} frames"
     made = [table_sheet(table, title, names, intervals, beside_paper, planned(study))]
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
@@ -239,9 +239,7 @@ def main(
         f"{stem}.tex": sheet.latex(made[0]),
         f"{stem}.html": sheet.page(f"Table 1 of {title}", *made),
     } | ({f"{stem}-trends.tex": sheet.latex(made[1])} if beside_paper else {})
-    for name, content in files.items():
-        write((out or study / "report") / name, content)
-    print(text)
+    write_and_print(files, text, study, out)
     return made[0].banner is None
 
 
@@ -255,9 +253,10 @@ def command() -> str | int:
     parser.add_argument("--paper", action="store_true", help="the paper's own rows, and its trends against these")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a sample is missing or failed")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one table")
+    add_out(parser)
     given = parser.parse_args()
     asked = given.columns.split(",") if given.columns is not None else None
-    complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed)
+    complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed, given.out)
     return "the study is not complete: see the line above the table" if given.strict and not complete else 0
 
 

@@ -55,7 +55,7 @@ def at_work(study: Path, place: str, failure: "Record") -> Iterator[None]:
 @contextmanager
 def _noted(note: Path, content: dict[str, Any]) -> Iterator[None]:
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(content))
+    note.write_text(json.dumps(content), encoding="utf-8")
     try:
         yield
     finally:
@@ -88,18 +88,18 @@ def unit_left_by(study: Path, pid: int) -> tuple[str, int] | None:
 
 def _left(note: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(note.read_text())
+        return json.loads(note.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # none, or not even the note was finished
         return None
 
 
 def skip(study: Path, unit: str, began: str) -> None:
     """Have the workers of the launch that `began` then pass over `unit`, which one of them died at."""
-    with (study / LOCKS / f"{SKIP}{began}").open("a") as file:
+    with (study / LOCKS / f"{SKIP}{began}").open("a", encoding="utf-8") as file:
         file.write(f"{unit}\n")
 
 
 def skipped(study: Path, began: str | None) -> set[str]:
     """The units that workers of the launch that `began` then pass over; none where there is no launch."""
     file = study / LOCKS / f"{SKIP}{began}"
-    return set(file.read_text().splitlines()) if began and file.is_file() else set()
+    return set(file.read_text(encoding="utf-8").splitlines()) if began and file.is_file() else set()

@@ -39,7 +39,7 @@ def _and_recommended(study: str, _root_: DictConfig) -> str:
     file = Path(study) / RECOMMENDATION
     if not file.is_file():
         return ""
-    with file.open(newline="") as opened:
+    with file.open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     try:
         count = instantiate(_root_.model.backbone, _convert_="all").num_layers()

@@ -39,7 +39,8 @@ FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with
 DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
 STOP_S = 60.0  # how long workers may take to end when asked to
 
-OF_WORKERS = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}  # for their output, which the launcher reads
+# how a worker prints into the pipe that is read here, whatever the locale
+PIPE = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
 
 CORES = Path("/sys/devices/system/cpu")
 TOPOLOGY = ("physical_package_id", "core_id")
@@ -87,7 +88,9 @@ def by_socket(cores: Iterable[int], folder: Path = CORES) -> list[int]:
 
     def position(core: int) -> tuple[int, int, int]:
         try:
-            socket, number = (int((folder / f"cpu{core}/topology/{name}").read_text()) for name in TOPOLOGY)
+            socket, number = (
+                int((folder / f"cpu{core}/topology/{name}").read_text(encoding="utf-8")) for name in TOPOLOGY
+            )
         except (OSError, ValueError):  # some containers hide the topology
             return 0, core, core
         return socket, number, core
@@ -145,11 +148,11 @@ class Worker:
         # in a session of its own, so that Ctrl-C reaches it once, from here
         self.process = subprocess.Popen(
             command_at(self.place, self.arguments),
-            env=environment_at(self.place, os.environ) | OF_WORKERS | {LAUNCH_BEGAN: self.began},
+            env=environment_at(self.place, os.environ) | PIPE | {LAUNCH_BEGAN: self.began},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            errors="backslashreplace",  # what a library prints may be of any encoding, and must not end the reader
+            errors="backslashreplace",
             start_new_session=True,
         )
         self.reader = threading.Thread(target=self._pass_on, args=(self.process,), daemon=True)

@@ -47,7 +47,9 @@ def state(device: torch.device) -> dict[str, Any]:
 def _gpu(gpu: str) -> dict[str, Any]:
     def ask(query: str) -> list[list[str]]:
         command = ["nvidia-smi", f"--id={gpu}", query, "--format=csv,noheader,nounits"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+        said = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="backslashreplace", check=True, timeout=30
+        ).stdout
         return [[part.strip() for part in line.split(",")] for line in said.strip().splitlines()]
 
     try:
@@ -65,7 +67,7 @@ def _others(pids: list[str], own: str) -> dict[str, Any]:
 
 def _cpu_mhz() -> float | None:
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
     return round(sum(clocks) / len(clocks), 1) if clocks else None
 
@@ -75,7 +77,7 @@ def _busy_s() -> float | None:
     file = Path("/proc/stat")
     if not file.is_file():
         return None
-    user, nice, system, _, _, irq, softirq, *_ = map(int, file.read_text().splitlines()[0].split()[1:])
+    user, nice, system, _, _, irq, softirq, *_ = map(int, file.read_text(encoding="utf-8").splitlines()[0].split()[1:])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 

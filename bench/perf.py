@@ -139,10 +139,14 @@ def peak_bytes(frames: int, height: int, width: int) -> int:
         # not getrusage's maximum, which a process inherits from the one that started it
         code = ("import re, sys; from metrics.__main__ import main, parse; "
                 "main(parse(sys.argv[1:]), lambda text: None); "
-                r"print(re.search(r'VmHWM:\s+(\d+) kB', open('/proc/self/status').read())[1])")  # fmt: skip
+                r"print(int(re.search(rb'VmHWM:\s+(\d+) kB', open('/proc/self/status', 'rb').read())[1]))")  # fmt: skip
         names = ["--metrics", "psnr,ssim,flicker,cosine"]
         done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, files), *names], capture_output=True, text=True, check=True
+            [sys.executable, "-c", code, *map(str, files), *names],
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            check=True,
         )
     return 1024 * int(done.stdout)
 
@@ -221,7 +225,7 @@ def command() -> None:
     result = compare(arguments.videos, *arguments.size)
     print(report(result))
     if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

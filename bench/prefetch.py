@@ -4,9 +4,11 @@ The arguments are bench.sweep's. Lists every missing file with its size and sour
 broke off is continued. With --list, only the list. A sweep refuses to start while one of them is missing.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -42,8 +44,23 @@ def download(assets: Sequence[Asset]) -> int:
     return failed
 
 
+def _require_writable(place: Path) -> None:
+    """Raises OSError for a folder that downloads cannot be written to."""
+    reason = ""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f": {error.strerror}"
+    if reason or not os.access(place, os.W_OK):
+        raise OSError(
+            f"downloads go to {place}, which cannot be written{reason}; VGDFR_CACHE=FOLDER names another place"
+        )
+
+
 def main(arguments: list[str]) -> int:
-    """The exit status: 1 if a download failed. Raises ValueError for wrong arguments or too little space."""
+    """The exit status: 1 if a download failed. Raises ValueError for wrong arguments or too little space, OSError for a
+    cache folder that cannot be written.
+    """
     overrides = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
     assets = missing_assets(configs_of(overrides))
     if not assets:
@@ -53,7 +70,7 @@ def main(arguments: list[str]) -> int:
     if "--list" in arguments:
         return 0
     needed, place = sum(max(0, (a.num_bytes or 0) - a.have_bytes) for a in assets), cache_folder()
-    place.mkdir(parents=True, exist_ok=True)
+    _require_writable(place)
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free at {place}")
     failed = download(assets)

@@ -136,7 +136,7 @@ def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], 
 
 def embedded() -> list[tuple[str, str]]:
     """(id, caption) of the embedded world's prompts: combinations never trained on, speed profiles in turn."""
-    return [(entry["id"], entry["text"]) for entry in json.loads(EMBEDDED_FILE.read_text())]
+    return [(entry["id"], entry["text"]) for entry in json.loads(EMBEDDED_FILE.read_text(encoding="utf-8"))]
 
 
 def from_file(path: Path) -> list[tuple[str, str]]:

@@ -75,7 +75,12 @@ def _commit() -> str | None:
     def git(*arguments: str) -> str:
         folder = Path(__file__).parent
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            check=True,
         ).stdout.strip()
 
     try:
@@ -88,7 +93,7 @@ def _commit() -> str | None:
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()

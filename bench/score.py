@@ -104,7 +104,9 @@ def _score(
             result = known.get(name) or _one(metrics[name], current[name]["id"], prompt, kept, own, beside)
             stored[name] = current[name] | NOTHING | (result if isinstance(result, dict) else {"reason": result})
         with whole(file) as partial_file:
-            partial_file.write_text(json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False))
+            partial_file.write_text(
+                json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False), encoding="utf-8"
+            )
     return {name: stored[name] for name in metrics}
 
 
@@ -161,7 +163,7 @@ def to_come(folder: Path, reference: Record, names: Sequence[str]) -> list[Metri
 def _stored(file: Path) -> dict[str, Any]:
     """The scores in `file`; none where it is damaged or of another schema: all can be computed again."""
     try:
-        document = json.loads(file.read_text()) if file.is_file() else {}
+        document = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError:
         return {}
     return document["scores"] if document.get("schema") == SCHEMA else {}

@@ -69,7 +69,7 @@ class Store:
     def read(folder: Path) -> Record | None:
         """The record in `folder`, finished or failed; None if there is none."""
         file = folder / RECORD
-        return Record.from_json(file.read_text()) if file.is_file() else None
+        return Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def put(
         self,
@@ -91,7 +91,7 @@ class Store:
             if latents is not None:
                 save_file(latents, partial / LATENTS)
             record = replace(record, files={file.name: sha256(file) for file in sorted(partial.iterdir())})
-            (partial / RECORD).write_text(record.to_json())
+            (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
             for file in partial.iterdir():
                 _sync(file)
             _sync(partial)
@@ -112,16 +112,16 @@ class Store:
         with claimed(self.folder, PLAN, timeout_s=-1):
             file = self.folder / PLAN
             try:
-                before = json.loads(file.read_text())["samples"]
+                before = json.loads(file.read_text(encoding="utf-8"))["samples"]
             except (FileNotFoundError, ValueError, KeyError):  # none, or damaged
                 before = []
             with whole(file) as partial:
-                partial.write_text(json.dumps({"samples": sorted({*before, *places})}, indent=1))
+                partial.write_text(json.dumps({"samples": sorted({*before, *places})}, indent=1), encoding="utf-8")
 
     def update(self, place: str, record: Record) -> Record:
         """Replace the record of the sample at `place`, whole or not at all."""
         with whole(self.folder / place / RECORD) as partial:
-            partial.write_text(record.to_json())
+            partial.write_text(record.to_json(), encoding="utf-8")
         return record
 
     def drop(self, place: str, record: Record, names: Iterable[str]) -> Record:

@@ -43,7 +43,7 @@ def table_of(study: Path) -> tuple[Path | None, str]:
     try:  # a process: what measures does not know what reports
         made = subprocess.run(
             [sys.executable, "-m", "analysis.table1", str(study)], stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=TABLE_S,
+            encoding="utf-8", errors="backslashreplace", timeout=TABLE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return None, f"not made within {TABLE_S:.0f} s"
@@ -58,7 +58,7 @@ def send(folders: list[Path], timeout_s: float) -> str | None:
     environment = os.environ | {"WANDB_MODE": "online", "WANDB_DIR": str(folders[0].parents[1])}  # for its logs
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, start_new_session=True,
+        encoding="utf-8", errors="backslashreplace", start_new_session=True,
     )  # fmt: skip
     try:
         said, _ = process.communicate(timeout=timeout_s)
@@ -123,16 +123,16 @@ def main(arguments: argparse.Namespace) -> int:
         now = [newest_ns(study), tracker.arguments(study)]
         sent, not_sent = (json.dumps([*now, {"sent": all_sent}]) for all_sent in (True, False))
         enough = [sent] if mode() == "online" else [sent, not_sent]
-        if arguments.background and file.is_file() and file.read_text() in enough:
+        if arguments.background and file.is_file() and file.read_text(encoding="utf-8") in enough:
             print("nothing new to show")
             return 0
         status, all_sent = show(study, tracker, arguments.timeout)
-        file.write_text(sent if all_sent else not_sent)
+        file.write_text(sent if all_sent else not_sent, encoding="utf-8")
         return status
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    defaults: dict[str, Any] = yaml.safe_load(CONF.read_text())
+    defaults: dict[str, Any] = yaml.safe_load(CONF.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--project", default=defaults["project"], help="of W&B (%(default)s)")

@@ -158,13 +158,13 @@ def _short(value: Any) -> str:
 
 
 def _sample(file: Path) -> Sample:
-    record = json.loads(file.read_text())
+    record = json.loads(file.read_text(encoding="utf-8"))
     if record["schema"] != RECORD_SCHEMA:
         raise ValueError(f"expected a record of schema {RECORD_SCHEMA}, got {record['schema']}")
     scores: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     try:
-        document = json.loads(file.with_name("scores.json").read_text())
+        document = json.loads(file.with_name("scores.json").read_text(encoding="utf-8"))
     except FileNotFoundError:  # not scored yet
         document = {"schema": SCORES_SCHEMA, "scores": {}}
     except ValueError as error:

@@ -122,7 +122,7 @@ def tracked(
         _beside.append(started[-1])
         say(f"tracking goes on beside this; its log: {log}")
         return
-    lines = log.read_text(errors="replace").strip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = next((line for line in reversed(lines) if not _OF_WANDB.match(line)), "nothing")
     say(f"tracking: {said}" if status == 0 else f"tracking failed: {said}; log: {log}; by hand: {by_hand}")
 
@@ -143,7 +143,12 @@ def unreachable() -> str | None:
     """
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_S
+            [sys.executable, "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=PROBE_S,
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {PROBE_S:.0f} s"

@@ -77,20 +77,27 @@ def faults(folder: Path, record: Record | None) -> list[str]:
 
 
 def verify(study: Path) -> tuple[int, list[str]]:
-    """Check every sample; how many, and what was wrong: which were put into quarantine, which a sweep has in hand."""
+    """Check every sample; how many, and what was wrong: which were put into quarantine, which a sweep has in hand.
+
+    In a study that cannot be written, damaged samples stay where they are, and the reason is said.
+    """
     said, count, store = [], 0, Store(study)
     for folder, record in samples(study):
         count += 1
-        if not _judged(folder, record):
+        if not (wrong := _judged(folder, record)):
             continue
         place = str(folder.relative_to(study))
-        with _in_hand(study, record) as mine:
-            # judged again: a sweep may have replaced it, or dropped a file of it, since it was read
-            wrong = _judged(folder, store.recorded(place))
-            if wrong and mine:
-                said.append(f"{place}: {'; '.join(wrong)}; moved to {store.quarantine(place)}")
-            elif wrong:
-                said.append(f"{place}: {'; '.join(wrong)}; a sweep is at work on its prompt, check again after it")
+        try:
+            with _in_hand(study, record) as mine:
+                # judged again: a sweep may have replaced it, or dropped a file of it, since it was read
+                wrong = _judged(folder, store.recorded(place))
+                if wrong and mine:
+                    said.append(f"{place}: {'; '.join(wrong)}; moved to {store.quarantine(place)}")
+                elif wrong:
+                    said.append(f"{place}: {'; '.join(wrong)}; a sweep is at work on its prompt, check again after it")
+        except OSError as error:
+            reason = error.strerror or error
+            said.append(f"{place}: {'; '.join(wrong)}; not moved to {QUARANTINE}, {study} cannot be written: {reason}")
     return count, said
 
 

@@ -7,15 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import wandb
-from matplotlib.figure import Figure
 from PIL import Image
 
+from bench.drawing import Figure, settings
 from bench.tracked import Sample, TrackedCondition, latencies, provenance, run_id, score_names
 from bench.trackers import FOLDER, Wandb
 
@@ -86,11 +82,11 @@ def _report(folder: Path, table: Path | None) -> tuple[dict[str, Any], str | Non
     log: dict[str, Any] = {}
     notes = None
     if table is not None:
-        header, *rows = csv.reader(io.StringIO(table.read_text()))
+        header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8")))
         log["table1"] = wandb.Table(
             columns=[*header], data=[[_number(v) for v in r] for r in rows], allow_mixed_types=True
         )
-        notes = table.with_suffix(".md").read_text()
+        notes = table.with_suffix(".md").read_text(encoding="utf-8")
     for figure in sorted(folder.glob("*.png")):
         log[f"figures/{figure.stem}"] = wandb.Image(str(figure))
     return log, notes
@@ -103,10 +99,12 @@ def _number(text: str) -> float | str | None:
         return text
 
 
+@settings()
 def schedules(samples: Sequence[Sample]) -> Figure:
     """A row a sample: how many frames became one, frame by frame."""
     rows = [np.repeat([f for _, _, f in s], [n for _, n, _ in s]) for s in map(_segments, samples)]
-    figure, axes = plt.subplots(figsize=(8, 1.2 + min(6.0, 0.25 * len(rows))), layout="constrained")
+    figure = Figure((8, 1.2 + min(6.0, 0.25 * len(rows))), layout="constrained")
+    axes = figure.subplots()
     image = axes.imshow(np.stack(rows), aspect="auto", interpolation="nearest", cmap="Blues", vmin=0, vmax=4)
     figure.colorbar(image, ax=axes, ticks=[1, 2, 4], label="frames merged into one")
     axes.set(xlabel="frame")
@@ -121,11 +119,13 @@ def _segments(sample: Sample) -> list[list[int]]:
     return sample.record["schedule"]["segments"]
 
 
+@settings()
 def similarity(samples: Sequence[Sample]) -> Figure:
     """The preview's similarity between neighbouring frames, with the threshold where the method has one."""
     lag1 = np.array([s.record["similarity"]["lag1"] for s in samples])
     at = np.arange(lag1.shape[1]) + 0.5
-    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    figure = Figure((8, 3.2), layout="constrained")
+    axes = figure.subplots()
     if len(samples) <= FEW:
         for line, sample in zip(lag1, samples, strict=True):
             axes.plot(at, line, lw=1, label=_label(sample))
@@ -145,8 +145,8 @@ def _label(sample: Sample) -> str:
     return f"{sample.record['prompt_id']} s{sample.record['seed_index']}"
 
 
+@settings()
 def _image(figure: Figure) -> wandb.Image:
     out = io.BytesIO()
     figure.savefig(out, dpi=110)
-    plt.close(figure)
     return wandb.Image(Image.open(out))

@@ -166,3 +166,19 @@ def test_the_13b_models_own_tokenizer_files() -> None:
         assert [i for i in ids if i != ours.pad_token_id] == reference.encode(text).ids
         assert ids[:CROP_START] == reference.encode(TEMPLATE_HEAD).ids, "the crop ends where the prompt begins"
         assert ours_2(prompt.replace("<|pad|>", "")).input_ids[1:-1] == clip.encode(prompt.replace("<|pad|>", ""))
+
+
+@pytest.mark.parametrize("fault", ["no folder", "full"])
+def test_without_a_cache_embeddings_are_the_same_and_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: HunyuanVideo, fault: str
+) -> None:
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "cache"))
+    stored = model.text().of(PROMPT)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "file" if fault == "no folder" else tmp_path / "other"))
+    if fault == "full":  # a lock can be made there, and no folder for embeddings
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "text").touch()
+    embedding = model.text().of(PROMPT)
+    assert torch.equal(embedding.tokens, stored.tokens) and torch.equal(embedding.pooled, stored.pooled)
+    assert model.text().of(PROMPT) is embedding, "computed once"

@@ -36,7 +36,7 @@ class Asset:
 def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, str]]:
     """Size and sha256 of each file that a repository's manifest names at `revision`; empty if it has no manifest."""
     manifest = MANIFESTS / f"{repository.replace('/', '--')}.json"
-    known = json.loads(manifest.read_text()) if manifest.is_file() else {"revision": None, "files": {}}
+    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {"revision": None, "files": {}}
     if known["revision"] != revision:
         return {}
     return {file: (num_bytes, digest) for file, (num_bytes, digest) in known["files"].items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr"))
 
 
+def without_cache(error: OSError) -> None:
+    """Warn, once per process and folder, that the cache folder cannot be written, and go on without it."""
+    _warn_without_cache(cache_folder(), error.strerror or str(error))
+
+
+@cache
+def _warn_without_cache(folder: Path, reason: str) -> None:
+    _log.warning(
+        "no cache: %s cannot be written: %s. Every run computes prompt embeddings and hashes of weights again; "
+        "VGDFR_CACHE=FOLDER names another place",
+        folder,
+        reason,
+    )
+
+
+_log = logging.getLogger(__name__)
+
+
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
     """A path beside `file` to write to; it takes `file`'s place when the block ends, and is gone if it raises."""
@@ -31,6 +50,11 @@ def whole(file: Path) -> Iterator[Path]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def readable(file: Path) -> bool:
+    """Whether there is a file that this user may read. Unlike `is_file`, False in a folder that may not be searched."""
+    return os.access(file, os.R_OK)
 
 
 def sha256(file: Path) -> str:
@@ -58,26 +82,30 @@ def sha256_of_weights(file: Path) -> str:
     """`sha256`, once per process: weights do not change while a sweep runs.
 
     Of a large file it is also noted in the cache folder, by place, inode, size and times of change, so that a model of
-    tens of gigabytes is read for its hash once, not at every start.
+    tens of gigabytes is read for its hash once, not at every start. Where the cache folder cannot be written, a warning
+    says so and the hash is computed at every start.
     """
     file = file.resolve()
     state = file.stat()
     if state.st_size < REMEMBERED_BYTES:
         return sha256(file)
-    note = cache_folder() / "sha256" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
+    note = cache_folder() / "sha256" / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
     seen = {
         "file": str(file),
         "bytes": state.st_size,
         "times_ns": [state.st_mtime_ns, state.st_ctime_ns],
         "inode": state.st_ino,
     }
-    if note.is_file():
-        noted = json.loads(note.read_text())
+    if readable(note):
+        noted = json.loads(note.read_text(encoding="utf-8"))
         if {name: noted.get(name) for name in seen} == seen:
             return noted["sha256"]
     digest = sha256(file)
-    with whole(note) as partial:
-        partial.write_text(json.dumps(seen | {"sha256": digest}))
+    try:
+        with whole(note) as partial:
+            partial.write_text(json.dumps(seen | {"sha256": digest}), encoding="utf-8")
+    except OSError as error:
+        without_cache(error)
     return digest
 
 

@@ -3,7 +3,8 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -14,11 +15,11 @@ from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from filelock import FileLock
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from vgdfr.files import cache_folder, sha256_of_folder, whole
+from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
 from vgdfr.numerics import exact_float32
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
@@ -84,23 +85,25 @@ class TextEncoding:
         """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those.
 
         Processes that share the cache folder take turns: one set of text encoders is loaded at a time, and the others
-        find what it has stored.
+        find what it has stored. Where the cache folder cannot be written, a warning says so and this process keeps its
+        embeddings in memory.
         """
         wanted = dict.fromkeys(prompts)
         if not self._missing(wanted):
             return
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_folder() / "text.lock"):
+        with _turn():
             if missing := self._missing(wanted):  # another process may have stored them meanwhile
                 self._compute(missing)
 
     def of(self, prompt: str) -> PromptEmbedding:
         """The embedding of `prompt`, stored or computed now."""
         self.embed([prompt])
-        return PromptEmbedding(**load_file(self._file(prompt)))
+        file = self._file(prompt)
+        return _not_stored[file] if file in _not_stored else PromptEmbedding(**load_file(file))
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
-        return [prompt for prompt in prompts if not self._file(prompt).is_file()]
+        files = {prompt: self._file(prompt) for prompt in prompts}
+        return [prompt for prompt, file in files.items() if file not in _not_stored and not readable(file)]
 
     @torch.inference_mode()
     @exact_float32()
@@ -113,9 +116,13 @@ class TextEncoding:
         for prompt in prompts:
             tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
-            kept = {"tokens": tokens[:, : int(mask.sum())].contiguous(), "pooled": pooled}
-            with whole(self._file(prompt)) as partial:
-                save_file({name: value.cpu() for name, value in kept.items()}, partial)
+            kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
+            try:
+                with whole(self._file(prompt)) as partial:
+                    partial.write_bytes(save(kept))
+            except OSError as error:
+                without_cache(error)
+                _not_stored[self._file(prompt)] = PromptEmbedding(**kept)
         del encoders
         gc.collect()
         if self.device.type == "cuda":
@@ -132,6 +139,22 @@ class TextEncoding:
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return cache_folder() / "text" / f"{key}.safetensors"
+
+
+# embeddings of this process by the file where the cache folder has no room for them, or may not be written
+_not_stored: dict[Path, PromptEmbedding] = {}
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Within the block no other process with the same cache folder loads text encoders, if a lock can be made there."""
+    with ExitStack() as held:
+        try:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(cache_folder() / "text.lock"))
+        except OSError as error:
+            without_cache(error)
+        yield
 
 
 @cache

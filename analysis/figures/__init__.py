@@ -1,4 +1,4 @@
-"""Figures from a study, drawn into report/ in its folder, each as PNG, SVG and PDF, the same bytes every time.
+"""Figures from a study, drawn into report/ in its folder, or --out DIR, as PNG, SVG and PDF, the same bytes each time.
 
 `python -m analysis.figures runs/table1` draws all that the study allows, `--only tradeoff content` some of them;
 `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` a few frames of the baseline and of
@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
 from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
 from analysis.load import MORE, StudyError, load, planned
 from analysis.table1 import incomplete
+from bench.drawing import Figure
 
 __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
 
@@ -104,15 +103,24 @@ def draw(study: Study, folder: Path, names: Sequence[str] = tuple(FIGURES)) -> l
 
 
 def main(
-    study: Path, prompt: str, k: int, theta: float, all_conditions: bool = False, allow_mixed: bool = False
+    study: Path,
+    prompt: str,
+    k: int,
+    theta: float,
+    all_conditions: bool = False,
+    allow_mixed: bool = False,
+    out: Path | None = None,
 ) -> Path:
-    """Draw the comparison, or the grid of all conditions, of one prompt; returns the PNG's path."""
+    """Draw the comparison, or the grid of all conditions, of one prompt; returns the PNG's path.
+
+    It is drawn into `out` (by default report/ in the study). Raises CannotWrite if that cannot be written.
+    """
     table = of(study, allow_mixed=allow_mixed).table
     if all_conditions:
         figure, name = videos.grid(conditions_of(table, prompt)), f"grid-{prompt}"
     else:
         figure, name = videos.comparison(*find(table, prompt, k, theta)), f"comparison-{prompt}-k{k}-theta{theta}"
-    return save(figure, study / "report", name)[0]
+    return save(figure, out or study / "report", name)[0]
 
 
 def of(

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from analysis import figures
+from analysis.output import add_out
 from vgdfr_commands.start import called, run
 
 
@@ -20,16 +21,21 @@ def command() -> str | int:
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one figure")
+    add_out(parser)
     arguments = parser.parse_args()
     if arguments.grid and not arguments.prompt:
         parser.error("--grid needs --prompt")
     if arguments.prompt and not arguments.only:
-        k = 5 if arguments.k is None else arguments.k
-        theta = 0.7 if arguments.theta is None else arguments.theta
-        print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, arguments.allow_mixed))
+        k, theta = (
+            (5 if arguments.k is None else arguments.k),
+            (0.7 if arguments.theta is None else arguments.theta),
+        )
+        mixed, out = arguments.allow_mixed, arguments.out
+        print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, mixed, out))
         return 0
     study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
-    drawn = figures.draw(study, arguments.study / "report", arguments.only or tuple(figures.FIGURES))
+    folder = arguments.out or arguments.study / "report"
+    drawn = figures.draw(study, folder, arguments.only or tuple(figures.FIGURES))
     for each in drawn:
         print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")
     if arguments.only and any(each.reason for each in drawn):

@@ -4,11 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-
 from analysis.columns import EMBEDDED
 from analysis.conditions import Line, columns
 from analysis.content import content_of
@@ -16,6 +11,7 @@ from analysis.figures.style import GREY, RC, colour_of, marker_of
 from analysis.figures.tradeoff import UNITS, around, note
 from analysis.load import StudyError
 from analysis.statistics import Interval, Key, interval, ratio_of_means
+from bench.drawing import Figure, Line2D, MaxNLocator, settings
 
 SHOWN = ("lpips", "psnr")
 
@@ -84,11 +80,9 @@ def content(k: int, data: Sequence[Panel], banner: str | None = None) -> Figure:
     names = list(dict.fromkeys(bar.content for panel in data for bar in panel.bars))
     thetas = sorted({bar.theta for panel in data for bar in panel.bars})
     colour = colour_of(k, [k])
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(
-            1, len(data), figsize=(2.1 + 2.4 * len(data), 1.7 + 0.62 * len(names)), layout="constrained", sharey=True,
-            squeeze=False,
-        )  # fmt: skip
+    with settings(RC):
+        figure = Figure((2.1 + 2.4 * len(data), 1.7 + 0.62 * len(names)), layout="constrained")
+        axes = figure.subplots(1, len(data), sharey=True, squeeze=False)
         for ax, panel in zip(axes[0], data, strict=True):
             for bar in panel.bars:
                 if bar.value.value is None:

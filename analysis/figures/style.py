@@ -4,11 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from analysis.output import write
+from bench.drawing import Figure, settings
 
 # Okabe and Ito's colours, which colour-blind readers tell apart: one per k, the same in every figure
 K_COLOURS = {5: "#0072B2", 10: "#D55E00", 15: "#009E73"}
@@ -25,7 +22,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
     "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
 }
-RC: dict[Any, Any] = {  # matplotlib names each setting in a type of its own
+RC: dict[str, Any] = {
     "svg.hashsalt": "vgdfr", "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e7eb",
     "grid.linewidth": 0.8, "axes.axisbelow": True, "axes.edgecolor": "#9ca3af", "legend.frameon": False,
@@ -53,21 +50,14 @@ def marker_of(theta: float | None, every: list[float | None]) -> str:
 def encoded(figure: Figure) -> dict[str, bytes]:
     """The figure as PNG, SVG and PDF, by suffix: the same bytes for the same data."""
     files = {}
-    with plt.rc_context(RC):
+    with settings(RC):
         for suffix, how in FORMATS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, **how)
             files[suffix] = content.getvalue()
-    plt.close(figure)
     return files
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for suffix, content in encoded(figure).items():
-        partial = folder / f".{name}.{suffix}.partial"
-        partial.write_bytes(content)
-        files.append(partial.replace(folder / f"{name}.{suffix}"))
-    return files
+    return [write(folder / f"{name}.{suffix}", content) for suffix, content in encoded(figure).items()]

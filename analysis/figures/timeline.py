@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from analysis.conditions import Line
 from analysis.figures.choose import of_one_seed
 from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
 from analysis.load import StudyError, whole
+from bench.drawing import Figure, Patch, settings
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,9 @@ def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Tim
 def timeline(data: Timeline) -> Figure:
     """Similarities above; below them a bar for each theta, its kept frames ticked, its tokens beside it."""
     rows = len(data.schedules)
-    with plt.rc_context(RC):
-        figure, (top, bottom) = plt.subplots(
-            2, 1, figsize=(8.4, 2.9 + 0.36 * rows), sharex=True, layout="constrained",
-            height_ratios=(2.1, 0.36 * rows + 0.25),
-        )  # fmt: skip
+    with settings(RC):
+        figure = Figure((8.4, 2.9 + 0.36 * rows), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.1, 0.36 * rows + 0.25))
         for lag, (values, colour, width) in enumerate(
             zip(data.lags, ("#b03a2e", "#d98880", "#e6b0aa"), (1.8, 1.2, 1.0), strict=True), 1
         ):

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 from analysis.conditions import Line
 from analysis.figures.style import GREY, RC, colour_of
 from analysis.load import StudyError
+from bench.drawing import Figure, settings
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,9 @@ def medians(samples: Sequence[tuple[int, float, float]]) -> list[tuple[float, fl
 def tokens(data: Costs) -> Figure:
     """Samples coloured by k, their medians, the FLOP model, and the diagonal of a cost that is linear in tokens."""
     ks = sorted({k for k, _, _ in data.samples})
-    with plt.rc_context(RC):
-        figure, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+    with settings(RC):
+        figure = Figure((7.2, 4.2), layout="constrained")
+        ax = figure.subplots()
         ax.plot((0, 1), (0, 1), color=GREY, ls=(0, (2, 3)), lw=1, label="linear in tokens")
         ax.plot(*zip(*data.curve, strict=True), color="#111827", lw=2, label=f"FLOP model of {data.model}")
         for i, k in enumerate(ks):

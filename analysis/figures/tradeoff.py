@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from analysis.columns import EMBEDDED, Column
 from analysis.conditions import Line, columns
 from analysis.figures.style import BASELINE, GREY, RC, colour_of, marker_of
 from analysis.figures.videos import JUDGED
 from analysis.load import StudyError
 from analysis.statistics import MIN_PROMPTS, Interval
+from bench.drawing import Axes, Figure, Line2D, settings
 
 METRICS = ("lpips", "psnr", "clipsim")
 UNITS = {"psnr": " (dB)"}
@@ -94,8 +90,9 @@ def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
     """
     ks = sorted({p.k for panel in data for p in panel.points}, key=lambda k: k or 0)
     thetas = sorted({p.theta for panel in data for p in panel.points}, key=lambda t: t or 0)
-    with plt.rc_context(RC):
-        figure, axes = plt.subplots(1, len(data), figsize=(3.7 * len(data), 3.9), layout="constrained", squeeze=False)
+    with settings(RC):
+        figure = Figure((3.7 * len(data), 3.9), layout="constrained")
+        axes = figure.subplots(1, len(data), squeeze=False)
         for ax, panel in zip(axes[0], data, strict=True):
             _draw(ax, panel, ks, thetas)
         handles = [Line2D([], [], color=colour_of(k, ks), lw=2, label=f"k = {k}") for k in ks]

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 from analysis.columns import EMBEDDED
 from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
 from analysis.load import Row, StudyError
+from bench.drawing import Figure, Rectangle, settings
 from metrics.video_file import VideoFile, read
 
 
@@ -31,8 +30,8 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
     shown = np.linspace(0, count - 1, columns).round().astype(int)
     titles = ("baseline", f"VGDFR k={record['method']['k']} θ={record['method']['theta']}")
     kept = set(record["schedule"]["kept_frames"])
-    with plt.rc_context(RC):
-        figure = plt.figure(figsize=(1.3 * columns, 5.0), layout="constrained")
+    with settings(RC):
+        figure = Figure((1.3 * columns, 5.0), layout="constrained")
         cells = figure.add_gridspec(3, columns, height_ratios=(1.3, 1.3, 1.1))
         for row, (video, title) in enumerate(zip(videos, titles, strict=True)):
             for column, t in enumerate(shown):
@@ -54,7 +53,7 @@ def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
         axes.plot(np.arange(len(lag1)) + 0.5, lag1, color="#b03a2e", lw=1.5)
         axes.axhline(record["method"]["theta"], color="#b03a2e", ls=":", lw=1)
         axes.set(xlim=(-0.5, count - 0.5), ylim=(0, 1.02), xlabel="frame (ticks: kept)", ylabel="SSIM, lag 1")
-        patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
+        patches = [Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
         figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
         figure.suptitle(
             f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}'
@@ -81,9 +80,9 @@ def caption(scores: dict[str, float]) -> list[str]:
 
 def grid(titled: Sequence[tuple[str, Row]]) -> Figure:
     """A column per condition: start, middle and end; under them the differences to the baseline."""
-    with plt.rc_context(RC):
-        width = 1.5 * len(titled) + 0.5
-        figure, axes = plt.subplots(3, len(titled), figsize=(width, 5.9), layout="constrained", squeeze=False)
+    with settings(RC):
+        figure = Figure((1.5 * len(titled) + 0.5, 5.9), layout="constrained")
+        axes = figure.subplots(3, len(titled), squeeze=False)
         judged = False
         for column, (title, row) in enumerate(titled):
             video = master(row).frames

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from analysis.gallery.page import write_gallery
+from analysis.output import add_out
 from vgdfr_commands.start import called, run
 
 
@@ -18,7 +19,7 @@ def command() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--out", type=Path, help="where to write, instead of report/gallery in the study's folder")
+    add_out(parser, "report/gallery")
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()

@@ -5,13 +5,13 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.gallery.data import PREVIEW, gallery_data
 from analysis.load import Row, StudyError, load
-from analysis.page import write
+from analysis.output import study_name, write, writing
 
 HERE = Path(__file__).parent
 DATA, PAGE, VIDEOS = "data.js", "index.html", "videos"
@@ -24,7 +24,8 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allo
 
     A gallery that is there is replaced, one that was interrupted too, and of its videos those go that it copied itself
     and no longer needs; of the study nothing changes. With `copy` the videos are copied, too.
-    Raises StudyError if the study cannot be shown, or `out` holds something that is no gallery.
+    Raises StudyError if the study cannot be shown, or `out` holds something that is no gallery, CannotWrite if the
+    gallery cannot be written there.
     """
     rows = load(study)
     out = (out or study / "report" / "gallery").resolve()
@@ -39,15 +40,15 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allo
         file = (row.folder / PREVIEW).resolve()
         if not file.is_file():
             return None
-        return quote(os.path.relpath(copied(row) if copy else file, out).replace(os.sep, "/"))
+        return _link(copied(row) if copy else file, out)
 
-    document = gallery_data(rows, study.resolve().name, source, allow_mixed)
-    texts = {name: (HERE / name).read_text() for name in ASSETS}
+    document = gallery_data(rows, study_name(study), source, allow_mixed)
+    texts = {name: (HERE / name).read_text(encoding="utf-8") for name in ASSETS}
     texts |= {DATA: script(document), PAGE: page(document)}
     done = [r for r in rows if copy and r.record["status"] == "done" and (r.folder / PREVIEW).is_file()]
     kept = {copied(row) for row in done}
     # names the old copies and the new ones until all is done, so that a run after an interruption knows what is its own
-    begun = {"prompts": [], "copies": sorted(quote(f.relative_to(out).as_posix()) for f in before | kept)}
+    begun = {"prompts": [], "copies": sorted(_link(f, out) for f in before | kept)}
     write(out / DATA, script(begun))
     for row in done:
         _put(row.folder / PREVIEW, copied(row))
@@ -66,14 +67,15 @@ def _copies(out: Path) -> set[Path]:
         return set()
     data = out / DATA
     try:
-        document = json.loads(data.read_text().removeprefix(BEGINS).rstrip(";\n")) if _begins(data) else None
+        text = data.read_text(encoding="utf-8") if _begins(data) else "null"
+        document = json.loads(text.removeprefix(BEGINS).rstrip(";\n"))
     except ValueError:
         document = None
     if not isinstance(document, dict) or "prompts" not in document:
         raise StudyError(f"{out} holds something that is no gallery; --out must be a folder that is empty, new or one")
     samples = [sample for prompt in document["prompts"] for sample in prompt["samples"] if sample]
     named = [*document.get("copies", ()), *(sample["video"] for sample in samples if "video" in sample)]
-    return {out / own for name in named if (own := unquote(name)).startswith(f"{VIDEOS}/") and ".." not in own}
+    return {out / own for name in named if (own := _unquoted(name)).startswith(f"{VIDEOS}/") and ".." not in own}
 
 
 def _begins(data: Path) -> bool:
@@ -108,11 +110,21 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
+def _link(file: Path, folder: Path) -> str:
+    """Returns the URL of `file` relative to a page in `folder`: its name's bytes, which no locale changes."""
+    return quote(os.fsencode(os.path.relpath(file, folder).replace(os.sep, "/")))
+
+
+def _unquoted(link: str) -> str:
+    return os.fsdecode(unquote_to_bytes(link))
+
+
 def _put(file: Path, to: Path) -> None:
     """A copy that is there whole or not at all."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, _partial(to))
-    _partial(to).replace(to)
+    with file.open("rb") as source, writing(to.parent):
+        with _partial(to).open("wb") as target:
+            shutil.copyfileobj(source, target)
+        _partial(to).replace(to)
 
 
 def _partial(to: Path) -> Path:

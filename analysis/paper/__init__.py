@@ -27,7 +27,7 @@ def rows() -> dict[Setting, dict[str, float]]:
 def printed() -> dict[Setting, dict[str, str]]:
     """`rows` as the paper prints them, digits and all."""
     found: dict[Setting, dict[str, str]] = {}
-    with FILE.open(newline="") as file:
+    with FILE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             setting = (int(row["k"]), float(row["theta"])) if row["k"] else None
             found[setting] = {n: v for n, v in row.items() if v and n not in ("method", "k", "theta")}

@@ -8,6 +8,7 @@ are, or from --ablation, --rope and --rope-proxy. What cannot be shown is named 
 import argparse
 from pathlib import Path
 
+from analysis.output import add_out
 from analysis.paper.build import Paper, beside, make
 from vgdfr_commands.start import called, run
 
@@ -19,7 +20,7 @@ def command() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study of Table 1, such as runs/table1")
-    parser.add_argument("--out", type=Path, help="where to write (default: report/paper in the study)")
+    add_out(parser, "report/paper")
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
     parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")

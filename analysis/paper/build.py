@@ -10,7 +10,8 @@ from analysis import differences, figures, rope_sensitivity, table1
 from analysis.cost import model_cost, study_cost
 from analysis.gallery import write_gallery
 from analysis.load import StudyError
-from analysis.page import Block, page, write
+from analysis.output import study_name, write
+from analysis.page import Block, page
 
 FROM_STUDY = ("qualitative", "tradeoff", "timeline", "comparison", "content", "tokens")
 
@@ -100,7 +101,7 @@ def _command(name: str, paper: Paper, run: Callable[[Path], object]) -> list[Blo
             (paper.out / "figures").mkdir(exist_ok=True)
             file = file.replace(paper.out / "figures" / file.name)
         files.append(file)
-    text = next((f.read_text() for f in files if f.suffix == ".md"), "")
+    text = next((f.read_text(encoding="utf-8") for f in files if f.suffix == ".md"), "")
     return [Block(markdown=text, files=_relative(files, paper))]
 
 
@@ -112,17 +113,18 @@ def make(paper: Paper) -> Path:
     """Write everything below the paper's folder and then the page there, whose path is returned.
 
     Raises StudyError, having written nothing, for a study that cannot be reported on, and for a folder that holds
-    something that is no such page: nothing of others is written over.
+    something that is no such page: nothing of others is written over. Raises CannotWrite for a read-only folder.
     """
     figures.of(paper.study, allow_mixed=paper.allow_mixed)
     index = paper.out / "index.html"
     if paper.out.exists() and not paper.out.is_dir():
         raise StudyError(f"{paper.out} is a file; --out must be a folder that is empty, new or written by this command")
-    if paper.out.is_dir() and any(paper.out.iterdir()) and not (index.is_file() and OWN in index.read_text()):
+    own = index.is_file() and OWN in index.read_text(encoding="utf-8", errors="replace")
+    if paper.out.is_dir() and any(paper.out.iterdir()) and not own:
         raise StudyError(
             f"{paper.out} holds something else; --out must be a folder that is empty, new or written by this command"
         )
-    title = f"{TITLE}{paper.study.resolve().name}"
+    title = f"{TITLE}{study_name(paper.study)}"
     write(index, page(title, [("In the making", [Block(reason="the command that writes this page has not ended")])]))
     made = []
     for name, section in SECTIONS:

@@ -281,10 +281,10 @@ def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
     weights = weights_sha256()
     hashes = ", ".join(f"{name} {value[:12]}" for name, value in weights.items())
     environment_line = f"Weights: {hashes}. Code {environment()['commit']}, {environment()['cpu']}."
-    out.with_suffix(".md").write_text(f"{table(rows)}\n{environment_line}\n")
+    out.with_suffix(".md").write_text(f"{table(rows)}\n{environment_line}\n", encoding="utf-8")
     values = [asdict(row) | {"reached": row.reached} for row in rows]
     document = {"figures": values, "weights_sha256": weights, "environment": environment()}
-    out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    out.with_suffix(".json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if picture:
         grid([(p.attributes.caption, p.frames) for p in prompts[:16]], (0, 1, 2), 4, picture)
 

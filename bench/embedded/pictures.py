@@ -4,10 +4,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
+from bench.drawing import Figure, settings
 from bench.embedded.degrade import Video
 from bench.embedded.world import SPEEDS, Attributes, render
 from vgdfr_commands.start import run
@@ -18,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def grid(videos: Sequence[tuple[str, Video]], moments: Sequence[int], columns: int, file: Path) -> None:
     """Write a PNG with the frames `moments` of each captioned video side by side, `columns` videos a row."""
     rows = -(-len(videos) // columns)
-    with matplotlib.rc_context({"font.family": "DejaVu Sans", "svg.hashsalt": "vgdfr"}):
+    with settings({"font.family": "DejaVu Sans", "svg.hashsalt": "vgdfr"}):
         figure = Figure(figsize=(0.95 * len(moments) * columns + 0.2 * columns, 1.45 * rows), dpi=110)
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for axis in axes:

@@ -89,7 +89,7 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
     config["text_cfg"]["hf_tokenizer_name"] = "this folder"  # any name: open_clip takes the folder itself
     preprocess = {"mean": MEAN_STD, "std": MEAN_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n"
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n", encoding="utf-8"
     )
     save_half(model, folder / "open_clip_model.safetensors")
     shutil.rmtree(whole, ignore_errors=True)

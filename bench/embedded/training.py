@@ -20,7 +20,7 @@ SETTINGS_FILE = Path(__file__).parent / "settings.yaml"
 
 def settings(stage: str) -> dict[str, Any]:
     """The block `stage` of settings.yaml."""
-    return yaml.safe_load(SETTINGS_FILE.read_text())[stage]
+    return yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))[stage]
 
 
 def device() -> torch.device:
@@ -73,8 +73,10 @@ def fit(
         if start > steps:
             raise ValueError(f"{state_file} has done {start} steps of {steps}; it is of other settings: move it away")
         if curve_file.exists():  # what ran on after the state was saved runs again
-            lines = curve_file.read_text().splitlines(keepends=True)
-            curve_file.write_text("".join(line for line in lines if json.loads(line)["step"] <= start))
+            lines = curve_file.read_text(encoding="utf-8").splitlines(keepends=True)
+            curve_file.write_text(
+                "".join(line for line in lines if json.loads(line)["step"] <= start), encoding="utf-8"
+            )
 
     def save(step: int) -> None:
         state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers], "step": step}
@@ -99,7 +101,7 @@ def fit(
             means = {name: sum(values) / len(values) for name, values in seen.items()}
             line = {"step": step + 1, "seconds": round(time.monotonic() - began, 1), **means}
             print({k: round(v, 4) for k, v in line.items()}, flush=True)
-            with curve_file.open("a") as f:
+            with curve_file.open("a", encoding="utf-8") as f:
                 f.write(json.dumps(line) + "\n")
             seen = {}
         if time.monotonic() - saved_at > save_every_s:

@@ -53,7 +53,7 @@ def check_parts(folder: Path) -> None:
         else:
             missing += [f"{part}/{p}" for p in patterns if not any((folder / part).glob(p))]
     for index in folder.glob("*/*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text())["weight_map"].values())
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         missing += [f"{index.parent.name}/{s}" for s in sorted(shards) if not (index.parent / s).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -74,11 +74,11 @@ def architecture_of(path: str, revision: str | None) -> Architecture:
     """
     packaged = MANIFESTS / f"{path.replace('/', '--')}.architecture.json"
     if not Path(path).is_dir() and packaged.is_file():
-        known = json.loads(packaged.read_text())
+        known = json.loads(packaged.read_text(encoding="utf-8"))
         if known["revision"] == revision:
             return {part: known[part] for part in CONFIGURED}
     folder = folder_of(path, revision)
-    return {part: json.loads((folder / part / "config.json").read_text()) for part in CONFIGURED}
+    return {part: json.loads((folder / part / "config.json").read_text(encoding="utf-8")) for part in CONFIGURED}
 
 
 @cache
