@@ -210,7 +210,7 @@ def model_cost(
     return "\n".join(map(sheet.markdown, made))
 
 
-def command() -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
     parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
@@ -231,6 +231,10 @@ def command() -> None:
         return
     text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
     write_and_print({"cost.md": text, "cost.csv": samples}, text, arguments.study, arguments.out)
+
+
+def command() -> None:
+    main()
 
 
 if __name__ == "__main__":
