@@ -8,7 +8,6 @@ writes report/cost.md and report/cost.csv. `--model embedded --set model.video.n
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from analysis.projection import (
 from analysis.sheet import Sheet, plain
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
+from vgdfr_commands.start import run
 
 ABOVE = "▲"  # marks what is above its bound
 
@@ -226,15 +226,16 @@ def main() -> None:
         parser.error("--out is of a study's report; a model's stages are only printed")
     if arguments.study is not None and (arguments.model or arguments.kept):
         parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
-    try:
-        if arguments.study is None:
-            print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
-            return
-        text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
-        write_and_print({"cost.md": text, "cost.csv": samples}, text, arguments.study, arguments.out)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    if arguments.study is None:
+        print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
+        return
+    text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
+    write_and_print({"cost.md": text, "cost.csv": samples}, text, arguments.study, arguments.out)
+
+
+def command() -> None:
+    main()
 
 
 if __name__ == "__main__":
-    main()
+    run(command)

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vgdfr_commands.start import run
+
 SEEDS, FRAMES = 5, 97
 METRICS = ("psnr", "psnr_frame_mean", "ssim", "lpips", "cosine", "cosine_raw", "clipsim", "clip_temp", "vqa", "flicker",
            "motion", "motion_flow")  # fmt: skip
@@ -127,11 +129,15 @@ def main(count: int, root: Path) -> None:
         print(f"{what}: {seconds:.1f} s ({cpu_s:.1f} s of core), {peak / 1e9:.2f} GB", flush=True)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int, nargs="?", default=100_000, help="samples")
     parser.add_argument("--root", type=Path, required=True, help="where the synthetic study goes; 5 GB for 100,000")
     given = parser.parse_args()
     if given.count < 1:
-        sys.exit(f"error: count must be at least 1, got {given.count}")
+        raise ValueError(f"count must be at least 1, got {given.count}")
     main(given.count, given.root)
+
+
+if __name__ == "__main__":
+    run(command)

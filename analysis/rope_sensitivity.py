@@ -8,13 +8,11 @@ and writes report/rope_sensitivity.{md,csv,png,svg,pdf} into the study's folder.
 import argparse
 import csv
 import io
-import sys
 from pathlib import Path
 
 from analysis import sheet
 from analysis.columns import EMBEDDED
 from analysis.figures.style import encoded
-from analysis.load import StudyError
 from analysis.output import add_out, study_name, write_and_print
 from analysis.rope_sensitivity_data import (
     METRICS,
@@ -28,6 +26,7 @@ from analysis.rope_sensitivity_data import (
 from analysis.rope_sensitivity_figure import draw, scale_of
 from analysis.sheet import Sheet, plain
 from analysis.statistics import MIN_PROMPTS, Interval
+from vgdfr_commands.start import run
 
 PARTS = {  # a layer's three intervals
     "preference": lambda layer: layer.preference,
@@ -174,7 +173,7 @@ def main(
     write_and_print(files, text, study, out)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--proxy", type=Path, help="a study of +exp=rope_proxy, to compare")
@@ -182,7 +181,8 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, help="layers to recommend (default: as many as the paper's list has)")
     add_out(parser)
     arguments = parser.parse_args()
-    try:
-        main(arguments.study, arguments.proxy, arguments.metric, arguments.size, arguments.out)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main(arguments.study, arguments.proxy, arguments.metric, arguments.size, arguments.out)
+
+
+if __name__ == "__main__":
+    run(command)

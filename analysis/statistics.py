@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from vgdfr_commands.start import run
+
 Key = tuple[str, int]  # a sample: prompt and seed
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
 MIN_PROMPTS = 5  # an interval of fewer holds the truth far less often than it says: of 2, half of the time
@@ -139,12 +141,10 @@ def _draws(prompts: int, resamples: int, seed: int) -> np.ndarray:
     return np.bincount(offsets.ravel(), minlength=resamples * prompts).reshape(resamples, prompts).astype(float)
 
 
-def _main() -> None:
+def command() -> None:
     import argparse
-    import sys
 
     from analysis import differences  # which builds on this module
-    from analysis.load import StudyError
     from analysis.output import add_out
 
     parser = argparse.ArgumentParser(
@@ -157,11 +157,8 @@ def _main() -> None:
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     add_out(parser)
     given = parser.parse_args()
-    try:
-        differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed, given.out)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    differences.main(given.study, given.between and tuple(given.between), given.by, given.allow_mixed, given.out)
 
 
 if __name__ == "__main__":
-    _main()
+    run(command)

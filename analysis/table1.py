@@ -7,17 +7,17 @@ folder, and nothing else there; --out DIR names another folder. With --frames or
 import argparse
 import csv
 import io
-import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
 
 from analysis import paper, sheet
 from analysis.columns import EMBEDDED, Column
 from analysis.conditions import Line, columns, common_interpolator, kind_of_timing, lines, marks, mixture
-from analysis.load import FRAMES, Row, StudyError, load, planned
+from analysis.load import FRAMES, Row, load, planned
 from analysis.output import add_out, study_name, write_and_print
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval
+from vgdfr_commands.start import run
 
 
 def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
@@ -263,7 +263,7 @@ def main(
     return made[0].banner is None
 
 
-if __name__ == "__main__":
+def command() -> str | int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--frames", choices=FRAMES, default="all",
@@ -276,8 +276,9 @@ if __name__ == "__main__":
     add_out(parser)
     given = parser.parse_args()
     asked = given.columns.split(",") if given.columns is not None else None
-    try:
-        complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed, given.out)
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
-    sys.exit("the study is not complete: see the line above the table" if given.strict and not complete else 0)
+    complete = main(given.study, given.frames, asked, given.intervals, given.paper, given.allow_mixed, given.out)
+    return "the study is not complete: see the line above the table" if given.strict and not complete else 0
+
+
+if __name__ == "__main__":
+    run(command)

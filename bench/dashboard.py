@@ -8,13 +8,13 @@ is sent.
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.tracked import latencies, read, run_id
 from bench.trackers import require, unreachable
+from vgdfr_commands.start import run
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
@@ -118,12 +118,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", metavar="ENTITY/PROJECT", help="where bench.track sent the study's runs")
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--dry-run", action="store_true", help="print the workspace, send nothing")
-    try:
-        sys.exit(main(parser.parse_args()))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    return main(parser.parse_args())
+
+
+if __name__ == "__main__":
+    run(command)

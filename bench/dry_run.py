@@ -30,6 +30,7 @@ from vgdfr.assets import describe
 from vgdfr.flops import Flops
 from vgdfr.memory import Memory
 from vgdfr.schedule import uniform
+from vgdfr_commands.start import called
 
 # What the paper's 714.9 s for the baseline's 130.6 PFLOP come to (its Table 1); the paper does not name the GPU.
 ASSUMED_TFLOPS = 183.0
@@ -292,7 +293,8 @@ def asked_for(arguments: Sequence[str]) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """Print what a sweep with `arguments` would do; ends the program with a message for what it would refuse."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sweep --dry-run", add_help=False, allow_abbrev=False)
+    prog = " ".join([*called("bench.sweep"), FLAG])
+    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument(FLAG, action="store_true")
     parser.add_argument("--assumed-tflops", type=float, default=ASSUMED_TFLOPS)
     parser.add_argument("--assumed-tokens", type=float, default=ASSUMED_TOKENS)

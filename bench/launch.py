@@ -3,7 +3,8 @@
 Each worker is a process with an even share of the cores, or with a set of its own (--cores 0-3,4-7 starts two). Where a
 model runs on a GPU, each worker also gets one GPU. Workers share the study's folder, each takes whole prompts that no
 other has. One that crashes is started again; the sample it died of is recorded as failed and not tried again before the
-next launch. Ctrl-C ends all of them; the same command continues.
+next launch. Ctrl-C ends all of them; the same command continues. A closed terminal or log does not end a launch; to
+stop it when its terminal is gone: `pkill -f bench.launch`, or `pkill -f vgdfr-launch`.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from bench.progress import say
 from bench.run import units_of
 from bench.store import Store
 from bench.tasks import LAUNCH_BEGAN
+from vgdfr_commands.start import called, outlive_terminal, run
 
 FINE = (0, 1)  # exit statuses of a sweep that came to its end, without and with failed samples
 DEATHS_OF_NOTHING = 3  # in a row, each before a sample was made or begun: starting again does not help
@@ -231,7 +233,7 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
         until = time.monotonic() + STOP_S
         for worker in workers:
             worker.wait(until)
-        again = shlex.join(["python", "-m", "bench.launch", *sys.argv[1:]])
+        again = shlex.join([*called("bench.launch"), *sys.argv[1:]])
         say(f"interrupted: what is finished is stored; go on with: {again}")
         return 130
     store, passed_over = Store(study), skipped(study, began)
@@ -244,7 +246,8 @@ def main(count: int | None, cores: str | None, arguments: list[str]) -> int:
     return int(done < len(samples))
 
 
-if __name__ == "__main__":
+def command() -> int:
+    outlive_terminal()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, dest="count", help="workers")
     parser.add_argument("--cores", help="a set of cores for each worker, such as 0-3,4-7")
@@ -252,8 +255,12 @@ if __name__ == "__main__":
     known, rest = parser.parse_known_args()
     if known.dry_run:
         dry_run.main(rest)
-        sys.exit()
+        return 0
     try:
-        sys.exit(main(known.count, known.cores, rest))
-    except (ValueError, OSError, HydraException) as error:
-        sys.exit(f"error: {error}")
+        return main(known.count, known.cores, rest)
+    except HydraException as error:
+        raise ValueError(error) from error
+
+
+if __name__ == "__main__":
+    run(command)

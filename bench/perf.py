@@ -32,6 +32,7 @@ from metrics.pixel import cosine, psnr, ssim
 from metrics.temporal import flicker
 from metrics.video_file import read
 from vgdfr.video_file import write_master
+from vgdfr_commands.start import run
 
 Video = UInt8[np.ndarray, "t h w 3"]
 PROMPT = "a red circle moves to the left over sand"
@@ -212,7 +213,7 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["metrics"])
     parser.add_argument("--videos", type=int, default=16)
@@ -225,3 +226,7 @@ if __name__ == "__main__":
     print(report(result))
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(command)

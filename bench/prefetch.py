@@ -21,6 +21,7 @@ from bench.plan import composed, missing_assets
 from bench.progress import say
 from vgdfr.assets import Asset, describe
 from vgdfr.files import cache_folder
+from vgdfr_commands.start import run
 
 
 def configs_of(arguments: Sequence[str]) -> list[DictConfig]:
@@ -80,8 +81,12 @@ def main(arguments: list[str]) -> int:
     return int(bool(failed))
 
 
-if __name__ == "__main__":
+def command() -> int:
     try:
-        sys.exit(main(sys.argv[1:]))
-    except (ValueError, OSError, HydraException) as error:
-        sys.exit(f"error: {error}")
+        return main(sys.argv[1:])
+    except HydraException as error:
+        raise ValueError(error) from error
+
+
+if __name__ == "__main__":
+    run(command)

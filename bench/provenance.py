@@ -1,5 +1,6 @@
 """Where a number comes from: code, versions, machine, weights."""
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -11,6 +12,10 @@ from typing import Any
 
 import torch
 
+from vgdfr_commands.start import called, running
+
+CODE = ("vgdfr", "metrics", "bench")
+SWEEP = "bench.sweep"
 _PACKAGES = ("vgdfr", "torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")
 
 
@@ -20,6 +25,7 @@ def environment() -> dict[str, Any]:
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     return {
         "commit": _commit(),
+        "code_sha256": code_sha256(),
         "command": _command(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
@@ -37,10 +43,30 @@ def device_name(device_type: str, environment: dict[str, Any]) -> str | None:
     return environment.get("cpu" if device_type == "cpu" else "gpu")
 
 
+@cache
+def code_sha256() -> str:
+    """One hash over the code that decides pixels and scores: the *.py of `CODE`, and the configuration's *.yaml.
+
+    The same for a wheel and the checkout that it was built from; another for two builds of one version that differ.
+    """
+    return hash_of_code(Path(__file__).parent.parent)
+
+
+def hash_of_code(folder: Path) -> str:
+    """`code_sha256` of the packages in `folder`."""
+    files = [file for package in CODE for file in (folder / package).rglob("*.py")]
+    files += (folder / "conf").rglob("*.yaml")
+    hashed = hashlib.sha256()
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+        content = file.read_bytes()
+        hashed.update(f"{name}\n{len(content)}\n".encode())
+        hashed.update(content)
+    return hashed.hexdigest()
+
+
 def _command() -> str | None:
     """The sweep's command; None in a process that was started otherwise."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    return shlex.join(["python", "-m", module.name, *sys.argv[1:]]) if module and module.name == "bench.sweep" else None
+    return shlex.join([*called(SWEEP), *sys.argv[1:]]) if running() == SWEEP else None
 
 
 def _commit() -> str | None:

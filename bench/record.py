@@ -26,6 +26,8 @@ class Record:
         sample has its traceback in `error` and no files, and is tried again.
     schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
     similarity: the preview's SSIM at lags 1-3; None for a baseline.
+    environment: command, commit, versions and machine, see `bench.provenance`. `commit` is None in an installed wheel;
+        `code_sha256` tells builds and modified checkouts apart (older records lack it).
     prompt_dimensions: those of VBench that the prompt is for.
     shared_stages: those whose seconds were measured, in part at least, while another sample of the same prompt and seed
         was made; empty where all were measured on this one.

@@ -8,7 +8,6 @@ it. It may run several times at once, also beside a sweep.
 import argparse
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from metrics.video_file import VideoFile, read
 from metrics.weights import Weights
 from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
+from vgdfr_commands.start import run
 
 SCHEMA = 2
 NOTHING: dict[str, Any] = {
@@ -284,13 +284,14 @@ def main(study: Path, metrics: str | None) -> int:
     return int(any(without.values()))
 
 
-if __name__ == "__main__":
+def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     said = f"groups ({', '.join(groups())}) or names, comma between; default: embedded, for the embedded model only"
     parser.add_argument("--metrics", help=said)
     arguments = parser.parse_args()
-    try:
-        sys.exit(main(arguments.study, arguments.metrics))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    return main(arguments.study, arguments.metrics)
+
+
+if __name__ == "__main__":
+    run(command)

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,6 +25,7 @@ from bench.record import Record, sha256_of_frames
 from vgdfr.files import sha256, whole
 from vgdfr.video import VideoSpec
 from vgdfr.video_file import write_master, write_preview
+from vgdfr_commands.start import run
 
 RECORD, SCORES, MASTER, PREVIEW = "record.json", "scores.json", "master.mkv", "preview.mp4"
 LATENTS = "latents.safetensors"
@@ -224,13 +224,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["ls", "verify", "gc"])
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--dry-run", action="store_true", help="gc: only say what would go")
     parser.add_argument("--quarantined", action="store_true", help="gc: damaged samples, too")
-    try:
-        sys.exit(main(parser.parse_args()))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    return main(parser.parse_args())
+
+
+if __name__ == "__main__":
+    run(command)

@@ -1,6 +1,10 @@
 """Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`.
 
 With --dry-run only say what would be done, see `bench.dry_run`.
+
+A display that breaks (a closed pipe, a full disk below a log, a closed terminal) does not end a sweep: the sweep goes
+on without it, and the exit status is the samples'. To stop it when its terminal is gone: `pkill -f bench.sweep`, or
+`pkill -f vgdfr-sweep`; what is finished is stored.
 """
 
 import os
@@ -19,6 +23,8 @@ from bench.progress import Sweep, say
 from bench.run import run, units_of
 from bench.store import RECORD, Store
 from bench.trackers import tracked
+from vgdfr_commands import start
+from vgdfr_commands.start import called, outlive_terminal
 
 _sweep: Sweep | None = None
 
@@ -88,6 +94,10 @@ def _check_arguments() -> None:
 
 def command() -> int:
     """The sweep that the command line describes; the exit status."""
+    if dry_run.asked_for(sys.argv[1:]):  # before Hydra sees the flag
+        dry_run.main(sys.argv[1:])
+        return 0
+    outlive_terminal()
     if tasks.LAUNCH_BEGAN in os.environ:  # by a launcher in a shell's background, which ignores it and passes that on
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _check_arguments()
@@ -100,16 +110,13 @@ def command() -> int:
     finally:
         status = finish()
         if _sweep is None and (jobs := planned()):
-            say(f"{ended}; see: python -m bench.store ls {jobs[0].study}")
+            say(f"{ended}; see: {' '.join(called('bench.store'))} ls {jobs[0].study}")
     if interrupted:
         say("interrupted: what is finished is stored, the same command continues")
     return 130 if interrupted else status
 
 
 if __name__ == "__main__":
-    if dry_run.asked_for(sys.argv[1:]):  # before Hydra sees the flag
-        dry_run.main(sys.argv[1:])
-        sys.exit()
     from bench import sweep  # by its name, by which a cluster's tasks find `job`
 
-    sys.exit(sweep.command())
+    start.run(sweep.command)

@@ -10,6 +10,8 @@ from types import FrameType
 
 from omegaconf import DictConfig
 
+from vgdfr_commands.display import steady
+
 PLUGIN = "hydra_plugins.hydra_submitit_launcher"
 LAUNCH_BEGAN = "VGDFR_LAUNCH_BEGAN"  # in the environment of a launch's workers: when it began
 
@@ -69,6 +71,7 @@ def enter(began: str) -> None:
     """This process is a task of the launch that began then; the queue's signal ends it cleanly, whatever it is at."""
     global _within
     _within = True
+    steady()
     os.environ[LAUNCH_BEGAN] = began  # a failed sample is tried by one of the tasks
     number = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
     requeue = signal.getsignal(number)

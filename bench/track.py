@@ -20,6 +20,7 @@ import yaml
 from bench.claims import claimed
 from bench.tracked import newest_ns, read
 from bench.trackers import CLAIM, FOLDER, Wandb, require, unreachable
+from vgdfr_commands.start import run
 
 CONF = Path(__file__).parent.parent / "conf" / "tracking" / "wandb.yaml"
 SEND_S = 600.0  # for sending all runs, unless --timeout says otherwise
@@ -142,12 +143,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def command() -> int:
+    parsed = parse()
+    if parsed.background:
+        os.nice(15)
+    require("wandb")
+    return main(parsed)
+
+
 if __name__ == "__main__":
-    try:
-        parsed = parse()
-        if parsed.background:
-            os.nice(15)
-        require("wandb")
-        sys.exit(main(parsed))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run(command)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.claims import claimed
+from vgdfr_commands.start import called
 
 EVERY_S = 300.0  # between two looks at a study whose sweep is running
 WAIT_S = 60.0  # how long a sweep that is done waits for its tracker
@@ -74,7 +75,7 @@ def tracked(
         yield
         return
     command, log = tracker.arguments(study), study / FOLDER / LOG
-    by_hand = " ".join(["python", *command])
+    by_hand = " ".join([*called("bench.track"), *command[2:]])
     started: list[subprocess.Popen[bytes]] = []
     over = threading.Event()
 

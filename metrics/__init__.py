@@ -1,4 +1,9 @@
 """Metrics: facts about one video, or about one video and its reference. Statistics are in `analysis`."""
+# ruff: noqa: E402  the check comes before what it checks
+
+from vgdfr_commands.surroundings import check
+
+check(__name__, needs=("numpy", "cv2", "jaxtyping", "yaml", "av"))
 
 from collections.abc import Callable, Sequence
 from functools import partial

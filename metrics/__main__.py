@@ -1,4 +1,4 @@
-"""Score videos: `python -m metrics REFERENCE GENERATED`.
+"""Score videos: `python -m metrics REFERENCE GENERATED`, or `vgdfr-metrics` where a metrics.py of your own lies.
 
 Two files; two folders, paired by name; or two conditions of a study, such as runs/table1/baseline and
 runs/table1/vgdfr-k5-theta0.7, paired by prompt and seed, their prompts taken from the records.
@@ -24,14 +24,14 @@ from metrics.pairs import Pair, pairs, printable, prompt_of, require_whole, some
 from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
+from vgdfr_commands.start import INTERRUPTED, called, run
 
 DEFAULT = ("psnr", "psnr_frame_mean", "ssim", "cosine", "flicker", "motion", "motion_flow")
-INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=" ".join(called("metrics")), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("reference", type=Path)
     parser.add_argument("generated", type=Path)
@@ -138,10 +138,9 @@ def _problems(rows: Sequence[Row], asked: Sequence[Metric]) -> list[str]:
     return problems
 
 
+def command() -> int:
+    return main(parse())
+
+
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse()))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    run(command)

@@ -6,6 +6,7 @@ from pathlib import Path
 from metrics import METRICS, PROFILES, Metric
 from metrics.embedded import CLIP
 from metrics.groups import groups
+from vgdfr_commands.start import run
 
 HEAD = """# Metrics
 
@@ -26,6 +27,9 @@ both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a tabl
 conditions of a study (paired by prompt and seed). A pair that does not fit, or a damaged file, costs the scores of that
 pair alone: its row says why, and the exit status is 1, as it is where a metric has no value for any pair. --metrics
 takes names and the groups of conf/metrics ({groups}), comma between.
+
+In a folder that holds a `metrics.py` or `metrics/` of your own, `python -m metrics` runs that file, because Python
+looks into the current folder first. `vgdfr-metrics REFERENCE GENERATED` is the same command and does not look there.
 """
 
 BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
@@ -97,5 +101,9 @@ def _needs(metric: Metric) -> str:
     return ", ".join(needs) or "nothing"
 
 
-if __name__ == "__main__":
+def command() -> None:
     print(page(), end="")
+
+
+if __name__ == "__main__":
+    run(command)

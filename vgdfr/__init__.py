@@ -1,4 +1,9 @@
 """VGDFR: diffusion-based video generation with dynamic latent frame rate (arXiv 2504.12259)."""
+# ruff: noqa: E402  the check comes before what it checks
+
+from vgdfr_commands.surroundings import check
+
+check(__name__, needs=("torch", "diffusers", "transformers", "numpy", "cv2", "jaxtyping"))
 
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
 from vgdfr.generate import frames_of, generate

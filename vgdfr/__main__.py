@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,14 @@ from vgdfr.method import Baseline, Method, Vgdfr
 from vgdfr.presets import PRESETS
 from vgdfr.video import GeneratedVideo, VideoSpec
 from vgdfr.video_file import write_preview
+from vgdfr_commands.start import called, run
 
 GAP = 4  # pixels between two videos side by side
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m vgdfr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=" ".join(called("vgdfr")), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("prompt")
     parser.add_argument("--k", type=int, default=5, help="denoising steps before compression (default: 5)")
@@ -99,8 +99,9 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"written to {arguments.out}")
 
 
+def command() -> None:
+    main(parse())
+
+
 if __name__ == "__main__":
-    try:
-        main(parse())
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run(command)

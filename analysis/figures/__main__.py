@@ -1,17 +1,16 @@
 """The command; see the package."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from analysis import figures
-from analysis.load import StudyError
 from analysis.output import add_out
+from vgdfr_commands.start import called, run
 
 
-def command() -> None:
+def command() -> str | int:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.figures",
+        prog=" ".join(called("analysis.figures")),
         description=figures.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -26,25 +25,23 @@ def command() -> None:
     arguments = parser.parse_args()
     if arguments.grid and not arguments.prompt:
         parser.error("--grid needs --prompt")
-    try:
-        if arguments.prompt and not arguments.only:
-            k, theta = (
-                (5 if arguments.k is None else arguments.k),
-                (0.7 if arguments.theta is None else arguments.theta),
-            )
-            mixed, out = arguments.allow_mixed, arguments.out
-            print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, mixed, out))
-            return
-        study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
-        folder = arguments.out or arguments.study / "report"
-        drawn = figures.draw(study, folder, arguments.only or tuple(figures.FIGURES))
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    if arguments.prompt and not arguments.only:
+        k, theta = (
+            (5 if arguments.k is None else arguments.k),
+            (0.7 if arguments.theta is None else arguments.theta),
+        )
+        mixed, out = arguments.allow_mixed, arguments.out
+        print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, mixed, out))
+        return 0
+    study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
+    folder = arguments.out or arguments.study / "report"
+    drawn = figures.draw(study, folder, arguments.only or tuple(figures.FIGURES))
     for each in drawn:
         print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")
     if arguments.only and any(each.reason for each in drawn):
-        sys.exit("error: not every figure that was asked for could be drawn")
+        return "error: not every figure that was asked for could be drawn"
+    return 0
 
 
 if __name__ == "__main__":
-    command()
+    run(command)

@@ -5,23 +5,26 @@ folder shows them while it keeps its place beside the study; with --copy it hold
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from analysis.gallery.page import write_gallery
-from analysis.load import StudyError
 from analysis.output import add_out
+from vgdfr_commands.start import called, run
 
-if __name__ == "__main__":
+
+def command() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.gallery", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=" ".join(called("analysis.gallery")),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     add_out(parser, "report/gallery")
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()
-    try:
-        print(write_gallery(arguments.study, arguments.out, arguments.copy, arguments.allow_mixed))
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    print(write_gallery(arguments.study, arguments.out, arguments.copy, arguments.allow_mixed))
+
+
+if __name__ == "__main__":
+    run(command)

@@ -6,16 +6,18 @@ are, or from --ablation, --rope and --rope-proxy. What cannot be shown is named 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from analysis.load import StudyError
 from analysis.output import add_out
 from analysis.paper.build import Paper, beside, make
+from vgdfr_commands.start import called, run
 
-if __name__ == "__main__":
+
+def command() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m analysis.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=" ".join(called("analysis.paper")),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study of Table 1, such as runs/table1")
     add_out(parser, "report/paper")
@@ -24,15 +26,16 @@ if __name__ == "__main__":
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     a = parser.parse_args()
-    try:
-        paper = Paper(
-            a.study,
-            (a.out or a.study / "report" / "paper").resolve(),
-            ablation=beside(a.study, a.ablation, "ablation"),
-            rope=beside(a.study, a.rope, "rope_sensitivity"),
-            rope_proxy=beside(a.study, a.rope_proxy, "rope_proxy"),
-            allow_mixed=a.allow_mixed,
-        )
-        print(make(paper))
-    except (StudyError, OSError) as error:
-        sys.exit(f"error: {error}")
+    paper = Paper(
+        a.study,
+        (a.out or a.study / "report" / "paper").resolve(),
+        ablation=beside(a.study, a.ablation, "ablation"),
+        rope=beside(a.study, a.rope, "rope_sensitivity"),
+        rope_proxy=beside(a.study, a.rope_proxy, "rope_proxy"),
+        allow_mixed=a.allow_mixed,
+    )
+    print(make(paper))
+
+
+if __name__ == "__main__":
+    run(command)

@@ -39,6 +39,7 @@ from vgdfr.embedded import CHECKPOINT
 from vgdfr.files import sha256
 from vgdfr.similarity import frame_similarity
 from vgdfr.video import to_uint8
+from vgdfr_commands.start import run
 
 COUNT = 64
 SHIPPED = CHECKPOINT.parent / "evaluation"
@@ -288,7 +289,7 @@ def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
         grid([(p.attributes.caption, p.frames) for p in prompts[:16]], (0, 1, 2), 4, picture)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
@@ -297,7 +298,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=SHIPPED, help="without its suffix (default: the package's own)")
     parser.add_argument("--picture", type=Path, help="also draw 16 generated videos into this PNG")
     arguments = parser.parse_args()
-    try:
-        main(arguments.workers, arguments.count, arguments.out, arguments.picture)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    main(arguments.workers, arguments.count, arguments.out, arguments.picture)
+
+
+if __name__ == "__main__":
+    run(command)

@@ -9,6 +9,7 @@ import numpy as np
 from bench.drawing import Figure, settings
 from bench.embedded.degrade import Video
 from bench.embedded.world import SPEEDS, Attributes, render
+from vgdfr_commands.start import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,5 +47,9 @@ def world_examples() -> list[tuple[str, Video]]:
     return examples
 
 
-if __name__ == "__main__":
+def command() -> None:
     grid(world_examples(), (0, 4, 8, 60, 64), 4, DOCS / "world.png")
+
+
+if __name__ == "__main__":
+    run(command)

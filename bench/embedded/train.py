@@ -21,6 +21,7 @@ from bench.embedded import reader, train_clip, train_dit, train_reader, train_te
 from bench.embedded.training import save_half, settings
 from metrics.embedded import CLIP, TRUNK
 from vgdfr.embedded import CHECKPOINT
+from vgdfr_commands.start import run
 
 STAGES = ("vae", "text", "latents", "dit", "assemble", "clip", "trunk", "reader")
 CURVES = Path(__file__).parent / "curves"
@@ -91,7 +92,7 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
             keep_curve(folder, name)
 
 
-if __name__ == "__main__":
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("training"))
@@ -100,3 +101,7 @@ if __name__ == "__main__":
     if arguments.shipped and arguments.stage not in ("vae", "latents", "dit", "assemble"):
         parser.error(f"--shipped goes with the stages vae, latents, dit, assemble, got {arguments.stage}")
     main(arguments.stage, arguments.folder, arguments.shipped)
+
+
+if __name__ == "__main__":
+    run(command)

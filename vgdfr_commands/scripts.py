@@ -1,0 +1,25 @@
+"""The console scripts of pyproject.toml, each a function of no arguments."""
+
+from functools import partial
+
+from vgdfr_commands.start import run_script
+
+vgdfr = partial(run_script, "vgdfr.__main__")
+metrics = partial(run_script, "metrics.__main__")
+
+sweep = partial(run_script, "bench.sweep")
+launch = partial(run_script, "bench.launch")
+prefetch = partial(run_script, "bench.prefetch")
+score = partial(run_script, "bench.score")
+store = partial(run_script, "bench.store")
+track = partial(run_script, "bench.track")
+dashboard = partial(run_script, "bench.dashboard")
+perf = partial(run_script, "bench.perf")
+
+table1 = partial(run_script, "analysis.table1")
+statistics = partial(run_script, "analysis.statistics")
+figures = partial(run_script, "analysis.figures.__main__")
+cost = partial(run_script, "analysis.cost")
+gallery = partial(run_script, "analysis.gallery.__main__")
+paper = partial(run_script, "analysis.paper.__main__")
+rope_sensitivity = partial(run_script, "analysis.rope_sensitivity")
