@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from bench import keep
@@ -289,7 +290,11 @@ def command() -> int:
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     said = f"groups ({', '.join(groups())}) or names, comma between; default: embedded, for the embedded model only"
     parser.add_argument("--metrics", help=said)
+    parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     arguments = parser.parse_args()
+    if arguments.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
+    torch.set_num_threads(arguments.threads)
     return main(arguments.study, arguments.metrics)
 
 

@@ -44,6 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--profile", choices=PROFILES, help="add the metrics as this project computes them")
     parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by its name in the output: {FORM}")
     parser.add_argument("--per-frame", action="store_true", help="with --json: each frame's value")
+    parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--csv", action="store_true")
@@ -57,6 +58,8 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
     """
     if arguments.per_frame and not arguments.json:
         raise ValueError("--per-frame goes with --json")
+    if arguments.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
     asked = named(names_of(arguments.metrics))
     asked += [m for m in PROFILES.get(arguments.profile, ()) if m not in asked]
     if all(metric.missing for metric in asked):
@@ -65,6 +68,10 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
     prompts = _prompts(arguments.prompts, found, asked)
     metrics = _with_what_is_read_beside(asked)
     ids = {metric.name: metric.id for metric in metrics}
+    if any(metric.weights for metric in metrics):
+        import torch  # which takes seconds, and which metrics without a network do not need
+
+        torch.set_num_threads(arguments.threads)
     rows: list[Row] = []
     interrupted = False
     try:

@@ -2,9 +2,11 @@
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
@@ -34,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", choices=PRESETS, default="embedded", help="default: embedded")
     parser.add_argument("--path", help="another checkpoint folder or hub repository for --model")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or auto (default: the model's)")
+    parser.add_argument("--threads", type=int, default=1, help="that a model on the CPU computes with (default: 1)")
     for name in ("height", "width", "num_frames", "num_inference_steps"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the model's")
     return parser.parse_args(arguments)
@@ -82,6 +85,12 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir() or arguments.out.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
 
+    if arguments.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
+
+    if model.device_type == "cpu":
+        torch.set_num_threads(arguments.threads)
+        print(f"computing on the CPU with {arguments.threads} thread{'s' * (arguments.threads != 1)} (--threads)")
     if model.path == str(CHECKPOINT) and (unknown := remark([spec.prompt])):
         print(unknown, file=sys.stderr)
     hide_loading_bars()
