@@ -6,6 +6,7 @@ and then and at its end: a slow network, a wrong key or a crash there never cost
 
 import importlib.util
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from vgdfr_commands.start import called
 
 EVERY_S = 300.0  # between two looks at a study whose sweep is running
 WAIT_S = 60.0  # how long a sweep that is done waits for its tracker
-PROBE_S, ANSWER_S = 25.0, 5  # for the whole probe, start of Python included, and for the server's answer
+PROBE_S, ANSWER_S = 20, 5  # for all that the probe asks the server, and for one answer
+START_S = 180.0  # for the probe's process to start, which takes long where cores are busy
 CLAIM = "tracking"  # of the process that tracks a study
 FOLDER, LOG = "wandb", "track.log"  # in the study's folder
 _beside: list[subprocess.Popen[bytes]] = []  # may outlive the sweep; Python warns of one that nothing refers to
@@ -129,9 +131,10 @@ def tracked(
 
 _OF_WANDB = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ")  # how lines of its own log begin
 
-_PROBE = f"""
-import wandb
-viewer = wandb.Api(timeout={ANSWER_S}).viewer
+_PROBE = """
+import signal, wandb
+signal.alarm({})
+viewer = wandb.Api(timeout={}).viewer
 print(viewer.entity)
 """
 
@@ -139,19 +142,21 @@ print(viewer.entity)
 def unreachable() -> str | None:
     """Why W&B's server cannot be used: no key, no network, no answer; None where it can.
 
-    Asks in a process of its own, which is killed when it does not answer in time.
+    Asks in a process of its own, which ends when the server does not answer in time.
     """
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", _PROBE],
+            [sys.executable, "-c", _PROBE.format(PROBE_S, ANSWER_S)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
-            timeout=PROBE_S,
+            timeout=START_S + PROBE_S,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {PROBE_S:.0f} s"
+        return f"no answer within {START_S + PROBE_S:.0f} s"
+    if asked.returncode == -signal.SIGALRM:
+        return f"no answer within {PROBE_S} s"
     if asked.returncode == 0:
         return None
     last = (asked.stderr.strip().splitlines() or [f"exit status {asked.returncode}"])[-1]

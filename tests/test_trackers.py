@@ -18,7 +18,7 @@ from bench import record, score, tracked, trackers
 from bench.claims import claimed
 from bench.config import CONF, job_of
 from bench.track import send
-from bench.trackers import CLAIM, PROBE_S, NoTracker, Wandb, require, unreachable
+from bench.trackers import CLAIM, NoTracker, Wandb, require, unreachable
 from bench.trackers import tracked as tracked_by
 
 SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
@@ -192,7 +192,6 @@ def test_without_network_runs_stay_in_the_folder_and_can_be_sent_later(
 
 
 def test_why_a_server_cannot_be_used_is_said_in_time(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trackers, "PROBE_S", 120)  # the wording is looked at, on a machine that may be busy
     monkeypatch.setenv("WANDB_BASE_URL", silent)
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
@@ -200,10 +199,8 @@ def test_why_a_server_cannot_be_used_is_said_in_time(silent: str, monkeypatch: p
     monkeypatch.setenv("WANDB_API_KEY", "short")
     assert unreachable() == "WANDB_API_KEY invalid: API key must have 40+ characters, has 5"
     monkeypatch.setenv("WANDB_API_KEY", wandb_server.KEY)
-    monkeypatch.setattr(trackers, "PROBE_S", PROBE_S)
-    began = time.monotonic()
-    assert unreachable()
-    assert time.monotonic() - began < PROBE_S + 5
+    monkeypatch.setattr(trackers, "PROBE_S", 1)
+    assert unreachable() == "no answer within 1 s"
 
 
 def test_previews_are_uploaded_when_asked_for_and_a_study_without_a_table_is_shown(
