@@ -43,14 +43,14 @@ class Running:
     def poll(self) -> int | None:
         return self.process.exitcode
 
-    def wait_for(self, text: str, timeout_s: float = 300) -> None:
+    def wait_for(self, text: str, timeout_s: float = 1800) -> None:
         """Until it has printed `text`, or ended."""
         until = time.monotonic() + timeout_s
         while text not in self.stdout and self.poll() is None:
             assert time.monotonic() < until, self.stdout
             time.sleep(0.05)
 
-    def wait(self, timeout_s: float = 600) -> Finished:
+    def wait(self, timeout_s: float = 1800) -> Finished:
         self.process.join(timeout_s)
         if self.process.exitcode is None:
             self.process.kill()

@@ -20,7 +20,7 @@ from metrics.video_file import read
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     command = [sys.executable, "-m", "bench.sweep", "+exp=smoke", f"root={root}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "16 made, 0 found, 0 failed of 16 samples" in result.stdout
     return root / "smoke"
@@ -50,7 +50,7 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
         subprocess.Popen([*command, names], stdout=subprocess.PIPE, text=True)
         for names in ("pixel", "pixel", "clip_temp_embedded,clipsim_embedded,vqa_embedded,lpips_embedded")
     ]
-    said = [process.communicate(timeout=300)[0] for process in running]
+    said = [process.communicate(timeout=1800)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert all("16 samples scored" in text for text in said)
     assert {file: json.loads(file.read_text())["scores"] for file in before} == before

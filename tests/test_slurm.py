@@ -39,7 +39,7 @@ def command(*arguments: str) -> list[str]:
 
 def sweep(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=600, env=os.environ | environment
+        command(*arguments), capture_output=True, text=True, timeout=1800, env=os.environ | environment
     )
 
 
@@ -89,7 +89,7 @@ def test_a_task_that_is_told_to_leave_is_queued_again_and_continues(arguments: l
         assert time.monotonic() < until and process.poll() is None, logs(study)
         time.sleep(0.05)
     os.kill(int(notes[0].stem.rpartition("-")[2]), signal.SIGUSR2)
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(timeout=1800)[0]
     assert process.returncode == 0, said
     (log,) = logs(study)
     assert "this job is preempted" in log and "Requeued job" in log and log.count("Loading pickle") == 2, log

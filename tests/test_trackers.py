@@ -85,7 +85,7 @@ def command(module: str, *arguments: object, **environment: str) -> subprocess.C
         env=clean | {"HOME": "/nonexistent", "WANDB_CACHE_DIR": os.devnull} | environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1800,
     )
 
 
