@@ -52,6 +52,8 @@ def job(config: DictConfig) -> None:
             run(jobs, _sweep)
     except OSError as error:  # a full or broken disk: what is stored is whole
         _sweep.stopped = f"{type(error).__name__}: {error}"
+        if not tasks.within():  # else Hydra would write the next job's configuration to that disk
+            raise SystemExit(1) from None
     except tasks.Leave as leave:
         if not isinstance(leave.reason, SystemExit):
             tasks.exit_status(1)

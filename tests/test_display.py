@@ -170,9 +170,17 @@ def test_a_command_ends_with_its_own_status_whatever_becomes_of_its_output(
 )
 def test_names_are_printed_in_any_encoding(environment: dict[str, str], pair: tuple[Path, Path]) -> None:
     done = shell("$METRICS", *pair, "--csv", **environment)
-    utf8 = os.fsdecode(b"\xc3\xa9") if "PYTHONIOENCODING" in environment else "\udcc3\udca9"  # names in locale C
-    name = f"caf\udce9 {utf8}".encode(environment.get("PYTHONIOENCODING", "ascii"), "backslashreplace")
+    utf8 = "é" if "PYTHONIOENCODING" in environment else r"\xc3\xa9"  # in locale C names are not decoded
+    name = f"caf\\xe9 {utf8}".encode(environment.get("PYTHONIOENCODING", "ascii"), "backslashreplace")
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith(name), done
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_no_encoding_has_is_escaped(encoding: str) -> None:
+    """Half of a surrogate pair stands for a byte of a name that is not UTF-8."""
+    code = "from vgdfr_commands.display import steady; steady(); print('caf\\udce9')"
+    done = shell(f'"{sys.executable}" -c "{code}"', PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout, done.stderr) == (0, rb"caf\udce9" + b"\n", b"")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,13 @@ def write_master(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> 
 
 
 def write_preview(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:
-    """H.264 yuv420p that a browser plays while it loads; lossy, never scored."""
-    _write(path, frames, fps, "libx264", "yuv420p", {"crf": "18", "movflags": "+faststart"})
+    """H.264 yuv420p that a browser plays while it loads; lossy, never scored. The same frames are the same bytes.
+
+    Without the macroblock tree, which in x264 depends on memory that it has not written: the same frames gave up to 20
+    different files.
+    """
+    options = {"crf": "18", "x264-params": "mbtree=0", "movflags": "+faststart"}
+    _write(path, frames, fps, "libx264", "yuv420p", options)
 
 
 def _write(
