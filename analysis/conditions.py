@@ -136,7 +136,7 @@ def _natural(text: str) -> tuple[str, float]:
 
 
 def devices(rows: list[Row]) -> list[str]:
-    """What the samples were made on, or timed on alone: the kind of device and its name."""
+    """What the samples were made on, or timed on alone: the kind of device, its name, and the threads on a CPU."""
     pairs = {(id(_model(r)), id(_timed_in(r))): r for r in rows}.values()
     return sorted({_device(r) for r in pairs})
 
@@ -152,7 +152,9 @@ def mixture(rows: list[Row]) -> str | None:
 def _device(row: Row) -> str:
     kind, environment = _model(row).get("device_type"), _timed_in(row) or {}
     name = environment.get("cpu") if kind == "cpu" else environment.get("gpu")
-    return " ".join(part for part in (kind, name) if part) or "unknown"
+    threads = environment.get("threads") if kind == "cpu" else None  # on a CPU they decide latencies, and last bits
+    how = f"with {threads} thread{'s' * (threads != 1)}" if threads else None
+    return " ".join(part for part in (kind, name, how) if part) or "unknown"
 
 
 def _timed_in(row: Row) -> dict[str, Any] | None:

@@ -362,6 +362,21 @@ def test_devices_are_mixed_only_if_asked(study: Path) -> None:
     assert "different devices" in markdown(lines(load(study), allow_mixed=True), "study")
 
 
+def test_numbers_of_threads_are_not_mixed_on_a_cpu(study: Path) -> None:
+    for i, file in enumerate(sorted(study.glob("*/*/record.json"))):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        model = record["identity"]["model"] | {"device_type": "cpu"}
+        environment = {"cpu": "A CPU", "threads": 1 + (i == 0)}
+        rewrite(
+            file.parent, "record.json", {"identity": record["identity"] | {"model": model}, "environment": environment}
+        )
+    with pytest.raises(
+        StudyError, match="mixes 2 devices: cpu A CPU with 1 thread; cpu A CPU with 2 threads.*allow-mixed"
+    ):
+        lines(load(study))
+    assert "with 2 threads" in markdown(lines(load(study), allow_mixed=True), "study")
+
+
 def test_latencies_of_another_device_than_the_samples_are_that_devices(study: Path) -> None:
     rewrite(study / "vgdfr-k5-theta0.5" / "a", "record.json", {"timed_on": {"gpu": "another"}})
     with pytest.raises(StudyError, match="mixes 2 devices: another; unknown"):
