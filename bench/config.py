@@ -84,7 +84,7 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
     condition = condition_of(config)
     condition.check(here)
     condition = condition.canonical()
-    named(config.metrics.names)
+    named(metrics_of(config))
     tracker: NoTracker | Wandb = instantiate(config.tracking)
     tracker.check()
     prompts = prompts_of(config).load()
@@ -93,7 +93,7 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
     return Job(
         condition,
         tuple(prompts),
-        tuple(config.metrics.names),
+        metrics_of(config),
         study_of(config),
         checked_keep(config.keep),
         timing_of(config),
@@ -108,9 +108,17 @@ def study_of(config: DictConfig) -> Path:
         value = config[setting]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
             raise ValueError(f"{setting} must be {expected}, got {'null' if value is None else repr(value)}")
-    if Path(str(config.study)).is_absolute():
+    if Path(str(config.study)).is_absolute() or ".." in Path(str(config.study)).parts or str(config.study) == ".":
         raise ValueError(f"study must be a name within root, got {config.study}; give the folder by root=DIR")
     return Path(str(config.root)) / str(config.study)
+
+
+def metrics_of(config: DictConfig) -> tuple[str, ...]:
+    """Returns the names of the metrics. Raises ValueError for what is no list of names."""
+    names = OmegaConf.to_container(config.metrics).get("names")  # type: ignore[union-attr]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"metrics.names must be a list such as [psnr,ssim], got {names!r}")
+    return tuple(names)
 
 
 def threads_of(config: DictConfig) -> int | None:
@@ -133,28 +141,36 @@ def check_mismatch(config: DictConfig) -> None:
         raise ValueError(f"allow_mismatch must be true or false, got {allowed!r}")
     if not allowed:
         world = OmegaConf.select(config, "model.world") or OPEN  # a model file need not say it
-        mismatch.check(config.model.name, world, prompts_of(config), config.metrics.names)
+        mismatch.check(config.model.name, world, prompts_of(config), metrics_of(config))
 
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
-    """Which prompts to run, not loaded yet."""
-    return instantiate(config.prompts, _convert_="all")
+    """Which prompts to run, not loaded yet. Raises ValueError for a file that is no text, or an unknown setting."""
+    for name in ("source", "path"):
+        value = config.prompts[name] if name in config.prompts else "none"
+        if not (isinstance(value, str) and value) and (name, value) != ("path", None):
+            got = "null" if value is None else repr(value)
+            raise ValueError(f"prompts.{name} must be a file, such as prompts.{name}=my_prompts.txt, got {got}")
+    return _instance("prompts", config.prompts)
 
 
 def condition_of(config: DictConfig) -> Condition:
     """The condition, not yet checked against its model. Raises ValueError for settings that are wrong by themselves."""
     return Condition(
         model_name=config.model.name,
-        model=instantiate(config.model.backbone, _convert_="all"),
-        video=instantiate(config.model.video, _convert_="all"),
-        method=_method_of(instantiate(config.method, _convert_="all", _partial_=True)),
+        model=_instance("model.backbone", config.model.backbone),
+        video=_instance("model.video", config.model.video),
+        method=_instance("method", config.method, tuple),
     )
 
 
-def _method_of(partial: Any) -> Any:
-    """Makes the method; its frozen values hold tuples where YAML has lists."""
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in partial.keywords.items()}
-    return _made("method", partial.func, settings)
+def _instance(where: str, config: DictConfig, sequence: type[list] | type[tuple] = list) -> Any:
+    """Makes what `config` describes; with `sequence` tuple, as in frozen values, of tuples where YAML has lists."""
+    for name in config:
+        _ = config[name]  # raises for a value that is yet to be given
+    partial = instantiate(config, _convert_="all", _partial_=True)
+    settings = {name: sequence(value) if isinstance(value, list) else value for name, value in partial.keywords.items()}
+    return _made(where, partial.func, settings)
 
 
 def _made(where: str, kind: type[Any], settings: dict[str, Any]) -> Any:
@@ -166,4 +182,4 @@ def _made(where: str, kind: type[Any], settings: dict[str, Any]) -> Any:
     try:
         return kind(**settings)
     except TypeError as error:
-        raise ValueError(f"{where}: {error}; see conf/{where} for the settings there are") from error
+        raise ValueError(f"{where}: {error}; see conf/ for the settings there are") from error

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import mismatch
 from bench.condition import Condition, VideoSettings
-from bench.config import check_mismatch, condition_of, prompts_of, study_of, timing_of
+from bench.config import check_mismatch, condition_of, metrics_of, prompts_of, study_of, threads_of, timing_of
 from bench.keep import check as checked_keep
 from bench.plan import missing_assets
 from bench.prefetch import configs_of
@@ -79,34 +79,30 @@ class Assumed:
 def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> str:
     """What `bench.sweep` with these `arguments` would do, for people. Raises ValueError for what it would refuse."""
     configs = configs_of([argument for argument in arguments if argument not in ("--multirun", "-m")])
-    conditions = {config_key(config): condition_of(config) for config in configs}
-    for config, condition in zip(configs, conditions.values(), strict=True):
+    conditions = [condition_of(config) for config in configs]
+    for config, condition in zip(configs, conditions, strict=True):
         check_mismatch(config)
-        named(config.metrics.names)
+        named(metrics_of(config))
         checked_keep(config.keep)
+        threads_of(config)
         try:
             condition.check_settings()
         except FileNotFoundError:
             pass  # weights of the interpolator, which are among the missing files
-    lines = [_plan(configs, list(conditions.values()))]
+    lines = [_plan(configs, conditions)]
     missing = missing_assets(configs)
     lines.append(f"to be downloaded first (python -m bench.prefetch with the same arguments):\n{describe(missing)}"
                  if missing else "nothing to download")  # fmt: skip
     lines += _own_files(configs) + mismatch.remarks(condition_of(configs[0]).model, prompts_of(configs[0]))
     prompts, timing = _num_prompts(configs), timing_of(configs[0])
-    for (model, video), group in _groups(conditions.values()).items():
+    for (model, video), group in _groups(conditions).items():
         lines += [_memory(model, video, group), _work(model, video, group, prompts, timing, assumed)]
     return "\n".join(lines)
 
 
-def config_key(config: DictConfig) -> str:
-    """What tells one condition of a sweep from another."""
-    return " ".join(config.hydra.overrides.task)
-
-
 def _own_files(configs: Sequence[DictConfig]) -> list[str]:
     """A line for each metric that wants a file which users make themselves; without it the metric is a dash."""
-    metrics = {metric.name: metric for config in configs for metric in named(config.metrics.names)}
+    metrics = {metric.name: metric for config in configs for metric in named(metrics_of(config))}
     wanted = {name: m.missing for name, m in metrics.items() if isinstance(m.missing, OwnFile)}
     return [f"{name} will be a dash without {file.name}: {file.how}" for name, file in wanted.items()]
 

@@ -4,7 +4,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,24 +30,30 @@ def watched(device: torch.device) -> Iterator[dict[str, Any]]:
     said["after"] = state(device)
 
 
-def other_busy_cores(meanwhile: Callable[[], object]) -> float | None:
-    """Returns how many cores other processes kept busy on average while `meanwhile` ran; None if the system is mute."""
-    others = _others_since()
+def other_busy_cores(meanwhile: Callable[[], object], cores: Collection[int]) -> float | None:
+    """Returns how many of `cores` other processes kept busy on average while `meanwhile` ran.
+
+    None where the system does not tell. This process runs on no others than these cores.
+    """
+    others = _others_since(cores)
     meanwhile()
     return others()
 
 
-def _others_since() -> Callable[[], float | None]:
+def _others_since(cores: Collection[int] | None = None) -> Callable[[], float | None]:
     """Returns a function that says how many cores other processes have kept busy on average since now."""
-    start, busy, own = time.perf_counter(), _busy_s(), _own_s()
+    start, busy, own = time.perf_counter(), _busy_s(cores), _own_s()
 
     def others() -> float | None:
-        wall, busy_after, own_after = time.perf_counter() - start, _busy_s(), _own_s()
-        if busy is None or busy_after is None:
-            return None
-        return round(max(0.0, (busy_after - busy - own_after + own) / wall), 3)
+        wall, busy_s, own_s = time.perf_counter() - start, _busy_s(cores), _own_s()
+        return None if busy is None or busy_s is None else busy_by_others(busy_s - busy, own_s - own, wall)
 
     return others
+
+
+def busy_by_others(busy_s: float, own_s: float, wall_s: float) -> float:
+    """Returns the cores that others kept busy: of `busy_s` core-seconds within `wall_s`, `own_s` are this process's."""
+    return round(max(0.0, (busy_s - own_s) / wall_s), 3)
 
 
 def state(device: torch.device) -> dict[str, Any]:
@@ -89,13 +95,20 @@ def _cpu_mhz() -> float | None:
     return round(sum(clocks) / len(clocks), 1) if clocks else None
 
 
-def _busy_s() -> float | None:
-    """Core-seconds that all processes of the machine have been at work since it started."""
+def _busy_s(cores: Collection[int] | None = None) -> float | None:
+    """Core-seconds that all processes have been at work since the machine started, on `cores` (None: on all)."""
     file = Path("/proc/stat")
     if not file.is_file():
         return None
-    user, nice, system, _, _, irq, softirq, *_ = map(int, file.read_text(encoding="utf-8").splitlines()[0].split()[1:])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    lines = {name: times for name, *times in map(str.split, file.read_text(encoding="utf-8").splitlines())}
+    names = ["cpu"] if cores is None else [f"cpu{core}" for core in cores]
+    if any(name not in lines for name in names):  # a container that shows other cores than it uses
+        return None
+    ticks = 0
+    for name in names:
+        user, nice, system, _, _, irq, softirq, *_ = map(int, lines[name])
+        ticks += user + nice + system + irq + softirq
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _own_s() -> float:

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 # The settings whose values are paths or names of folders.
+ONE = ("root", "study")  # which a sweep has one of
 PATHS = ("root", "study", "sensitivity_study", "prompts.source", "prompts.path", "model.backbone.path")
 
 _NO_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")
@@ -20,10 +21,11 @@ _THERE = re.compile(r"An item is already at '([^']+)'|^(\S+) appears more than o
 
 
 def quoted(arguments: Iterable[str]) -> list[str]:
-    """Returns the arguments with the values of PATHS in quotes where Hydra cannot read them as they are.
+    """Returns the arguments with the values of PATHS in quotes where Hydra would read something else or nothing.
 
-    Hydra's grammar takes neither letters outside ASCII nor `#` or brackets in an unquoted value. `~` at the beginning
-    is the user's home folder, which shells leave alone after an equals sign.
+    Hydra's grammar takes neither letters outside ASCII nor `#` in an unquoted value, reads 2026_11_25 and 1.10 as
+    numbers, brackets as a list, and a comma as a sweep. `~` at the beginning is the user's home folder, which shells
+    leave alone after an equals sign.
     """
     return [_quoted(argument) for argument in arguments]
 
@@ -35,7 +37,11 @@ def _quoted(argument: str) -> str:
     if value.startswith("~"):
         argument = f"{key}={(value := os.path.expanduser(value))}"
     try:
-        if not isinstance(OverridesParser.create().parse_override(argument).value(), list | dict):  # a folder "[1]"
+        override = OverridesParser.create().parse_override(argument)
+        is_sweep = override.is_sweep_override()
+        if is_sweep and not (override.is_choice_sweep() and key in ONE and not value.startswith("choice(")):
+            return argument
+        if not is_sweep and (isinstance(override.value(), str | bool) or override.value() is None):
             return argument
     except HydraException:
         pass
@@ -46,9 +52,15 @@ def _quoted(argument: str) -> str:
 def load(loader: ConfigLoader, overrides: Sequence[str]) -> DictConfig:
     """Composes the configuration of a whole sweep; raises ValueError that explains a mistake in `overrides`."""
     try:
-        return loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
+        config = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN)
     except HydraException as error:
         raise ValueError(explained(error, loader, overrides)) from error
+    for key in (each.lstrip("+").partition("=")[0] for each in overrides if each.startswith("+")):
+        if re.fullmatch(r"\w+", key) and key not in loader.list_groups(""):  # Hydra would take any new name
+            rest = [each for each in overrides if each.lstrip("+").partition("=")[0] != key]
+            if key not in loader.load_configuration("config", rest, RunMode.MULTIRUN):
+                raise ValueError(_unknown(key, loader, overrides))
+    return config
 
 
 def explained(error: HydraException, loader: ConfigLoader, overrides: Sequence[str]) -> str:
@@ -108,4 +120,4 @@ def _given(key: str, overrides: Sequence[str]) -> str:
 def _instead(name: str, there: Iterable[str], prefix: str) -> str:
     options = sorted({name for name in there if not name.startswith("_")})
     close = difflib.get_close_matches(name, options, 1)
-    return f"{f'; did you mean {prefix}{close[0]}?' if close else ';'} There are {', '.join(options)}"
+    return f"{f'; did you mean {prefix}{close[0]}?' if close else '.'} There are {', '.join(options)}"

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import score, tasks
-from bench.config import Job, check_mismatch, condition_of, job_of, prompts_of
+from bench.config import Job, check_mismatch, condition_of, job_of, metrics_of, prompts_of
 from bench.overrides import explained
 from bench.store import Store
 from vgdfr.assets import Asset, describe
@@ -58,12 +58,20 @@ class PlanFirst(Callback):
             _planned[:] = checked(*composed(self.sweep))
 
 
+def _require_one(jobs: Sequence[Job]) -> None:
+    """Raise ValueError where the sweep's jobs differ in what a sweep has one of."""
+    for name in ("study", "keep", "timing", "threads", "metrics", "tracker"):
+        if len(found := {getattr(job, name) for job in jobs}) > 1:
+            several = " and ".join(sorted(map(str, found)))
+            raise ValueError(f"a sweep has one {name}, got {several}; run a sweep for each")
+
+
 def _plan(jobs: Sequence[Job]) -> None:
     """Notes the jobs to run; ends the program with a message where their study's folder cannot be written."""
     try:
         Store(jobs[0].study).require_writable()
     except OSError as error:
-        raise SystemExit(f"error: {error.strerror}") from None
+        raise SystemExit(f"error: {error.strerror}; choose another by root=DIR") from None
     _planned[:] = jobs
 
 
@@ -87,7 +95,7 @@ def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:
     """What is to be downloaded before the jobs can run, each file once."""
     assets = [asset for config in configs for asset in condition_of(config).missing()]
     assets += [asset for config in configs for asset in prompts_of(config).missing()]
-    assets += [asset for config in configs for asset in score.missing(config.metrics.names)]
+    assets += [asset for config in configs for asset in score.missing(metrics_of(config))]
     return list({asset.source: asset for asset in assets}.values())
 
 
@@ -119,10 +127,14 @@ def checked(*configs: DictConfig, here: bool = True) -> list[Job]:
                 f"{len(missing)} file(s) are to be downloaded first:\n{describe(missing)}\n"
                 "run the same arguments with: python -m bench.prefetch"
             )
-        return [job_of(config, here) for config in each()]
+        jobs = [job_of(config, here) for config in each()]
+        _require_one(jobs)
+        return jobs
     except MissingMandatoryValue as error:
         raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
-    except (ValueError, OSError, HydraException) as error:
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SystemExit(f"error: {' '.join(str(error).split())}{at}") from None
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}{at}") from None
     except Exception as error:
         traceback.print_exc()

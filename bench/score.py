@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from bench import keep
@@ -32,6 +31,7 @@ from metrics.weights import Weights
 from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
 from vgdfr_commands.start import run
+from vgdfr_commands.threads import use_threads
 
 SCHEMA = 2
 NOTHING: dict[str, Any] = {
@@ -276,6 +276,10 @@ def default_metrics(study: Path) -> str:
 
 def main(study: Path, metrics: str | None) -> int:
     """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
+    try:
+        Store(study).require_writable()
+    except OSError as error:  # also to wait for another process, a file is written
+        raise ValueError(f"scores are stored in the study, and {error.strerror}") from error
     names = names_of(default_metrics(study) if metrics is None else metrics)
     without = score_study(study, names)
     print(f"{study}: {len(finished(study))} samples scored for {', '.join(n for n in names if not without[n])}")
@@ -292,9 +296,7 @@ def command() -> int:
     parser.add_argument("--metrics", help=said)
     parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     arguments = parser.parse_args()
-    if arguments.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
-    torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     return main(arguments.study, arguments.metrics)
 
 

@@ -75,8 +75,7 @@ class Store:
                 pass
         except OSError as error:
             what = "a folder of samples" if place else "the study's folder"
-            hint = "" if place else "; choose another by root=DIR"
-            raise OSError(error.errno, f"{what} cannot be written ({error.strerror}): {folder}{hint}") from error
+            raise OSError(error.errno, f"{what} cannot be written ({error.strerror}): {folder}") from error
 
     def require_space(self, spec: VideoSpec, latents_bytes: int = 0) -> None:
         """Raise OSError where the disk has no room for a sample's master and latents at their largest, twice over."""

@@ -10,21 +10,22 @@ from bench.config import Job
 from bench.machine import other_busy_cores
 from bench.progress import say
 from bench.tasks import LAUNCH_BEGAN
+from vgdfr_commands.threads import use_threads
 
 LOOK_S = 0.3  # how long the machine is watched before a sweep
 
 
 def use(jobs: Iterable[Job]) -> None:
-    """Sets PyTorch's number of threads to the jobs' `threads` and says so; leaves it alone where a model is on a GPU.
+    """Sets the number of threads to the jobs' `threads` and says so; leaves it alone where a model is on a GPU.
 
-    On cores that others keep busy two threads can be 10 times slower than one, since at each step one waits for the
-    other.
+    On cores that others keep busy two threads can be several times slower than one, since at each step one waits for
+    the other.
     """
     jobs = list(jobs)
     if any(job.condition.model.device_type != "cpu" for job in jobs):
         return
     if (threads := jobs[0].threads) is not None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     count, usable = torch.get_num_threads(), len(os.sched_getaffinity(0))
     say(f"computing on the CPU with {count} thread{'s' * (count != 1)} (threads=N sets another number)")
     if count > usable:
@@ -34,10 +35,11 @@ def use(jobs: Iterable[Job]) -> None:
 
 
 def warn_of_busy_cores(threads: int) -> None:
-    """Says so where other processes leave fewer than `threads` of the machine's cores free."""
-    busy, cores = other_busy_cores(lambda: time.sleep(LOOK_S)), os.cpu_count() or 1
-    if busy is not None and busy + threads > cores + 0.5:
+    """Says so where other processes leave fewer than `threads` of the cores free that this process may use."""
+    cores = os.sched_getaffinity(0)
+    busy = other_busy_cores(lambda: time.sleep(LOOK_S), cores)
+    if busy is not None and busy + threads > len(cores) + 0.5:
         say(
-            f"warning: other processes keep {busy:.1f} of this machine's {cores} cores busy; latencies will be longer "
-            "and will vary, so measure them on a free machine"
+            f"warning: other processes keep {busy:.1f} of the {len(cores)} cores busy that this one may use; latencies "
+            "will be longer and will vary, so measure them on a free machine"
         )

@@ -25,6 +25,7 @@ from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
 from vgdfr_commands.start import INTERRUPTED, called, run
+from vgdfr_commands.threads import use_threads
 
 DEFAULT = ("psnr", "psnr_frame_mean", "ssim", "cosine", "flicker", "motion", "motion_flow")
 
@@ -58,8 +59,6 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
     """
     if arguments.per_frame and not arguments.json:
         raise ValueError("--per-frame goes with --json")
-    if arguments.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
     asked = named(names_of(arguments.metrics))
     asked += [m for m in PROFILES.get(arguments.profile, ()) if m not in asked]
     if all(metric.missing for metric in asked):
@@ -68,10 +67,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
     prompts = _prompts(arguments.prompts, found, asked)
     metrics = _with_what_is_read_beside(asked)
     ids = {metric.name: metric.id for metric in metrics}
-    if any(metric.weights for metric in metrics):
-        import torch  # which takes seconds, and which metrics without a network do not need
-
-        torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads, networks=any(metric.weights for metric in metrics))
     rows: list[Row] = []
     interrupted = False
     try:

@@ -97,7 +97,8 @@ def test_videos_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
         ),
         (["hw=24g"], "this hw profile is for a GPU of 21 GiB, but the model runs on cpu"),
         (["prompts=file"], "prompts.source has no value; give it, as prompts.source=..."),
-        (["+timing.foo=3"], "there is no setting timing.foo; There are mode, repeats, warmups"),
+        (["threads=0"], "threads must be a whole number from 1, or null for PyTorch's own choice, got 0"),
+        (["+timing.foo=3"], "there is no setting timing.foo. There are mode, repeats, warmups"),
         (["--cfg", "job"], "--dry-run goes with none of Hydra's flags, got --cfg"),
     ],
 )

@@ -10,13 +10,14 @@ from processes import run
 
 from bench.config import CONF
 from bench.overrides import PATHS, quoted
-from bench.plan import PlanFirst, planned
+from bench.plan import PlanFirst, checked, planned
 from bench.prefetch import configs_of
 from bench.store import Store
 
 NAMES = [
     "run:1", "2026-11-25T20:52", "50%", "100%d", "a#b", "-x", "a b", "café", "cafe\u0301", "(1)", "[1]", "{a}", "a=b",
     "it's", "back\\", "back\\'s", 'say "x"', "line\nbreak", "日本", "a]b", "&;|", "42x", "tab\there", "!wow", "@home",
+    "42", "010", "1.10", "1e3", "nan", "2026_11_25", "-1", "inf",
 ]  # fmt: skip
 
 
@@ -26,6 +27,13 @@ def test_paths_of_any_name_are_taken_as_they_are(name: str) -> None:
         for value in (name, f"runs/{name}", f"{name}/file.txt"):
             override = OverridesParser.create().parse_override(*quoted([f"{key}={value}"]))
             assert (override.key_or_group, override.value()) == (key, value)
+
+
+@pytest.mark.parametrize("name", ["a,b", "é,ü", "1,2", "a, b"])
+def test_a_comma_is_part_of_a_name_where_a_sweep_has_one(name: str) -> None:
+    for key in ("root", "study"):
+        assert OverridesParser.create().parse_override(*quoted([f"{key}={name}"])).value() == name
+    assert quoted(["model.backbone.path=a,b"]) == ["model.backbone.path=a,b"]
 
 
 def test_a_sweep_of_such_names_is_planned() -> None:
@@ -68,7 +76,7 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
         (["method=fewer_steps", "method.step=5"], "there is no setting method.step; did you mean method.steps? "),
         (["method=vgdf"], "there is no method=vgdf; did you mean method=vgdfr? There are baseline, "),
         (["+exp=tabel1"], "there is no exp=tabel1; did you mean exp=table1? There are ablation, "),
-        (["interpolator=film"], "there is no interpolator=film; There are flow, linear, rife"),
+        (["interpolator=film"], "there is no interpolator=film. There are flow, linear, rife"),
         (["exp=table1"], "exp has no choice yet, so it takes a plus: +exp=table1"),
         (["+study=mine"], "study has a value already, so it takes no plus: study=mine"),
         (["method.theta.x=1"], "there is no setting method.theta.x: method.theta is a value and holds no settings"),
@@ -76,6 +84,8 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
         (["method.thet=0.5,0.9"], "there is no setting method.thet; did you mean method.theta?"),
         (["thetaa", "method.k=1"], "the argument 'thetaa' cannot be read: expected KEY=VALUE"),
         (["method.k=(1"], "the argument 'method.k=(1' cannot be read: expected KEY=VALUE"),
+        (["+thread=2"], "there is no setting thread; did you mean threads?"),
+        (["+foo=1"], "there is no setting foo. There are allow_mismatch, exp, "),
         (["method.thet=0.5", "method.kk=5"], "there is no setting method.thet; did you mean method.theta?"),
     ],
 )  # fmt: skip
@@ -92,6 +102,40 @@ def planned_by(*arguments: str) -> Path:
     return planned()[0].study
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["+prompts.limits=2"], "there is no setting prompts.limits; did you mean prompts.limit?"),
+        (["+model.video.frames=9"], "model.video.frames; did you mean model.video.num_frames?"),
+        (["+model.backbone.foo=1"], "there is no setting model.backbone.foo. There are "),
+        (["prompts=file", "prompts.source=null"], "prompts.source must be a file, such as prompts.source="),
+        (["prompts=file", "prompts.source="], "prompts.source must be a file, such as prompts.source="),
+        (["prompts=file", "prompts.source=42"], "prompts.source must be a file, such as prompts.source="),
+    ],
+)  # fmt: skip
+def test_what_only_a_part_of_the_configuration_knows_is_refused_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        planned_by(f"root={tmp_path}", *arguments)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("swept", "message"),
+    [
+        ("threads=1,2", "a sweep has one threads, got 1 and 2; run a sweep for each"),
+        ("timing=shared,isolated", "a sweep has one timing, got Timing(mode='isolated', "),
+        ("metrics=pixel,embedded", "a sweep has one metrics, got ("),
+        ("study=choice(a,b)", "a sweep has one study, got ROOT/a and ROOT/b; run a sweep for each"),
+    ],
+)
+def test_a_sweep_over_what_it_has_one_of_is_refused(swept: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        checked(*configs_of([f"root={tmp_path}", swept]))
+    assert message.replace("ROOT", str(tmp_path)) in str(caught.value)
+
+
 @pytest.mark.parametrize(("given", "name"), [("42", "42"), ("010", "010"), ("0.5", "0.5"), ("'true'", "true")])
 def test_a_study_may_be_a_number(given: str, name: str, tmp_path: Path) -> None:
     assert planned_by(f"root={tmp_path}", f"study={given}") == tmp_path / name
@@ -105,6 +149,10 @@ def test_a_study_may_be_a_number(given: str, name: str, tmp_path: Path) -> None:
         ("study=' '", "study must be a name, such as study=mine, got ' '"),
         ("study=true", "study must be a name, such as study=mine, got True"),
         ("study=/tmp/x", "study must be a name within root, got /tmp/x; give the folder by root=DIR"),
+        ("study=../up", "study must be a name within root, got ../up; give the folder by root=DIR"),
+        ("study=.", "study must be a name within root, got .; give the folder by root=DIR"),
+        ("metrics.names=psnr", "metrics.names must be a list such as [psnr,ssim], got 'psnr'"),
+        ("metrics.names=[1]", "metrics.names must be a list such as [psnr,ssim], got [1]"),
         ("root=null", "root must be a folder, such as root=runs, got null"),
         ("root=", "root must be a folder, such as root=runs, got ''"),
         (f"root={'a' * 300}", f"the study's folder cannot be written (File name too long): {'a' * 300}/default"),

@@ -11,7 +11,7 @@ from processes import run
 
 from analysis.load import load
 from bench import threads
-from bench.machine import other_busy_cores
+from bench.machine import busy_by_others, other_busy_cores
 from bench.threads import warn_of_busy_cores
 
 SMALL = [
@@ -42,7 +42,8 @@ def test_a_model_on_the_cpu_computes_with_one_thread_unless_told_otherwise(
 
 def test_busy_cores_are_told_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "LOOK_S", 1.0)
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    cores = os.sched_getaffinity(0)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in cores]
     try:
         warn_of_busy_cores(1)
     finally:
@@ -50,12 +51,18 @@ def test_busy_cores_are_told_of(capsys: pytest.CaptureFixture[str], monkeypatch:
             process.kill()
             process.wait()
     said = capsys.readouterr().out
-    assert f"of this machine's {os.cpu_count()} cores busy; latencies will be longer" in said
+    assert f"of the {len(cores)} cores busy that this one may use; latencies will be longer" in said
 
 
 def test_a_process_s_own_work_is_not_the_others() -> None:
-    """However busy the machine is, its cores are shared by this process and the others."""
-    start, own = time.perf_counter(), time.process_time()
-    others = other_busy_cores(lambda: sum(i * i for i in range(5_000_000)))
-    own_cores = (time.process_time() - own) / (time.perf_counter() - start)
-    assert others is not None and others + own_cores < (os.cpu_count() or 1) + 0.2
+    """In 2 s three cores' worth of work was done, one core's of it by this process."""
+    assert busy_by_others(6.0, 2.0, 2.0) == 2.0
+    assert busy_by_others(1.99, 2.0, 2.0) == 0.0, "ticks are rounded"
+
+
+def test_only_the_cores_that_a_process_may_use_are_looked_at() -> None:
+    """Of the system's own count, one core's work is at most one core's; an unknown core is no number."""
+    core = min(os.sched_getaffinity(0))
+    one = other_busy_cores(lambda: time.sleep(0.3), {core})
+    assert one is not None and one <= 1.2
+    assert other_busy_cores(lambda: None, {10**6}) is None

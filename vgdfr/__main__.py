@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
@@ -17,6 +17,7 @@ from vgdfr.presets import PRESETS
 from vgdfr.video import GeneratedVideo, VideoSpec
 from vgdfr.video_file import write_preview
 from vgdfr_commands.start import called, run
+from vgdfr_commands.threads import use_threads
 
 GAP = 4  # pixels between two videos side by side
 
@@ -84,12 +85,11 @@ def main(arguments: argparse.Namespace) -> None:
         method.check(spec, model.num_layers(), model.num_spatial_levels())
     if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir() or arguments.out.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
+    if not os.access(arguments.out if arguments.out.exists() else arguments.out.parent, os.W_OK):
+        raise ValueError(f"{arguments.out} cannot be written; choose another file by --out")
 
-    if arguments.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {arguments.threads}")
-
+    use_threads(arguments.threads)
     if model.device_type == "cpu":
-        torch.set_num_threads(arguments.threads)
         print(f"computing on the CPU with {arguments.threads} thread{'s' * (arguments.threads != 1)} (--threads)")
     if model.path == str(CHECKPOINT) and (unknown := remark([spec.prompt])):
         print(unknown, file=sys.stderr)
