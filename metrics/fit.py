@@ -1,13 +1,13 @@
 """Whether two videos can be compared frame by frame."""
 
-from metrics.frame_times import different, same_rate, steady, uneven
+from metrics.frame_times import constant_rate, different, same_rate, uneven
 from metrics.video_file import VideoFile
 
 
 def misfit(reference: VideoFile, generated: VideoFile) -> str | None:
     """Why frames of two files cannot be compared; None where they can."""
     videos = (reference, generated)
-    times = [video.times or steady(len(video.frames), video.fps) for video in videos]
+    times = [video.times or constant_rate(len(video.frames), video.fps) for video in videos]
     same_shape = reference.frames.shape == generated.frames.shape
     if same_shape:
         for which, own in zip(("the reference", "the generated video"), times, strict=True):
