@@ -1,7 +1,7 @@
 """Whether a video file is all there, by what its own format says of sizes, ends and checksums.
 
 FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word; what
-its demuxers and decoders do report (cut FLV and MPEG program streams) is not looked for here. Nothing is estimated: a
+its demuxers and decoders do report (a cut MPEG program stream) is not looked for here. Nothing is estimated: a
 format that does not say where it ends (a stream of NUT packets, a transport stream that is cut between packets) is not
 judged, nor is what follows the media, such as a tag that a player appended.
 """
@@ -120,6 +120,18 @@ def _asf(data: Data) -> str | None:
     return None
 
 
+def _flv(data: Data) -> str | None:
+    at = int.from_bytes(data[5:9], "big") + 4
+    while data[at : at + 1] in (b"\x08", b"\x09", b"\x12"):  # sound, video, script; anything else is no tag
+        if at + 11 > len(data):
+            return "it ends within the header of an FLV tag"
+        at += 11 + int.from_bytes(data[at + 1 : at + 4], "big")
+        if found := _beyond(data, at, "an FLV tag"):
+            return found
+        at += 4
+    return None
+
+
 def _ogg(data: Data) -> str | None:
     at, last = 0, {}
     while at + 27 <= len(data) and data[at : at + 4] == b"OggS":
@@ -202,6 +214,6 @@ def _y4m(data: Data) -> str | None:
 
 
 CHECKS: dict[str, Callable[[Data], str | None]] = {
-    "matroska": _matroska, "mov": _boxes, "avi": _riff, "asf": _asf, "ogg": _ogg, "gif": _gif,
+    "matroska": _matroska, "mov": _boxes, "avi": _riff, "asf": _asf, "flv": _flv, "ogg": _ogg, "gif": _gif,
     "apng": _png, "mpegts": _transport_stream, "yuv4mpegpipe": _y4m,
 }  # fmt: skip
