@@ -1,9 +1,9 @@
 """Whether a video file is all there, by what its own format says of sizes, ends and checksums.
 
-FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word; what
-its demuxers and decoders do report (a cut MPEG program stream) is not looked for here. Nothing is estimated: a
-format that does not say where it ends (a stream of NUT packets, a transport stream that is cut between packets) is not
-judged, nor is what follows the media, such as a tag that a player appended.
+FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word. What
+it does report (every cut of an MPEG program stream) is not looked for here. Nothing is estimated: a format that does
+not say where it ends (a stream of NUT packets, a transport stream that is cut between packets) is not judged, nor is
+what follows the media, such as a tag that a player appended.
 """
 
 import mmap
@@ -76,7 +76,7 @@ def _vint_length(first: int) -> int:
 
 def _boxes(data: Data) -> str | None:
     at = 0
-    # a fragment may follow a fragment up to the end; anything else that no box is named like is a tag or text
+    # fragments may follow each other up to the end; what is not named like a box is a tag or text
     while (kind := data[at + 4 : at + 8]) and any(name.startswith(kind) for name in BOXES):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
