@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrics import structure
-from metrics.decoder_log import errors_of, listen
+from metrics.decoder_log import Log, errors_of, listen
 from metrics.display import has_alpha, orientation, require_opaque
 from metrics.frame_times import FrameTimes, frame_times
 
@@ -94,15 +94,16 @@ def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> _Decoded:
     """Every frame. Raises ValueError for what is reported as damaged, for frames of two sizes, and for transparency."""
     frames, pts, formats, interlaced, turned = [], [], set(), False, False
-    for frame in _whole_frames(container, stream):
-        formats.add(frame.format.name)
-        if has_alpha(frame.format.name):
-            require_opaque(frame, len(frames))
-        turn = orientation(frame)
-        frames.append(turn.shown(frame.to_ndarray(format="rgb24")))
-        pts.append(frame.pts)
-        interlaced, turned = interlaced or frame.interlaced_frame, turn.swap
-        _require_one_size(frames)
+    with listen() as log:
+        for frame in _whole_frames(container, stream, log):
+            formats.add(frame.format.name)
+            if has_alpha(frame.format.name):
+                require_opaque(frame, len(frames))
+            turn = orientation(frame)
+            frames.append(turn.shown(frame.to_ndarray(format="rgb24")))
+            pts.append(frame.pts)
+            interlaced, turned = interlaced or frame.interlaced_frame, turn.swap
+            _require_one_size(frames)
     if not frames:
         raise ValueError("is not whole: no frame can be decoded")
     if stream.metadata.get("alpha_mode") == "1" and not any(map(has_alpha, formats)):
@@ -112,21 +113,20 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
     return _Decoded(frames, pts, formats, interlaced, turned)
 
 
-def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Every frame. Raises ValueError at the first packet or frame that is reported as damaged."""
+def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream, log: Log) -> Iterator[av.VideoFrame]:
+    """Every frame. Raises ValueError at the first packet or frame that is reported, or logged, as damaged."""
     count = 0
-    with listen() as log:
-        for packet in _from_a_key_frame(container, stream):
-            if packet.is_corrupt:
-                raise ValueError(f"is not whole: the data after frame {count} is damaged or cut short")
-            frames = packet.decode()
-            if errors := errors_of(stream.codec_context.name, log):
-                raise ValueError(f"is not whole: the decoder reports: {errors} (after frame {count})")
-            for frame in frames:
-                if frame.is_corrupt:
-                    raise ValueError(f"is not whole: the decoder says that frame {count} is damaged")
-                count += 1
-                yield frame
+    for packet in _from_a_key_frame(container, stream):
+        if packet.is_corrupt:
+            raise ValueError(f"is not whole: the data after frame {count} is damaged or cut short")
+        frames = packet.decode()
+        if errors := errors_of(stream.codec_context.name, log):
+            raise ValueError(f"is not whole: the decoder reports: {errors} (after {count} frames)")
+        for frame in frames:
+            if frame.is_corrupt:
+                raise ValueError(f"is not whole: the decoder says that frame {count} is damaged")
+            count += 1
+            yield frame
 
 
 def _from_a_key_frame(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
