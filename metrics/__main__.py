@@ -104,7 +104,7 @@ def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: s
     scores = {m.name: m.attempt(ids[m.name], generated.frames, reference.frames, prompt) for m in metrics}
     both = ((pair.reference, reference), (pair.generated, generated))
     lossy = tuple(dict.fromkeys(printable(str(file)) for file, video in both if not video.lossless))
-    return Row(pair.name, not lossy, scores, lossy=lossy, remarks=remarks(reference))
+    return Row(pair.name, not lossy, scores, lossy=lossy, remarks=remarks(reference, generated))
 
 
 def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) -> dict[str, str]:

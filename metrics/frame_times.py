@@ -12,7 +12,7 @@ SAME_RATE = 1e-5  # relative: containers round 60000/1001
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrameTimes:
-    """Times in seconds from the first frame, as the container has them, which rounds them to `tick_s`.
+    """Times in seconds from the first frame. Times are rounded to `tick_s` by the container.
 
     `fps` is the rate that the file says where its times agree within half a frame (then it is `exact`), and the mean
     rate otherwise: GIF has no rate, and a Matroska file need not have one.
@@ -37,7 +37,7 @@ class FrameTimes:
         return 1 / (self.frame_s + rounding), 1 / max(self.frame_s - rounding, 1e-9)
 
 
-def steady(count: int, fps: float) -> FrameTimes:
+def constant_rate(count: int, fps: float) -> FrameTimes:
     """Times of frames that come from no file, or from one without times."""
     return FrameTimes(np.arange(count) / fps, 0.0, fps, True)
 
@@ -54,7 +54,7 @@ def frame_times(pts: Sequence[int | None], tick: Fraction, rates: Sequence[Fract
     if len(known) < count or count == 1:
         if not found:
             raise ValueError("has neither frame times nor a frame rate")
-        return steady(count, float(said or found[0]))
+        return constant_rate(count, float(said or found[0]))
     seconds = (np.array(known, np.int64) - known[0]) * float(tick)
     if said and np.abs(seconds - np.arange(count) / float(said)).max() <= 0.5 / float(said):
         return FrameTimes(seconds, float(tick), float(said), True)

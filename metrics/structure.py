@@ -1,8 +1,9 @@
 """Whether a video file is all there, by what its own format says of sizes, ends and checksums.
 
-FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word.
-Nothing is estimated here: a format that does not say where it ends (a stream of NUT packets, a transport stream that is
-cut between packets) is not judged.
+FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word. What
+it does report (every cut of an MPEG program stream) is not looked for here. Nothing is estimated: a format that does
+not say where it ends (a stream of NUT packets, a transport stream that is cut between packets) is not judged, nor is
+what follows the media, such as a tag that a player appended.
 """
 
 import mmap
@@ -15,14 +16,20 @@ Data = mmap.mmap
 
 SEGMENT, CLUSTER, TRACKS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b"  # elements of Matroska
 CRC_32 = b"\xbf\x84"  # the element that an element may begin with: its name and its size
-EBML_ID = re.compile(rb"[\x1a\x18\x1f\x11\x15\x1c\x16\x19\x12\x10\xec\xbf\xa0\xa3\xa7\xab\xaf\xe7\x58]")
+# the elements of a file, of a Segment and of a Cluster
+EBML_ID = re.compile(
+    rb"\x1a\x45\xdf\xa3|\x18\x53\x80\x67|\x1f\x43\xb6\x75|\x16\x54\xae\x6b|\x11\x4d\x9b\x74|\x15\x49\xa9\x66"
+    rb"|\x1c\x53\xbb\x6b|\x19\x41\xa4\x69|\x10\x43\xa7\x70|\x12\x54\xc3\x67|\x58\x54|[\xec\xbf\xa0\xa3\xa7\xab\xaf\xe7]"
+)
+BOXES = b"ftyp moov mdat moof mfra styp sidx ssix prft emsg pdin meta meco udta uuid free skip wide pnot".split()
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(?P<width>\d+) H(?P<height>\d+)(?: C(?P<chroma>\w+)| [^\n C][^\n ]*)*\n")
 Y4M_PLANES = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}  # chroma: columns, rows of luma for one
 
 
 def fault(file: Path, form: str) -> str | None:
-    """What shows that the file is not as it was written; None where nothing does.
+    """Returns the evidence that the file is damaged, or None.
 
     `form` is FFmpeg's name of the container, such as "matroska,webm".
     """
@@ -38,9 +45,9 @@ def _beyond(data: Data, end: int, what: str) -> str | None:
 
 
 def _matroska(data: Data) -> str | None:
-    at = 0
-    while at < len(data) and EBML_ID.match(data[at : at + 1]):
-        identifier = data[at : at + _vint_length(data[at])]
+    at, end = 0, len(data)  # of the file, or of its Segment
+    while at < end and (named := EBML_ID.match(data[at : at + 4])):
+        identifier = named[0]
         size_at = at + len(identifier)
         length = _vint_length(data[size_at]) if size_at < len(data) else 1
         at = size_at + length
@@ -54,10 +61,11 @@ def _matroska(data: Data) -> str | None:
         if found := _beyond(data, at + size, "a Matroska element"):
             return found
         if identifier == SEGMENT:
+            end = at + size
             continue
         body = data[at : at + size] if identifier in (CLUSTER, TRACKS) else b""
         if body[:2] == CRC_32 and zlib.crc32(body[6:]) != int.from_bytes(body[2:6], "little"):
-            return f"the checksum of the Matroska element at byte {at} is of other bytes"
+            return f"the checksum of the Matroska element at byte {at} does not match its content"
         at += size
     return None
 
@@ -68,29 +76,31 @@ def _vint_length(first: int) -> int:
 
 def _boxes(data: Data) -> str | None:
     at = 0
-    while at + 8 <= len(data):
+    # fragments may follow each other up to the end; what is not named like a box is a tag or text
+    while (kind := data[at + 4 : at + 8]) and any(name.startswith(kind) for name in BOXES):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
         if size < 8:  # 0 is the last box, without a size; else there is no box
             return None
-        if found := _beyond(data, at + size, f"the box {data[at + 4 : at + 8].decode('latin-1')}"):
+        if found := _beyond(data, at + size, f"the box {kind.decode('latin-1')}"):
             return found
         at += size
-    return "it ends within the header of a box" if any(data[at:]) else None
+    return None
 
 
 def _riff(data: Data) -> str | None:
-    at = 0
+    at, complete = 0, False
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if kind == b"RIFF":  # its own size is wrong by a few bytes with some writers; its chunks' are not
-            at += 12
+            at, complete = at + 12, False  # a large file has several, each with frames
             continue
         if kind == b"LIST" and size in (0, 0xFFFFFFFF):  # never filled in, as in a stream
             return None
         if found := _beyond(data, at + 8 + size, f"the chunk {kind.decode('latin-1')}"):
-            return found
+            return None if complete else found
+        complete = complete or data[at + 8 : at + 12] == b"movi"
         at += 8 + size + size % 2
     return None
 
@@ -99,9 +109,9 @@ def _asf(data: Data) -> str | None:
     properties = data.find(ASF_FILE_PROPERTIES)
     if properties >= 0 and data[properties + 88] & 1:  # a broadcast, without sizes
         return None
-    at = 0
-    while at + 24 <= len(data):
-        size = int.from_bytes(data[at + 16 : at + 24], "little")
+    at, kind = 0, b""
+    while kind != ASF_DATA and at + 24 <= len(data):
+        kind, size = data[at : at + 16], int.from_bytes(data[at + 16 : at + 24], "little")
         if size < 24:
             return None
         at += size
@@ -112,12 +122,14 @@ def _asf(data: Data) -> str | None:
 
 def _flv(data: Data) -> str | None:
     at = int.from_bytes(data[5:9], "big") + 4
-    while at + 11 <= len(data):
+    while data[at : at + 1] in (b"\x08", b"\x09", b"\x12"):  # sound, video, script; anything else is no tag
+        if at + 11 > len(data):
+            return "it ends within the header of an FLV tag"
         at += 11 + int.from_bytes(data[at + 1 : at + 4], "big")
         if found := _beyond(data, at, "an FLV tag"):
             return found
         at += 4
-    return "it ends within the header of an FLV tag" if at < len(data) else None
+    return None
 
 
 def _ogg(data: Data) -> str | None:
@@ -130,25 +142,29 @@ def _ogg(data: Data) -> str | None:
             return found
     if data[at : at + 4] == b"OggS":
         return "it ends within the header of an Ogg page"
-    return None if all(flags & 4 for flags in last.values()) else "the last page of an Ogg stream is not there"
+    return None if all(flags & 4 for flags in last.values()) else "an Ogg stream has no end-of-stream page"
 
 
 def _gif(data: Data) -> str | None:
     def colours(flags: int) -> int:
         return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
-    at = 13 + (colours(data[10]) if len(data) > 10 else 0)
-    while at < len(data) and data[at] != 0x3B:
-        if data[at] == 0x2C:  # an image: its colours, then a byte, then blocks
+    at, kind = 13 + (colours(data[10]) if len(data) > 10 else 0), b""
+    while at < len(data) and (block := data[at : at + 2])[0] in (0x2C, 0x21, 0):
+        if block[0] == 0:  # some writers leave bytes of 0 between blocks
+            at += 1
+            continue
+        kind = block
+        if kind[0] == 0x2C:  # an image: its colours, then a byte, then blocks
             at += 10 + colours(data[at + 9] if at + 9 < len(data) else 0) + 1
-        elif data[at] == 0x21:  # an extension
+        else:  # an extension
             at += 2
-        else:
-            return f"there is no block of a GIF at byte {at}"
         while at < len(data) and data[at]:
             at += 1 + data[at]
         at += 1
-    return None if at < len(data) else "the end mark of a GIF is not there"
+    if at > len(data) or (at == len(data) and kind == b"\x21\xf9"):  # which says how the next image is shown
+        return "the GIF trailer is missing"
+    return None  # some writers leave it out after a complete image
 
 
 def _png(data: Data) -> str | None:
@@ -160,25 +176,17 @@ def _png(data: Data) -> str | None:
             return found
         if kind == b"IEND":
             return None
-    return "the end mark of a PNG is not there"
+    return "the PNG has no IEND chunk"
 
 
 def _transport_stream(data: Data) -> str | None:
-    for size, first in ((188, 0), (192, 4), (204, 0)):
-        if all(data[at : at + 1] in (b"\x47", b"") for at in range(first, 5 * size, size)):
-            return f"it ends within a packet of {size} bytes" if len(data) % size else None
-    return None
-
-
-def _program_stream(data: Data) -> str | None:
-    at = 0
-    while at + 6 <= len(data) and data[at : at + 3] == b"\0\0\1" and data[at + 3] >= 0xBA:
-        if data[at + 3] == 0xBA:  # a pack: of MPEG-2 with stuffing, or of MPEG-1
-            at += 14 + (data[at + 13] & 7 if at + 13 < len(data) else 0) if data[at + 4] >> 6 == 1 else 12
-        else:
-            at += 6 + int.from_bytes(data[at + 4 : at + 6], "big")
-        if found := _beyond(data, at, "an MPEG packet"):
-            return found
+    for size in (188, 192, 204):
+        # a recording may begin within a packet; in packets of 192 bytes, 4 of time come first
+        first = next((i for i in range(size) if data[i : i + 5 * size : size] == b"\x47" * 5), None)
+        if first is not None:
+            at = first + (len(data) - first) // size * size
+            cut = data[at : at + 1] == b"\x47" and at + 188 > len(data)
+            return "it ends within a packet of the transport stream" if cut else None
     return None
 
 
@@ -201,10 +209,11 @@ def _y4m(data: Data) -> str | None:
         at = (end if end >= 0 else len(data)) + 1 + size
         if found := _beyond(data, at, "a frame"):
             return found
-    return "it ends within the header of a frame" if at < len(data) else None
+    rest = data[at : at + 5]
+    return "it ends within the header of a frame" if rest and b"FRAME".startswith(rest) else None
 
 
 CHECKS: dict[str, Callable[[Data], str | None]] = {
     "matroska": _matroska, "mov": _boxes, "avi": _riff, "asf": _asf, "flv": _flv, "ogg": _ogg, "gif": _gif,
-    "apng": _png, "mpegts": _transport_stream, "mpeg": _program_stream, "yuv4mpegpipe": _y4m,
+    "apng": _png, "mpegts": _transport_stream, "yuv4mpegpipe": _y4m,
 }  # fmt: skip

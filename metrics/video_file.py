@@ -1,5 +1,6 @@
 """Read videos as a player shows them, and refuse damaged ones; needs no torch, so that reports can use it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrics import structure
+from metrics.decoder_log import Log, errors_of, listen
 from metrics.display import has_alpha, orientation, require_opaque
 from metrics.frame_times import FrameTimes, frame_times
 
@@ -55,6 +57,8 @@ def read(path: Path) -> VideoFile:
             if not container.streams.video:
                 raise ValueError("holds no video")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError("holds video of a codec that FFmpeg has no decoder for: write it in another codec")
             _require_whole(path, container.format.name, stream)
             # before frames are read: the apng demuxer changes them
             rates = stream.average_rate, stream.base_rate, stream.codec_context.framerate
@@ -90,12 +94,8 @@ def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> _Decoded:
     """Every frame. Raises ValueError for what is reported as damaged, for frames of two sizes, and for transparency."""
     frames, pts, formats, interlaced, turned = [], [], set(), False, False
-    for packet in container.demux(stream):
-        if packet.is_corrupt:
-            raise ValueError(f"is not whole: the data after frame {len(frames)} is damaged or cut short")
-        for frame in packet.decode():
-            if frame.is_corrupt:
-                raise ValueError(f"is not whole: the decoder says that frame {len(frames)} is damaged")
+    with listen() as log:
+        for frame in _whole_frames(container, stream, log):
             formats.add(frame.format.name)
             if has_alpha(frame.format.name):
                 require_opaque(frame, len(frames))
@@ -111,6 +111,38 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
             "has transparency, as its container says, which is not decoded here: flatten it onto a background first"
         )
     return _Decoded(frames, pts, formats, interlaced, turned)
+
+
+def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream, log: Log) -> Iterator[av.VideoFrame]:
+    """Every frame. Raises ValueError at the first packet or frame that is reported, or logged, as damaged."""
+    count = 0
+    for packet in _from_a_key_frame(container, stream):
+        if packet.is_corrupt:
+            raise ValueError(f"is not whole: the data after frame {count} is damaged or cut short")
+        frames = packet.decode()
+        if errors := errors_of(stream.codec_context.name, log):
+            raise ValueError(f"is not whole: the decoder reports: {errors} (after {count} frames)")
+        for frame in frames:
+            if frame.is_corrupt:
+                raise ValueError(f"is not whole: the decoder says that frame {count} is damaged")
+            count += 1
+            yield frame
+
+
+def _from_a_key_frame(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """Every packet, but of a recording that starts between key frames those from the first key frame on.
+
+    What comes before refers to frames that the recording does not have. A recording is an MPEG stream, whose key frames
+    FFmpeg finds itself; other containers begin with one.
+    """
+    packets, first = container.demux(stream), []
+    while container.format.name in ("mpegts", "mpeg") and (packet := next(packets, None)):
+        first.append(packet)
+        if packet.is_keyframe:
+            first = [packet]
+            break
+    yield from first
+    yield from packets
 
 
 def _require_one_size(frames: list[UInt8[np.ndarray, "_ _ 3"]]) -> None:

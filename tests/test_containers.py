@@ -115,6 +115,21 @@ def test_pixel_aspect_ratios_fit_or_are_said(up: Path, tmp_path: Path) -> None:
     assert read(tall).pixel_aspect == Fraction(3, 4), "of the frame as it is shown"
 
 
+@pytest.mark.parametrize("aspect, fits", [("1280:1281", True), ("1281:1280", True), ("64:65", False), ("32:33", False)])
+def test_pixel_aspect_ratios_may_differ_by_less_than_a_pixel_of_the_width(
+    aspect: str, fits: bool, up: Path, tmp_path: Path
+) -> None:
+    """FFmpeg scales 1920 x 1080 to 854 x 480 with pixels of 1280:1281."""
+    file = write(tmp_path / "scaled.mp4", scene(), aspect=Fraction(aspect.replace(":", "/")))
+    for pair, got in (((up, file), f"1:1 and {aspect}"), ((file, up), f"{aspect} and 1:1")):
+        if fits:
+            remark = f"pixels are of {got.replace('and', 'and of')}, which is 0.05 pixels of the width and is ignored"
+            (video,) = json.loads(said(*pair, "--metrics", "psnr", "--json"))["videos"]
+            assert video["remarks"] == [remark]
+        else:
+            assert f"equal pixel aspect ratios, got {got}" in refused(*pair)
+
+
 def test_interlacing_fits_or_is_said(up: Path, tmp_path: Path) -> None:
     by_frame = write(tmp_path / "frame.mp4", scene(), flags="+ilme+ildct")
     by_container = write(tmp_path / "container.mkv", scene(), field_order="tt")
