@@ -5,7 +5,21 @@ from functools import cache
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 from jaxtyping import UInt8
+
+
+def _unknown_kind(cls: type[Type], value: object) -> Type:
+    """A member for a kind of side data that FFmpeg has and PyAV does not know, such as EXIF.
+
+    Without it PyAV raises ValueError and gives none of a frame's side data.
+    """
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"UNKNOWN_{value}", value
+    return kind
+
+
+Type._missing_ = classmethod(_unknown_kind)  # type: ignore[assignment]  # the hook that Enum has for this
 
 ONE = 1 << 16  # of a display matrix's fixed-point numbers
 ROUNDING = 2  # units by which a writer's sines and cosines may miss 0 and 1

@@ -1,6 +1,7 @@
 """What a container says of its frames is applied, said or a reason to refuse the pair."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -212,3 +214,25 @@ def test_every_lossy_file_is_named(tmp_path: Path) -> None:
     assert {v["name"]: v["lossy"] for v in videos} == lossy and not any(v["lossless"] for v in videos)
     rows = csv.DictReader(said(*folders, "--metrics", "psnr", "--csv").splitlines())
     assert {row["name"]: row["lossy"].split("; ") for row in rows} == lossy
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(None, (1, 1)), (1, (1, 1)), (3, (-1, -1)), (4, (-1, 1))])
+def test_the_orientation_in_exif_is_applied(orientation: int | None, turned: tuple[int, int], tmp_path: Path) -> None:
+    """Motion JPEG whose frames carry EXIF, as cameras write it."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24], picture[:, 40:, 0] = 200, 120
+    exif = Image.Exif()
+    exif[0x10F] = "a camera"
+    if orientation:
+        exif[0x112] = orientation
+    file, saved = tmp_path / "exif.avi", io.BytesIO()
+    Image.fromarray(picture).save(saved, "jpeg", exif=exif, quality=95, subsampling=0)
+    with av.open(f"file:{file}", "w") as container:
+        stream = container.add_stream("mjpeg", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj444p"
+        for i in range(3):
+            packet = av.Packet(saved.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, i, i, Fraction(1, 24)
+            container.mux(packet)
+    shown = picture[:: turned[0], :: turned[1]]
+    assert np.abs(read(file).frames[1].astype(int) - shown).max() < 30
