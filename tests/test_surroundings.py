@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib
 import pytest
-from processes import Finished, run
+from processes import AS_ANY_USER, Finished, run
 from test_figures import study as made_study
 from test_store import FRAMES, RECORD
 
@@ -28,15 +28,6 @@ HOSTILE = (
     "svg.fonttype: none\nnonsense: 3\n"
 )
 JUPYTER = "module://matplotlib_inline.backend_inline"
-# root may write everywhere; without these two capabilities (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) it may not
-AS_ANY_USER = """
-import ctypes, os
-if os.geteuid() == 0:
-    libc, head, sets = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    assert libc.capget(head, sets) == 0
-    sets[0] &= ~0b110
-    assert libc.capset(head, sets) == 0
-"""
 
 
 def read_only(folder: Path) -> Path:
