@@ -133,7 +133,7 @@ def test_reports_are_the_same_bytes_in_a_locale_that_is_not_utf8(study: Path, tm
         # the encoding of what is printed is named, so that this is about files
         settings = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
         command = [sys.executable, "-m", f"analysis.{module}", str(made), "--out", str(tmp_path / f"out{number}")]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | settings)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | settings, timeout=1800)
         assert (done.returncode, done.stderr) == (0, "")
         outs.append(contents(tmp_path / f"out{number}"))
     assert outs[0] == outs[1] and len(outs[0]) == 4
