@@ -182,7 +182,8 @@ def test_a_folder_of_layer_errors_that_cannot_be_used_costs_that_sample_only(
         done = run("bench.sweep", *arguments, before=AS_ANY_USER)
     finally:
         condition.chmod(0o755)
-        sample.exists() and sample.chmod(0o755)
+        if sample.exists():
+            sample.chmod(0o755)
     assert done.returncode == 1 and expected in done.stdout, done
     assert "Traceback" not in done.stdout + done.stderr and "loading" not in done.stdout and second.is_file()
 
