@@ -37,13 +37,15 @@ def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Seq
 
 
 def remarks(model: HunyuanVideo, prompts: Prompts | VBenchPrompts) -> list[str]:
-    """What is said of a sweep's prompts before a model loads: words that the embedded model does not know, and fields
-    of a file that the sweep does not use. No remarks where VBench's list is not there yet."""
+    """Returns warnings about the sweep's prompts: unknown words and ignored fields.
+
+    Returns none where VBench's list is not downloaded yet.
+    """
     if prompts.missing():
         return []
     said = []
     if isinstance(prompts, Prompts) and (unused := prompts.unused_fields()):
-        said.append(f"{prompts.source}: a sweep takes the prompts alone and leaves out {', '.join(unused)}")
+        said.append(f"{prompts.source}: these fields are ignored: {', '.join(unused)}")
     if model.path == str(CHECKPOINT) and (unknown := remark([prompt.text for prompt in prompts.load()])):
         said.append(unknown)
     return said

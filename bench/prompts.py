@@ -72,7 +72,7 @@ class Prompts:
         return []
 
     def unused_fields(self) -> list[str]:
-        """What a sweep leaves out of the file: fields (columns) other than the prompt."""
+        """Returns the fields (columns) of the file that a sweep ignores: all but the prompt."""
         if self.source == EMBEDDED:
             return []
         return list(dict.fromkeys(name for entry in entries(Path(self.source), named=False) for name in entry.others))

@@ -90,7 +90,7 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
 def _attempt(failed: str, step: Callable[[], T]) -> T | str:
     """Returns what `step` returns, or `failed` and the reason where it raises: the other samples go on.
 
-    A full disk is raised on, since no other sample could be stored there.
+    Re-raises when the disk is full, since no other sample could be stored there.
     """
     try:
         return step()
@@ -104,6 +104,11 @@ def _before(store: Store, sample: Sample, job: Job, needed: Container[str]) -> s
     """Returns the outcome of a sample that is stored, or that this launch has tried; None for one yet to be made."""
     there = _there(store, sample, job) and sample.key not in needed
     return "found" if there else _failed_in_this_launch(store, sample)
+
+
+def _before_probe(store: Store, sample: Sample) -> str | None:
+    """Returns the outcome of layer errors that are stored, or that this launch has tried; None for others."""
+    return "found" if store.get(sample.folder, sample.key) else _failed_in_this_launch(store, sample)
 
 
 def _loaded(job: Job, jobs: Sequence[Job]) -> Backbone:
@@ -131,11 +136,19 @@ def _there(store: Store, sample: Sample, job: Job) -> bool:
     return not lacking
 
 
+def _recorded(store: Store, sample: Sample) -> Record | None:
+    """Returns the sample's record; None also where its folder cannot be read, as the sample's own failure says."""
+    try:
+        return store.recorded(sample.folder)
+    except OSError:
+        return None
+
+
 def _needed_again(store: Store, unit: Unit) -> set[str]:
     """Keys of baselines without frames that a sample with frames, or one still to be made, is to be compared with."""
     needed: set[str] = set()
     for sample, reference, job in unit.samples:
-        found, beside = (each and store.recorded(each.folder) for each in (sample, reference))
+        found, beside = (each and _recorded(store, each) for each in (sample, reference))
         if not beside or beside.status != "done" or keep.has_frames(beside):
             continue
         if found and found.status == "done" and not keep.has_frames(found):
@@ -152,7 +165,7 @@ def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
     """
     wanted = unscored | {reference.key for sample, reference, _ in unit.samples if reference and sample.key in unscored}
     for sample, _, job in unit.samples:
-        found = store.recorded(sample.folder)
+        found = _recorded(store, sample)
         if sample.key not in wanted and found is not None and found.status == "done":
             drop = partial(keep.drop, store, sample.folder, found, job.keep, sample.condition)
             if isinstance(failed := _attempt(f"{sample.folder}: not all could be dropped", drop), str):
@@ -216,7 +229,7 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
 
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
-    """Record the failure of the sample that is being made; in words."""
+    """Records the failure of the sample that is being made. Returns the outcome."""
     failed = Record(
         status=error.kind if isinstance(error, BrokenVideo) else "failed", **identified, error=traceback.format_exc()
     )
@@ -226,12 +239,13 @@ def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: Bas
 
 
 def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
-    """Measure and store layer errors, unless they are stored: no video, nothing to score; in words, what came of it."""
+    """Measures and stores layer errors, unless they are stored: no video, nothing to score. Returns the outcome."""
     method = sample.condition.method
     assert isinstance(method, RopeProxy)
-    if store.get(sample.folder, sample.key) is not None:
-        return "found"
-    if outcome := _failed_in_this_launch(store, sample):
+    outcome = _attempt("failed", partial(_before_probe, store, sample))
+    if outcome is None:
+        outcome = _attempt("failed", partial(store.require_writable, sample.folder))
+    if outcome is not None:
         return outcome
     backbone = _loaded(job, jobs)
     identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))

@@ -40,7 +40,7 @@ def job(config: DictConfig) -> None:
     jobs = planned()
     study = jobs[0].study
     samples = {sample.key: sample.folder for unit in units_of(jobs) for sample, _, _ in unit.samples}
-    recorded = sum((study / folder / RECORD).is_file() for folder in samples.values())  # failed ones too
+    recorded = sum(os.path.isfile(study / folder / RECORD) for folder in samples.values())  # failed ones too
     say(f"{len(samples)} samples in {study}, {recorded} of them recorded before")
     for remark in mismatch.remarks(jobs[0].condition.model, prompts_of(config)):
         say(remark)

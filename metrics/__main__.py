@@ -111,7 +111,7 @@ def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) 
     """The prompt of each pair, of the file or else of the samples' records, where a metric needs one."""
     if file is not None:
         if unused := unused_fields(file):
-            print(f"{file}: only prompts and names are read; left out: {', '.join(unused)}", file=sys.stderr)
+            print(f"{file}: these fields are ignored: {', '.join(unused)}", file=sys.stderr)
         return prompts_for(file, [pair.name for pair in found])
     if not any(metric.needs_prompt for metric in asked):
         return {}

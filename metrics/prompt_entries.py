@@ -1,24 +1,35 @@
 """Reads the prompts of a file, in the form that its suffix or its first character tells.
 
 The rule: `.csv` and `.tsv` are tables whose header names a prompt column, `.jsonl` (or `.ndjson`) is one JSON value a
-line, `.json` and any other file that begins as JSON does (with `["`, `[{` or `{"`) is JSON, and every other file is
-plain text, one entry a line, whatever commas or tabs it contains.
+line, `.json` is JSON, and so is any other file that begins as JSON does (with `["`, `[{` or `{"`) and either parses or
+plainly was meant to (`["a", `, `{"a":`). Every other file is plain text, one entry a line, whatever commas, tabs or
+brackets it contains.
 """
 
 import csv
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metrics.json_reading import (
+    BEGINS_AS_JSON,
+    JSON_LINES,
+    elements,
+    equal_keys_refused,
+    is_json,
+    is_meant_as_json,
+    members,
+    parsed,
+    refuse_equal,
+)  # fmt: skip
+
 # The field that holds a prompt, or a video's name: the first of these, or else the only one that a file has.
 PROMPT_FIELDS = ("prompt", "text", "caption", "prompt_en")
 NAME_FIELDS = ("name", "video", "file", "filename", "path")
-TABLES, JSON_LINES = {".csv": ",;\t", ".tsv": "\t"}, (".jsonl", ".ndjson")  # the delimiters that a table may have
-BEGINS_AS_JSON = re.compile(r"""\s*(\[\s*["'{\]]|\{\s*["'}])""")
+TABLES = {".csv": ",;\t", ".tsv": "\t"}  # the delimiters that a table may have
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
 }  # fmt: skip
@@ -81,7 +92,7 @@ def entries(file: Path, named: bool) -> list[Entry]:
         found = _of_table(file, text, named)
     elif suffix in JSON_LINES:
         found = _of_json_lines(file, text, named)
-    elif suffix == ".json" or BEGINS_AS_JSON.match(text):
+    elif suffix == ".json" or is_meant_as_json(text):
         found = _of_json(file, text, named)
     else:
         found = _of_named_lines(file, text) if named else _of_lines(text)
@@ -127,14 +138,19 @@ def _of_named_lines(file: Path, text: str) -> Iterator[_Unchecked]:
 
 
 def _of_table(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
-    """Rows below a header; a `.tsv` of named prompts may do without one, as lines of NAME<tab>PROMPT."""
+    """Rows below a header; a `.tsv` of named prompts may do without one, as lines of NAME<tab>PROMPT.
+
+    Its two columns are a header only where one is called as a name is, the other as a prompt: `v1<tab>text` is none.
+    """
     lines = text.split("\n")
-    first = next((line for line in lines if line.strip()), "")
+    first = next((line for line in lines if line.strip()), "").replace('"', "")
     delimiters = TABLES[file.suffix.lower()]
-    fitting = [d for d in delimiters if any(_is(cell, PROMPT_FIELDS) for cell in first.replace('"', "").split(d))]
-    if not fitting and named and delimiters == "\t":
-        yield from _of_named_lines(file, text)
-        return
+    fitting = [d for d in delimiters if any(_is(cell, PROMPT_FIELDS) for cell in first.split(d))]
+    if named and delimiters == "\t":
+        cells = first.split("\t")
+        if not fitting or (len(cells) == 2 and not any(_is(cell, NAME_FIELDS) for cell in cells)):
+            yield from _of_named_lines(file, text)
+            return
     header: list[str] | None = None
     rows = csv.reader((f"{line}\n" for line in lines), delimiter=fitting[0] if fitting else delimiters[0],
                       skipinitialspace=True, strict=True)  # fmt: skip
@@ -172,41 +188,30 @@ def _numbered(file: Path, rows: Any) -> Iterator[tuple[int, list[str]]]:
 def _of_json_lines(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield _of_value(file, number, _parsed(file, line, number), named)
+            yield _of_value(file, number, parsed(file, line, number, equal_keys_refused), named)
 
 
 def _of_json(file: Path, text: str, named: bool) -> Iterable[_Unchecked]:
     lines = text.strip().split("\n")
-    if len(lines) > 1 and BEGINS_AS_JSON.match(text) and all(_is_json(line) for line in lines[:2] if line.strip()):
+    if len(lines) > 1 and BEGINS_AS_JSON.match(text) and all(is_json(line) for line in lines[:2] if line.strip()):
         return _of_json_lines(file, text, named)
-    whole = _parsed(file, text)
+    whole = parsed(file, text)
     if isinstance(whole, list):
-        return (_of_value(file, line, value, named) for value, line in _elements(text))
-    if isinstance(whole, dict) and not named and any(_is(field, PROMPT_FIELDS) for field in whole):
-        return [_of_value(file, 1, whole, named)]
-    if isinstance(whole, dict) and (named or all(isinstance(value, str) for value in whole.values())):
-        return (_Unchecked(prompt, line, name, () if named else ("names",)) for name, prompt, line in _members(text))
+        return (_of_value(file, line, value, named) for value, line in elements(file, text))
+    if isinstance(whole, dict):
+        fields = list(members(file, text))
+        one = any(_is(field, PROMPT_FIELDS) for field in whole)  # an entry by itself, as on a line of JSONL
+        one = one and (not named or any(_is(field, NAME_FIELDS) for field in whole))
+        if one or not named:  # of named prompts the caller says which line has the name already
+            refuse_equal(file, fields)
+        if one:
+            return [_of_value(file, 1, whole, named)]
+        if named or all(isinstance(value, str) for value in whole.values()):
+            return (_Unchecked(prompt, line, name, () if named else ("names",)) for name, prompt, line in fields)
     raise ValueError(
         f"{file}, line 1: expected a JSON list of prompts, or of objects with a field {_either(PROMPT_FIELDS)}, got "
         + (f"an object with the fields {', '.join(whole)}" if isinstance(whole, dict) else f"the value {text[:60]}")
     )
-
-
-def _is_json(line: str) -> bool:
-    """Whether the line is a JSON object or string by itself."""
-    try:
-        return isinstance(json.loads(line), dict | str)
-    except json.JSONDecodeError:
-        return False
-
-
-def _parsed(file: Path, text: str, line: int = 1) -> Any:
-    """The JSON value of `text`, which begins on `line`."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"{file}, line {line + error.lineno - 1}"
-        raise ValueError(f"{where}: no JSON: {error.msg} (column {error.colno})") from error
 
 
 def _of_value(file: Path, line: int, value: Any, named: bool) -> _Unchecked:
@@ -247,31 +252,3 @@ def _is(field: str, wanted: Sequence[str]) -> bool:
 
 def _either(fields: Sequence[str]) -> str:
     return f"{', '.join(fields[:-1])} or {fields[-1]}"
-
-
-def _elements(text: str) -> Iterator[tuple[Any, int]]:
-    """Value and line of each element of the JSON list `text`; json does not tell the lines."""
-    decoder, at, line = json.JSONDecoder(), 0, 1
-    at, line = _skipped(text, text.index("[") + 1, 0, line)
-    while text[at] != "]":
-        value, end = decoder.raw_decode(text, at)
-        yield value, line
-        at, line = _skipped(text, end, at, line)
-
-
-def _members(text: str) -> Iterator[tuple[str, Any, int]]:
-    """Name, value and line of each member of the JSON object `text`, members of equal names included."""
-    decoder, at, line = json.JSONDecoder(), 0, 1
-    at, line = _skipped(text, text.index("{") + 1, 0, line)
-    while text[at] != "}":
-        name, end = decoder.raw_decode(text, at)
-        value, end = decoder.raw_decode(text, _skipped(text, end, at, line)[0])
-        yield name, value, line
-        at, line = _skipped(text, end, at, line)
-
-
-def _skipped(text: str, at: int, since: int, line: int) -> tuple[int, int]:
-    """The place from `at` on where the next JSON value begins or the list ends, and its line; `since` is on `line`."""
-    while text[at] in " \t\n,:":
-        at += 1
-    return at, line + text.count("\n", since, at)

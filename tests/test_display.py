@@ -136,7 +136,10 @@ def shell(line: str, *arguments: object, **environment: str) -> subprocess.Compl
     """Run `line` in a shell, $METRICS being the command on `arguments`: a real start and end of Python."""
     command = shlex.join([sys.executable, "-m", "metrics", *map(str, arguments), "--metrics", "psnr"])
     return subprocess.run(
-        ["bash", "-c", line.replace("$METRICS", command)], capture_output=True, env=os.environ | environment
+        ["bash", "-c", line.replace("$METRICS", command)],
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=1800,
     )
 
 
@@ -197,7 +200,7 @@ def test_what_no_encoding_has_is_escaped(encoding: str) -> None:
 def test_all_commands_end_alike(work: str, status: int, error: str) -> None:
     code = f"import signal, sys\nfrom vgdfr_commands.start import run\nrun(lambda: {work})"
     root = Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=1800)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", error)
     for file in [
         file for folder in ("vgdfr", "metrics", "bench", "analysis") for file in (root / folder).rglob("*.py")

@@ -384,6 +384,34 @@ def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(tiny_checkpoint: P
         subprocess.run(["umount", "-l", disk], check=True)
 
 
+# A stand-in for a full disk, where none can be mounted: the second master is written to /dev/full, whose error is real.
+FULL_AT_SECOND = """
+import vgdfr.video_file
+write_master, masters = vgdfr.video_file.write_master, []
+def write_until_full(path, frames, fps):
+    masters.append(path)
+    if len(masters) != 2:
+        return write_master(path, frames, fps)
+    path.write_bytes(b"a part")
+    with open("/dev/full", "wb", buffering=0) as full:
+        full.write(b"the rest")
+import bench.store
+bench.store.write_master = vgdfr.video_file.write_master = write_until_full
+"""
+
+
+def test_a_full_disk_ends_the_sweep_also_where_it_is_a_stand_in(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Runs everywhere: for an ordinary user, too, who may not mount a file system."""
+    arguments = [*arguments_of(tiny_checkpoint, tmp_path), "prompts.limit=1"]
+    full = run("bench.sweep", *arguments, before=FULL_AT_SECOND)
+    assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr, full.stdout + full.stderr
+    assert "stopped: OSError: [Errno 28] No space left on device" in full.stdout, full.stdout
+    assert intact(tmp_path / "tiny") == 1 and "1 made, 0 found, 0 failed of 3 samples" in full.stdout
+    assert not list(tmp_path.glob("tiny/[!.]*/.partial-*"))
+    again = run("bench.sweep", *arguments)
+    assert "2 made, 1 found, 0 failed" in again.stdout and intact(tmp_path / "tiny") == 3
+
+
 def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """A real file system of its own, in memory: too small at first, then larger."""
     disk = tmp_path / "disk"

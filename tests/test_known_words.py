@@ -42,7 +42,7 @@ def test_a_sweep_says_it_before_the_model_loads_and_so_does_a_dry_run(tmp_path: 
     (tmp_path / "p.csv").write_text("id,prompt\n1,a dog over sand\n2,a red circle stays still over sand\n")
     arguments = [*SMALL, f"root={tmp_path}", "prompts=file", f"prompts.source={tmp_path / 'p.csv'}", "prompts.limit=1"]
     said = (
-        f"{tmp_path / 'p.csv'}: a sweep takes the prompts alone and leaves out id\n"
+        f"{tmp_path / 'p.csv'}: these fields are ignored: id\n"
         "warning: the prompt has words that the embedded model does not know: dog;"
     )
     assert said in describe_sweep(arguments) and "warning" not in describe_sweep([*SMALL, f"root={tmp_path}"])

@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     build = f"from setuptools.build_meta import build_wheel; build_wheel({str(out)!r})"
-    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     (wheel,) = out.iterdir()
     zipfile.ZipFile(wheel).extractall(site)
@@ -72,7 +72,12 @@ def mine(tmp_path: Path) -> Path:
 def python(folder: Path, *arguments: object, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(path)}
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=folder, capture_output=True, text=True, env=environment
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=1800,
     )
 
 
@@ -204,7 +209,9 @@ def test_a_python_without_the_packages_says_how_to_enter_the_environment(module:
     (tmp_path / "pyproject.toml").touch()
 
     def said() -> str:
-        done = subprocess.run([sys.executable, "-S", "-E", "-m", module], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-S", "-E", "-m", module], cwd=tmp_path, capture_output=True, text=True, timeout=1800
+        )
         assert done.returncode == 1 and done.stdout == "", done
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"error: {sys.executable} does not have the packages") and "numpy" in line
@@ -224,6 +231,8 @@ def test_a_python_that_is_too_old_says_so() -> None:
         ast.parse((ROOT / name).read_text(), feature_version=(3, 8))
     code = "import sys; sys.version_info, sys.argv = (3, 8, 10), ['-m']; import {}"
     for package in ("bench", "analysis", "metrics", "vgdfr"):
-        done = subprocess.run([sys.executable, "-c", code.format(package)], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(package)], cwd=ROOT, capture_output=True, text=True, timeout=1800
+        )
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done
         assert done.stderr.startswith("error: Python 3.11 or newer is needed, got 3.8.10 ("), done

@@ -217,3 +217,67 @@ def test_a_file_without_prompts_says_what_was_expected(name: str, tmp_path: Path
     (tmp_path / name).write_text({"p.json": "[]", "p.jsonl": "\n"}.get(name, "prompt\n"))
     with pytest.raises(ValueError, match="no prompt in .*: expected one a line.*or a JSON list, JSONL"):
         Prompts(str(tmp_path / name)).load()
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.prompts", "p"])
+@pytest.mark.parametrize("first", ["[ ] a dog", '["x"] he', '{"x"} y', "['x'] he", '["a", "b"] he', '{"a": 1} he'])
+def test_a_text_that_begins_with_brackets_is_text(name: str, first: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(f"{first}\na cat\n")
+    assert [prompt.text for prompt in Prompts(str(tmp_path / name)).load()] == [first, "a cat"]
+
+
+def test_a_mistake_in_json_without_its_suffix_names_the_way_to_have_it_read_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "p.txt"
+    for text in ('["a dog", a cat]', '["a dog"\n"a cat"]', '{"prompt": "a dog"}\n{"prompt"}', '[{"prompt": }]'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="no JSON: .*to have it read as text, begin it with a line such as # prom"):
+            Prompts(str(file)).load()
+        file.write_text(f"# prompts\n{text}")
+        assert [prompt.text for prompt in Prompts(str(file)).load()] == text.split("\n")
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl", "p.txt"])
+@pytest.mark.parametrize("fields", [("name", "prompt"), ("video", "text", "score")])
+def test_one_object_with_name_and_prompt_is_one_entry_in_any_form(
+    name: str, fields: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(dict(zip(fields, ("v1", "a dog", "3"), strict=False))))
+    assert prompts_for(tmp_path / name, ["v1"]) == {"v1": "a dog"}
+    assert unused_fields(tmp_path / name) == list(fields[2:])
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl"])
+@pytest.mark.parametrize("begins", ["[", '{"a":', '["a", ['])
+def test_json_that_is_nested_too_deeply_is_refused_in_a_line(name: str, begins: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(begins * 100_000)
+    for read in (read_prompts, lambda file: Prompts(str(file)).load()):
+        with pytest.raises(ValueError, match=r"line 1: the JSON is nested too deeply; expected a list of prompts"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.json", '[{"prompt": "a dog"},\n {"prompt": "a cat",\n "prompt": "b"}]', "line 2: .*'prompt' 2 times"),
+        ("p.jsonl", '{"prompt": "a"}\n{"prompt": "b", "id": 1, "id": 2}', "line 2: .*'id' 2 times"),
+        ("p.json", '{"prompt": "a dog",\n "prompt": "a cat"}', "line 2: .*'prompt' as on line 1"),
+        ("p.json", '{"a": "a dog",\n\n "a": "a cat"}', "line 3: .*'a' as on line 1"),
+        ("p.json", '[{"prompt": "a", "more": {"x": 1, "x": 1}}]', "line 1: .*'x' 2 times"),
+    ],
+)
+def test_equal_keys_of_one_object_are_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name}, {message}"):
+        Prompts(str(tmp_path / name)).load()
+
+
+@pytest.mark.parametrize("word", ["text", "Prompt", "caption"])
+def test_a_tsv_without_a_header_may_begin_with_a_prompt_that_is_called_as_a_field(word: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.tsv"
+    file.write_text(f"v1\t{word}\nv2\ta dog\n")
+    assert prompts_for(file, ["v1", "v2"]) == {"v1": word, "v2": "a dog"}
+    file.write_text(f"file\t{word}\nv1\ta cat\n")
+    assert prompts_for(file, ["v1"]) == {"v1": "a cat"}
+    file.write_text(f"{word}\tid\tscore\na cat\tv1\t3\n")
+    with pytest.raises(ValueError, match="line 1: expected a header with a column named name, .*; got"):
+        prompts_for(file, ["v1"])

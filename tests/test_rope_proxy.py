@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import AS_ANY_USER, run
 
 from analysis.load import StudyError, load, load_probes
 from bench.condition import Condition, VideoSettings
@@ -133,14 +133,14 @@ def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     root = tmp_path_factory.mktemp("runs")
     small = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
     settings = ["prompts.limit=2", "method.k=1", "method.theta=0.01", f"model.backbone.path={tiny_checkpoint}"]
-    return ["+exp=rope_proxy", f"root={root}", *settings, *small], root / "rope_proxy"
+    arguments = ["+exp=rope_proxy", f"root={root}", *settings, *small]
+    made = run("bench.sweep", *arguments)
+    assert made.returncode == 0 and "2 made, 0 found, 0 failed of 2 samples" in made.stdout, made
+    return arguments, root / "rope_proxy"
 
 
 def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(study: tuple[list[str], Path]) -> None:
-    arguments, folder = study
-    command = [sys.executable, "-m", "bench.sweep", *arguments]
-    made = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-    assert made.returncode == 0 and "2 made, 0 found, 0 failed of 2 samples" in made.stdout, made.stdout + made.stderr
+    _, folder = study
     rows = load_probes(folder)
     assert len(rows) == 2
     for row in rows:
@@ -154,6 +154,38 @@ def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(st
     assert verify(folder) == (2, [])
     with pytest.raises(ValueError, match="layer errors of .exp=rope_proxy have none"):
         score_study(folder, ["psnr"])
+
+
+@pytest.mark.parametrize("fault", ["a file in the way", "unwritable", "unreadable", "link loop"])
+def test_a_folder_of_layer_errors_that_cannot_be_used_costs_that_sample_only(
+    study: tuple[list[str], Path], tmp_path: Path, fault: str
+) -> None:
+    """Of two conditions in a copy of the finished study, the folder of the other prompt's sample stays as it is."""
+    arguments, folder = study
+    shutil.copytree(folder, tmp_path / "rope_proxy")
+    first, second = sorted((tmp_path / "rope_proxy").glob("*/*/record.json"))
+    condition, sample = first.parent.parent, first.parent
+    arguments = [*arguments, f"root={tmp_path}"]
+    if fault in ("a file in the way", "link loop"):
+        arguments = [*arguments, "method.theta=0.02,0.01"]
+        other = tmp_path / "rope_proxy" / condition.name.replace("0.01", "0.02")
+        other.symlink_to(other) if fault == "link loop" else other.write_text("in the way")
+        expected = "0 made, 2 found, 2 failed of 4 samples"
+    elif fault == "unwritable":
+        shutil.rmtree(sample)
+        condition.chmod(0o555)
+        expected = "0 made, 1 found, 1 failed of 2 samples"
+    else:
+        sample.chmod(0o000)
+        expected = "0 made, 1 found, 1 failed of 2 samples"
+    try:
+        done = run("bench.sweep", *arguments, before=AS_ANY_USER)
+    finally:
+        condition.chmod(0o755)
+        if sample.exists():
+            sample.chmod(0o755)
+    assert done.returncode == 1 and expected in done.stdout, done
+    assert "Traceback" not in done.stdout + done.stderr and "loading" not in done.stdout and second.is_file()
 
 
 def test_tables_leave_layer_errors_out(study: tuple[list[str], Path], tmp_path: Path) -> None:

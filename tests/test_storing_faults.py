@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from processes import Finished, run
+from processes import AS_ANY_USER, Finished, run
 
 from analysis.load import load
 from bench.store import is_full
@@ -47,6 +47,19 @@ def test_a_file_where_a_sample_goes_costs_that_sample_and_nothing_is_computed_fo
     assert f"a folder of samples cannot be written (File exists): {tmp_path}/tiny/{slug}" in done.stdout
     assert f"failed: {slug} 00-still" in done.stdout and "Traceback" not in done.stdout + done.stderr
     assert (tmp_path / "tiny" / slug).read_text() == "in the way"
+
+
+def test_a_sample_that_cannot_be_read_costs_that_sample_only(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    assert sweep(tiny_checkpoint, tmp_path).returncode == 0
+    (folder,) = (tmp_path / "tiny").glob("vgdfr-k1-theta0.01-*/00-still*")
+    folder.chmod(0o000)
+    try:
+        done = sweep(tiny_checkpoint, tmp_path, before=AS_ANY_USER)
+    finally:
+        folder.chmod(0o755)
+    assert done.returncode == 1 and "0 made, 2 found, 1 failed of 3 samples" in done.stdout, done
+    assert "failed: PermissionError" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert sweep(tiny_checkpoint, tmp_path).returncode == 0
 
 
 def test_a_full_disk_alone_ends_a_sweep() -> None:

@@ -12,6 +12,7 @@ import torch
 from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from filelock import FileLock
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -70,8 +71,30 @@ def test_encoders_that_read_only_the_beginning_of_a_prompt_are_noted(fresh_cache
     assert {count: model.text().of(prompt).notes for count, prompt in prompts.items()} == said
     assert torch.equal(model.text().of(prompts[76]).pooled, model.text().of(prompts[254]).pooled), "CLIP read the same"
     file = model.text()._file(prompts[255])
-    save_file(load_file(file), file)  # as it was stored before there were notes
-    assert model.text().of(prompts[255]).notes == ()
+    with safe_open(file, "pt") as stored:
+        assert not stored.metadata(), "the file is that of versions without notes"
+    for metadata in (None, {"notes": "[]"}):  # stored by another version
+        save_file(load_file(file), file, metadata)
+        assert model.text().of(prompts[255]).notes == said[255]
+
+
+def test_notes_of_stored_embeddings_need_the_tokenizers_alone_and_load_them_once(
+    fresh_cache: Path, model: HunyuanVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = " ".join(["red"] * 300)
+    model.text().embed([long, PROMPT])
+    text.clip_tokenizer.cache_clear()
+    loads = []
+    load = CLIPTokenizer.from_pretrained
+
+    def counted(*args: object, **kwargs: object) -> object:
+        loads.append(args)
+        return load(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CLIPTokenizer, "from_pretrained", counted)
+    monkeypatch.setattr(HunyuanVideoPipeline, "from_pretrained", None)  # no weights
+    assert [len(model.text().of(prompt).notes) for prompt in (long, PROMPT, long)] == [2, 0, 2]
+    assert len(loads) == 1
 
 
 def test_encoders_are_loaded_once_for_all_and_not_for_what_is_stored(

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
 from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
 from vgdfr.numerics import exact_float32
@@ -44,6 +44,7 @@ class PromptEmbedding:
     notes: tuple[str, ...] = ()
 
 
+@cache
 def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """Load the Llama tokenizer of the checkpoint in `folder` as its tokenizer.json describes it, padding on the right.
 
@@ -53,6 +54,12 @@ def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     position.
     """
     return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", padding_side="right", local_files_only=True)
+
+
+@cache
+def clip_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Load the CLIP tokenizer of the checkpoint in `folder`; needs no weights."""
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
 
 
 def tokenizer_was_misread(folder: Path) -> bool:
@@ -108,8 +115,8 @@ class TextEncoding:
         if file in _not_stored:
             return _not_stored[file]
         with safe_open(file, "pt") as stored:
-            notes = json.loads((stored.metadata() or {}).get("notes", "[]"))  # stored before there were notes: none
-            return PromptEmbedding(stored.get_tensor("tokens"), stored.get_tensor("pooled"), tuple(notes))
+            tokens, pooled = stored.get_tensor("tokens"), stored.get_tensor("pooled")
+        return PromptEmbedding(tokens, pooled, _truncations(self.folder, prompt))
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
         files = {prompt: self._file(prompt) for prompt in prompts}
@@ -127,13 +134,12 @@ class TextEncoding:
             tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
-            notes = _truncations(encoders, prompt)
             try:
                 with whole(self._file(prompt)) as partial:
-                    partial.write_bytes(save(kept, {"notes": json.dumps(notes)}))
+                    partial.write_bytes(save(kept))
             except OSError as error:
                 without_cache(error)
-                _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=tuple(notes))
+                _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=_truncations(self.folder, prompt))
         del encoders
         gc.collect()
         if self.device.type == "cuda":
@@ -152,16 +158,19 @@ class TextEncoding:
         return cache_folder() / "text" / f"{key}.safetensors"
 
 
-def _truncations(encoders: HunyuanVideoPipeline, prompt: str) -> list[str]:
-    """A note for each text encoder that reads only the beginning of `prompt`."""
+def _truncations(folder: Path, prompt: str) -> tuple[str, ...]:
+    """Returns a note for each text encoder that reads only the beginning of `prompt`; loads the tokenizers alone.
+
+    The notes are computed each time, not stored: embeddings that older versions stored have none.
+    """
     text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
-    llama = len(encoders.tokenizer(text, verbose=False).input_ids) - CROP_START
-    clip = len(encoders.tokenizer_2(prompt, verbose=False).input_ids)
-    return [
+    llama = len(llama_tokenizer(folder)(text, verbose=False).input_ids) - CROP_START
+    clip = len(clip_tokenizer(folder)(prompt, verbose=False).input_ids)
+    return tuple(
         f"the prompt is longer than the {most} tokens that the {name} text encoder reads; it does not see the end"
         for name, tokens, most in (("Llama", llama, LLAMA_TOKENS), ("CLIP", clip, CLIP_TOKENS))
         if tokens > most
-    ]
+    )
 
 
 # embeddings of this process by the file where the cache folder has no room for them, or may not be written
