@@ -8,6 +8,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,9 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
     """One pair of two files; of two folders every video, by its path within the folder without the suffix.
 
     A sample's folder in a study stands for its master, and is named by prompt and seed, `<prompt>-s<seed>`: two
-    conditions are paired so. Where a condition has several videos of these, their length and size follow. What is
-    hidden (a name that begins with a dot) is left out. Links to folders are followed.
+    conditions are paired so. Where a condition has several videos of these, their length and size follow; where a
+    folder has several files of one name, their suffixes do. What is hidden (a name that begins with a dot) is left
+    out. Links to folders are followed.
     Raises ValueError for a file beside a folder, a folder without videos, a name that only one side has, or twice, and
     a sample whose master was not kept: its preview is no substitute.
     """
@@ -48,8 +50,11 @@ def pairs(reference: Path, generated: Path) -> list[Pair]:
     if reference.is_file() or generated.is_file():
         raise ValueError(f"expected two files or two folders, got {reference} and {generated}")
     found = [_videos(folder) for folder in (reference, generated)]
-    if any(len({name for name, _ in videos}) < len(videos) for videos in found):
-        found = [[(f"{name}{_extent(file)}", file) for name, file in videos] for videos in found]
+    if twice := {name for videos in found for name, count in Counter(name for name, _ in videos).items() if count > 1}:
+        found = [
+            [(f"{name}{_extent(file) or (file.suffix if name in twice else '')}", file) for name, file in videos]
+            for videos in found
+        ]
     references, others = (_once_each(folder, v) for folder, v in zip((reference, generated), found, strict=True))
     for folder, own, beside, partners in (
         (reference, references, generated, others), (generated, others, reference, references),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import figures
 from analysis.conditions import lines
@@ -273,6 +274,11 @@ def test_settings_beyond_k_and_theta_are_points_of_their_own_with_a_label(tmp_pa
     assert [p.other for p in psnr.points] == ["token_ratio=0.5", "token_ratio=0.7"]
     texts = [text.get_text() for text in tradeoff.tradeoff([psnr]).axes[0].texts]
     assert texts == ["token_ratio=0.5", "token_ratio=0.7"]
+    figure = tradeoff.tradeoff([psnr], "a banner of what must not be overlooked in this figure, longer than it is wide")
+    FigureCanvasAgg(figure).draw()
+    for artist in (figure._supxlabel, *figure.legends):  # one panel: the small print and the legend are wrapped
+        box = artist.get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
     with pytest.raises(StudyError, match="by threshold alone"):
         content.panels(lines(load(folder)))
 

@@ -172,7 +172,7 @@ def test_what_is_wrong_before_anything_is_computed_is_refused_by_name(
         ((ref, gen), "gen has videos that .*ref has not: deep/c$"),
         ((good, gen), "expected two files or two folders"),
         ((ref, tmp_path / "empty"), r"empty holds no video \("),
-        ((ref, tmp_path / "lone"), "lone has two videos named a: a.mkv and a.mp4"),
+        ((ref, tmp_path / "lone"), "ref has videos that .*lone has not: "),
         ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
         ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are the groups embedded, .*; psnr"),
         ((good, good, "--metrics", "pyiqa"), "unknown metric pyiqa"),

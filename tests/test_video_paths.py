@@ -44,6 +44,16 @@ def test_a_relative_path_of_any_name_is_written_and_read(
     assert "inf" in said("plain.mkv", f"./{name}", "--metrics", "psnr").splitlines()[1]
 
 
+def test_files_of_one_name_are_told_by_their_suffixes(tmp_path: Path) -> None:
+    for folder in ("ref", "gen"):
+        (tmp_path / folder).mkdir()
+        for name in ("x.mkv", "x.avi", "y.mkv" if folder == "ref" else "y.avi"):
+            write_master(tmp_path / folder / name, scene(3), 12)
+    found = pairs(tmp_path / "ref", tmp_path / "gen")
+    assert [pair.name for pair in found] == ["x.avi", "x.mkv", "y"]
+    assert all(pair.reference.suffix == pair.generated.suffix for pair in found[:2])
+
+
 def test_names_composed_and_decomposed_are_paired(tmp_path: Path) -> None:
     for folder, name in (("nfc", "caf\u00e9"), ("nfd", "cafe\u0301")):
         (tmp_path / folder / name).mkdir(parents=True)
@@ -51,7 +61,7 @@ def test_names_composed_and_decomposed_are_paired(tmp_path: Path) -> None:
     (pair,) = pairs(tmp_path / "nfc", tmp_path / "nfd")
     assert pair.name == "caf\u00e9/caf\u00e9" and pair.generated.is_file() and pair.reference.is_file()
     write_master(tmp_path / "nfd" / "cafe\u0301" / "caf\u00e9.mkv", scene(3), 12)
-    with pytest.raises(ValueError, match="nfd has two videos named café/café: .* and .*; name one of each"):
+    with pytest.raises(ValueError, match="nfd has two videos named café/café.mkv: .* and .*; name one"):
         pairs(tmp_path / "nfc", tmp_path / "nfd")
 
 

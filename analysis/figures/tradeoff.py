@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 from analysis.columns import EMBEDDED, Column
 from analysis.conditions import Line, columns
@@ -104,14 +105,19 @@ def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
         handles.append(Line2D([], [], color=FRONT, lw=6, label="Pareto front"))
         if any(panel.baseline for panel in data):
             handles.append(Line2D([], [], color=BASELINE, marker="*", ls="", ms=10, label="Original"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 10), columnspacing=1.2)
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=min(len(handles), 4 * len(data) - 2), columnspacing=1.2
+        )
         values = [value for panel in data for p in panel.points for value in (p.speedup, p.metric)]
         judged = any(EMBEDDED in panel.title for panel in data)
-        figure.supxlabel(note(values, judged, banner), fontsize=7.5, color=GREY)
+        lines = note(values, judged, banner).split("\n")
+        width = int(NOTE_LETTERS_PER_INCH * figure.get_figwidth())
+        figure.supxlabel("\n".join(fill(line, width) for line in lines), fontsize=7.5, color=GREY)
     return figure
 
 
 FRONT = "#fde68a"
+NOTE_LETTERS_PER_INCH = 17  # of the small print
 
 
 def note(values: Sequence[Interval], judged: bool, banner: str | None) -> str:
