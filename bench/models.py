@@ -1,6 +1,7 @@
 """Loaded models: one at a time, whoever asks."""
 
 import gc
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,19 @@ _codecs: dict[HunyuanVideo, Codec] = {}
 
 @cache
 def embed_prompts(jobs: "tuple[Job, ...]") -> None:
-    """Embed the prompts of all `jobs`; before a DiT is loaded, so that text encoders are not in memory beside it."""
+    """Embed the prompts of all `jobs`, and say which ones a text encoder reads the beginning of.
+
+    Before a DiT is loaded, so that text encoders are not in memory beside it.
+    """
     hide_loading_bars()
+    prompts: dict[HunyuanVideo, dict[str, None]] = {}
     for job in jobs:
-        job.condition.model.text().embed(p.text for p in job.prompts)
+        prompts.setdefault(job.condition.model, {}).update(dict.fromkeys(p.text for p in job.prompts))
+    for model, texts in prompts.items():
+        encoding = model.text()
+        encoding.embed(texts)
+        for note, count in Counter(note for text in texts for note in encoding.notes(text)).items():
+            say(f"warning, for {count} of {len(texts)} prompts: {note}")
 
 
 def backbone_of(model: HunyuanVideo) -> Backbone:

@@ -12,6 +12,7 @@ import torch
 from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from filelock import FileLock
+from processes import run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -221,3 +222,17 @@ def test_without_a_cache_embeddings_are_the_same_and_kept_in_memory(
     embedding = model.text().of(PROMPT)
     assert torch.equal(embedding.tokens, stored.tokens) and torch.equal(embedding.pooled, stored.pooled)
     assert model.text().of(PROMPT) is embedding, "computed once"
+
+
+def test_a_sweep_says_how_many_prompts_are_cut_and_does_not_echo_them(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Also where the embeddings are stored already."""
+    (tmp_path / "long.txt").write_text(f"{'a red circle ' * 300}\na blue square stays still", encoding="utf-8")
+    for root in ("first", "second"):
+        done = run(
+            "bench.sweep", "method=baseline", "prompts=file", f"prompts.source={tmp_path / 'long.txt'}",
+            "model.video.height=32", "model.video.width=32", "model.video.num_frames=5", "metrics=pixel",
+            "model.video.num_inference_steps=2", f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path / root}",
+        )  # fmt: skip
+        assert done.returncode == 0 and done.stderr == "", done
+        assert "warning, for 1 of 2 prompts: the prompt is longer than the 77 tokens that the CLIP" in done.stdout
+        assert "a red circle a red circle" not in done.stdout

@@ -13,12 +13,14 @@ from pathlib import Path
 import torch
 from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+from diffusers.utils import logging as diffusers_logging
 from filelock import FileLock
 from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
 from vgdfr.numerics import exact_float32
@@ -116,7 +118,11 @@ class TextEncoding:
             return _not_stored[file]
         with safe_open(file, "pt") as stored:
             tokens, pooled = stored.get_tensor("tokens"), stored.get_tensor("pooled")
-        return PromptEmbedding(tokens, pooled, _truncations(self.folder, prompt))
+        return PromptEmbedding(tokens, pooled, self.notes(prompt))
+
+    def notes(self, prompt: str) -> tuple[str, ...]:
+        """Returns a note for each encoder that reads only the beginning of `prompt`; needs the tokenizers alone."""
+        return _truncations(self.folder, prompt)
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
         files = {prompt: self._file(prompt) for prompt in prompts}
@@ -131,7 +137,8 @@ class TextEncoding:
             local_files_only=True,
         ).to(self.device)  # fmt: skip
         for prompt in prompts:
-            tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
+            with _quiet():
+                tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
             # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
             try:
@@ -139,7 +146,7 @@ class TextEncoding:
                     partial.write_bytes(save(kept))
             except OSError as error:
                 without_cache(error)
-                _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=_truncations(self.folder, prompt))
+                _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=self.notes(prompt))
         del encoders
         gc.collect()
         if self.device.type == "cuda":
@@ -175,6 +182,19 @@ def _truncations(folder: Path, prompt: str) -> tuple[str, ...]:
 
 # embeddings of this process by the file where the cache folder has no room for them, or may not be written
 _not_stored: dict[Path, PromptEmbedding] = {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within the block the libraries do not print the text that a tokenizer cuts off; `TextEncoding.notes` tells it."""
+    before = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    try:
+        for library, _ in before:
+            library.set_verbosity_error()
+        yield
+    finally:
+        for library, level in before:
+            library.set_verbosity(level)
 
 
 @contextmanager
