@@ -55,7 +55,7 @@ def read(path: Path) -> VideoFile:
         # file: because FFmpeg takes what stands before a colon for a protocol; tags may be of any encoding
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
-                raise ValueError("holds no video")
+                raise ValueError(_cut_mp4(path) or "holds no video")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ValueError("holds video of a codec that FFmpeg has no decoder for: write it in another codec")
@@ -69,7 +69,8 @@ def read(path: Path) -> VideoFile:
             pts = sorted(decoded.pts, key=lambda n: n or 0) if container.format.name == "avi" else decoded.pts
             times = frame_times(pts, stream.time_base or Fraction(1), rates)
     except av.FFmpegError as error:
-        raise ValueError(f"{path} cannot be read as a video: {error.strerror}") from error
+        why = _cut_mp4(path) or f"cannot be read as a video: {error.strerror}"
+        raise ValueError(f"{path} {why}") from error
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     video = np.stack(decoded.frames)
@@ -79,6 +80,14 @@ def read(path: Path) -> VideoFile:
         video, times.fps, exact, times=times, pixel_aspect=1 / aspect if decoded.turned else aspect,
         interlaced=interlaced or decoded.interlaced,
     )  # fmt: skip
+
+
+def _cut_mp4(path: Path) -> str | None:
+    """Says that an MP4 was cut short, which FFmpeg cannot read where the table of its samples stands at the end."""
+    with path.open("rb") as file:
+        is_mp4 = file.read(8)[4:] == b"ftyp"
+    fault = structure.fault(path, "mov") if is_mp4 else None
+    return fault and f"is not whole: {fault}"
 
 
 def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:

@@ -243,3 +243,12 @@ def test_tags_of_another_encoding_do_not_matter(tmp_path: Path) -> None:
     file = write(tmp_path / "a.avi", scene(), title="cafX")
     file.write_bytes(file.read_bytes().replace(b"cafX", b"caf\xe9"))
     assert read(file).frames.shape == (12, 48, 64, 3)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.66, 0.8])
+def test_an_mp4_without_its_end_is_said_to_be_cut(share: float, tmp_path: Path) -> None:
+    """The table of its samples stands at the end, and FFmpeg says only that the data is invalid."""
+    file = write(tmp_path / "cut.mp4", scene())
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    with pytest.raises(ValueError, match="cut.mp4 is not whole: the box (mdat|moov) goes on to byte"):
+        read(file)
