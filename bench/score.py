@@ -276,10 +276,11 @@ def default_metrics(study: Path) -> str:
 
 def main(study: Path, metrics: str | None) -> int:
     """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
-    try:
-        Store(study).require_writable()
-    except OSError as error:  # also to wait for another process, a file is written
-        raise ValueError(f"scores are stored in the study, and {error.strerror}") from error
+    if study.is_dir():
+        try:
+            Store(study).require_writable()
+        except OSError as error:  # also to wait for another process, a file is written
+            raise ValueError(f"scores are stored in the study, and {error.strerror}") from error
     names = names_of(default_metrics(study) if metrics is None else metrics)
     without = score_study(study, names)
     print(f"{study}: {len(finished(study))} samples scored for {', '.join(n for n in names if not without[n])}")

@@ -142,6 +142,7 @@ def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) ->
 def test_scoring_what_is_not_there_is_refused(arguments: list[str], message: str) -> None:
     done = subprocess.run([sys.executable, "-m", "bench.score", *arguments], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and message in done.stderr
+    assert not Path("nowhere").exists(), "a folder was made"
 
 
 def test_the_comparison_is_drawn(study: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_users_own_clip_model_goes_by_its_path(tmp_path: Path, public: Path) -
     weights = tmp_path / "weights.pt"
     torch.save(open_clip.create_model("RN50-quickgelu", pretrained=None).state_dict(), weights)
     (by_name,) = named([f"clip_temp:RN50-quickgelu@{weights}"])
-    assert -1 <= by_name(VIDEO[:2]).value <= 1 and "RN50-quickgelu" in by_name.id
+    assert abs(by_name(VIDEO[:2]).value) <= 1 + 1e-6 and "RN50-quickgelu" in by_name.id  # cosines of float32
     (folder / "open_clip_model.safetensors").unlink()
     with pytest.raises(RuntimeError, match="[Pp]retrained weights"):  # never random ones
         clipsim(VIDEO, prompt=SCENE.caption)
