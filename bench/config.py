@@ -146,9 +146,10 @@ def check_mismatch(config: DictConfig) -> None:
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
     """Which prompts to run, not loaded yet. Raises ValueError for a file that is no text, or an unknown setting."""
-    for name in ("source", "path"):
-        value = config.prompts[name] if name in config.prompts else "none"
-        if not (isinstance(value, str) and value) and (name, value) != ("path", None):
+    for name in (name for name in ("source", "path") if name in config.prompts):
+        value = config.prompts[name]
+        downloaded = name == "path" and value is None  # VBench's list, by bench.prefetch
+        if not downloaded and not (isinstance(value, str) and value):
             got = "null" if value is None else repr(value)
             raise ValueError(f"prompts.{name} must be a file, such as prompts.{name}=my_prompts.txt, got {got}")
     return _instance("prompts", config.prompts)

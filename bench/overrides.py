@@ -11,8 +11,8 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-# The settings whose values are paths or names of folders.
-ONE = ("root", "study")  # which a sweep has one of
+ONE = ("root", "study")  # a sweep has one of each
+# These settings take a path or a folder's name.
 PATHS = ("root", "study", "sensitivity_study", "prompts.source", "prompts.path", "model.backbone.path")
 
 _NO_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")

@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 
 from metrics import structure
 from metrics.decoder_log import Log, errors_of, listen
-from metrics.display import has_alpha, orientation, require_opaque
 from metrics.frame_times import FrameTimes, frame_times
+from metrics.orientation import has_alpha, orientation, require_opaque
 
 LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # of RGB pixel formats
 INTERLACED = 2  # of FFmpeg's field orders the first that is; 0 is unknown, 1 progressive

@@ -148,7 +148,7 @@ def test_a_study_may_be_a_number(given: str, name: str, tmp_path: Path) -> None:
         ("study=", "study must be a name, such as study=mine, got ''"),
         ("study=' '", "study must be a name, such as study=mine, got ' '"),
         ("study=true", "study must be a name, such as study=mine, got True"),
-        ("study=/tmp/x", "study must be a name within root, got /tmp/x; give the folder by root=DIR"),
+        ("study=/elsewhere/x", "study must be a name within root, got /elsewhere/x; give the folder by root=DIR"),
         ("study=../up", "study must be a name within root, got ../up; give the folder by root=DIR"),
         ("study=.", "study must be a name within root, got .; give the folder by root=DIR"),
         ("metrics.names=psnr", "metrics.names must be a list such as [psnr,ssim], got 'psnr'"),
