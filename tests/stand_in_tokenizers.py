@@ -65,6 +65,9 @@ def write_clip(folder: Path, captions: Iterable[str]) -> CLIPTokenizer:
     tokenizer.train_from_iterator(captions, trainer)
     folder.mkdir(parents=True)
     tokenizer.model.save(str(folder))
+    # the trainer numbers tokens with the suffix in an order that changes from process to process
+    tokens = [*marks, *sorted(set(tokenizer.get_vocab()) - set(marks))]
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": marks[1], "unk_token": marks[1]}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return CLIPTokenizer.from_pretrained(folder)
