@@ -1,35 +1,40 @@
-"""A study's conditions as lines of a table: which samples make a line, its means, and which columns are filled."""
+"""Turns a study's samples into the lines of a table, one per condition, and chooses the table's columns."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.columns import COLUMNS, Column
+from analysis.devices import devices, model_identity
 from analysis.load import Row, StudyError
 from analysis.statistics import Interval, Key, interval, ratio_of_means
+from bench.facts import Facts, facts_of
 
 
 @dataclass(frozen=True)
 class Line:
-    """One condition: its settings, its finished samples and those that failed, and each column's values and mean.
+    """One condition: its settings, its finished and failed samples, and the values and mean of each column.
 
-    `video` names those of the video settings that the study varies, such as "num_frames=33"; `planned` are the samples
-    that were tried, finished or not.
+    method: the method's name in the records, which orders the lines.
+    facts: the method's title, role and family.
+    video: the video settings that the study varies, such as "num_frames=33".
+    k, theta: None for a method without them.
+    other: all other settings, such as "steps=25, max_merge=2".
+    n, n_failed: the numbers of finished and failed samples.
+    planned: the samples that were tried, finished or failed.
     """
 
     slug: str
-
     method: str
+    facts: Facts
     video: str
     k: int | None
     theta: float | None
     other: str
     n: int
     n_failed: int
-    ablation: bool
-    uniform: bool
     notes: frozenset[str]
     values: dict[str, dict[Key, float]]
     means: dict[str, Interval]
@@ -38,45 +43,51 @@ class Line:
     planned: frozenset[Key]
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings for people, such as "k=5", "θ=0.7", "steps=25" and "num_frames=33"."""
+        k = [] if self.k is None else [f"k={self.k}"]
+        theta = [] if self.theta is None else [f"θ={self.theta:g}"]
+        return (*k, *theta, *(p for text in (self.other, self.video) if text for p in text.split(", ")))
+
+    @property
     def title(self) -> str:
-        if self.method == "baseline":
-            return f"{self.name} ({self.video})" if self.video else self.name
-        k = None if self.k is None else f"k={self.k}"
-        theta = None if self.theta is None else f"θ={self.theta:g}"
-        settings = ", ".join(p for p in (k, theta, self.other, self.video) if p)
-        return f"{self.name} ({settings})" if settings else self.name
+        return f"{self.name} ({', '.join(self.settings)})" if self.settings else self.name
 
     def present(self, column: Column) -> int:
-        """How many of its samples have the column's value, infinite ones included."""
+        """Returns how many samples have a value in the column, infinite values included."""
         return self.means[column.name].n + self.means[column.name].infinite
 
     @property
     def ranked(self) -> bool:
-        """Whether its numbers compete for the best: VGDFR's do, ablations' and other methods' do not.
+        """Whether the line competes for the best value of a column. Ablations and diagnostics do not."""
+        return self.facts.role == "method"
 
-        Merging every block alike, whatever the content, is stored as vgdfr and is another method.
-        """
-        return self.method == "vgdfr" and not self.ablation and not self.uniform
+    @property
+    def is_reference(self) -> bool:
+        """Whether the other conditions with the same video settings are compared with this line."""
+        return self.facts.role == "reference"
+
+    @property
+    def ablation(self) -> bool:
+        return self.facts.role == "ablation"
 
     @property
     def name(self) -> str:
-        """The method, for people."""
-        return {"baseline": "Original", "baselinererun": "Original again", "fewersteps": "Fewer steps"}.get(
-            self.method, self.method.upper()
-        )
+        """The method's name for people."""
+        return self.facts.title
 
 
 def lines(rows: list[Row], timed: bool = True, allow_mixed: bool = False) -> list[Line]:
-    """A line per condition: the baseline first, then by k and theta, as in the paper; so for each video setting.
+    """Returns a line per condition, sorted by video setting, then the reference first, then by method, k and theta.
 
-    A sample is compared with the baseline of its own video settings. Unless `timed`, the lines say nothing of whole
-    samples: latency, speed-up, tokens. Where the study holds latencies of isolated runs and others, only the isolated
-    ones count. Raises StudyError without a baseline, and where the table would mix models, devices (unless
-    `allow_mixed`) or ways to score.
+    A sample is compared with the baseline of the same video settings. Unless `timed`, the lines have no latency,
+    speed-up and tokens, which are of whole samples. If any latency is of isolated runs, only isolated runs count.
+    Raises StudyError if no baseline sample is finished or there are two references, if a sample is there twice, and if
+    the table would mix models, devices (unless `allow_mixed`), versions of the generator, settings or ways to score.
     """
     if not rows:
         raise StudyError("there are no samples to report on")
-    _refuse_mixture("models or precisions", [_without_device(m) for m in _distinct(_model(r) for r in rows)])
+    _refuse_mixture("models or precisions", [_without_device(m) for m in _distinct(model_identity(r) for r in rows)])
     if not allow_mixed and len(there := devices(rows)) > 1:
         raise StudyError(
             f"the study mixes {len(there)} devices: {'; '.join(there)}. Their latencies do not compare, and different "
@@ -98,36 +109,65 @@ def lines(rows: list[Row], timed: bool = True, allow_mixed: bool = False) -> lis
     for row, video in zip(rows, videos, strict=True):
         conditions[video, row.record["slug"]].append(row)
     kind = kind_of_timing(rows) if timed else None
-    baselines = {video: _done(group) for (video, slug), group in conditions.items() if slug == "baseline"}
+    baselines = {video: _done(group) for (video, _), group in _references(conditions).items()}
     if not any(baselines.values()):
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
     baseline_s = {video: _seconds(done, kind) for video, done in baselines.items()}
     common = common_interpolator(rows)
+    common = common and common.setting
     made = [_line(group, video, baseline_s.get(video, {}), kind, common) for (video, _), group in conditions.items()]
     order = list(dict.fromkeys(sorted(videos, key=lambda video: [_natural(part) for part in video.split(", ")])))
     return sorted(
         made,
         key=lambda line: (
-            order.index(line.video), line.method != "baseline", line.method, line.k or 0, line.theta or 0, line.other
+            order.index(line.video), not line.is_reference, line.method, line.k or 0, line.theta or 0, line.other
         ),
     )  # fmt: skip
 
 
 def _videos(rows: list[Row]) -> list[str]:
-    """For each row, those of its video settings that are not the same in all rows."""
+    """Returns for each row the video settings that are not the same in all rows, as text."""
     specs = [r.record["identity"]["spec"] for r in rows]
     names = [n for n in specs[0] if n not in ("prompt", "seed") and len({s[n] for s in specs}) > 1]
     return [", ".join(f"{name}={spec[name]}" for name in names) for spec in specs]
 
 
-def common_interpolator(rows: Iterable[Row]) -> str | None:
-    """Such as "interpolator=rife", where all VGDFR samples have it in their slugs; None where they differ.
+def _references(conditions: Mapping[tuple[str, str], list[Row]]) -> dict[tuple[str, str], list[Row]]:
+    """Returns the reference's rows per video setting. Raises StudyError if a video setting has two references."""
+    found = {key: rows for key, rows in conditions.items() if facts_of(rows[0].record).role == "reference"}
+    for video in {video for video, _ in found}:
+        if len(slugs := sorted(slug for other, slug in found if other == video)) > 1:
+            raise StudyError(
+                f"the study has {len(slugs)} references to compare with: {', '.join(slugs)}; a table has one. "
+                "Remove the samples that do not belong"
+            )
+    return found
 
-    None, too, where all have the default one, which no slug names.
+
+class CommonSetting(NamedTuple):
+    """A setting such as "interpolator=rife", and the titles of the methods that have it in all of their conditions."""
+
+    setting: str
+    titles: tuple[str, ...]
+
+
+def common_interpolator(rows: Iterable[Row]) -> CommonSetting | None:
+    """Returns the interpolator that all conditions share, or None if it differs or is the default everywhere.
+
+    Only methods count that name an interpolator in some condition. Settings do not name the default interpolator.
     """
-    slugs = {r.record["slug"] for r in rows if r.record["method"]["name"] == "vgdfr"}
-    named = {next((part for part in slug.split("-") if part.startswith("interpolator=")), None) for slug in slugs}
-    return named.pop() if len(named) == 1 else None
+    of_slug = {row.record["slug"]: row.record for row in rows}
+    named: dict[str, set[str | None]] = defaultdict(set)
+    titles: dict[str, list[str]] = defaultdict(list)
+    for record in of_slug.values():
+        facts, method = facts_of(record), record["method"]["name"]
+        named[method].add(next((part for part in facts.settings if part.startswith("interpolator=")), None))
+        titles[method].append(facts.title)
+    methods = sorted(method for method, settings in named.items() if settings != {None})
+    common = set().union(*(named[method] for method in methods))
+    if len(common) != 1 or (setting := common.pop()) is None:
+        return None
+    return CommonSetting(setting, tuple(dict.fromkeys(t for method in methods for t in titles[method])))
 
 
 def _natural(text: str) -> tuple[str, float]:
@@ -135,35 +175,8 @@ def _natural(text: str) -> tuple[str, float]:
     return name, float(value or 0)
 
 
-def devices(rows: list[Row]) -> list[str]:
-    """What the samples were made on, or timed on alone: the kind of device, its name, and the threads on a CPU."""
-    pairs = {(id(_model(r)), id(_timed_in(r))): r for r in rows}.values()
-    return sorted({_device(r) for r in pairs})
-
-
-def mixture(rows: list[Row]) -> str | None:
-    """What a reader must know of samples that were not all made on one device; None where they were."""
-    there = devices(rows)
-    if len(there) < 2:
-        return None
-    return f"Made on different devices, so rows may differ by the device alone: {'; '.join(there)}."
-
-
-def _device(row: Row) -> str:
-    kind, environment = _model(row).get("device_type"), _timed_in(row) or {}
-    name = environment.get("cpu") if kind == "cpu" else environment.get("gpu")
-    threads = environment.get("threads") if kind == "cpu" else None  # on a CPU they decide latencies, and last bits
-    how = f"with {threads} thread{'s' * (threads != 1)}" if threads else None
-    return " ".join(part for part in (kind, name, how) if part) or "unknown"
-
-
-def _timed_in(row: Row) -> dict[str, Any] | None:
-    """The environment that the sample's latency is of."""
-    return row.record.get("timed_on") or row.record.get("environment")
-
-
 def kind_of_timing(rows: list[Row]) -> str:
-    """Which latencies count: those of isolated runs where there are any, as they are what the others add up to."""
+    """Returns the kind of latencies that count: "isolated" if any finished sample has isolated runs, else "shared"."""
     return "isolated" if any(_timing(r) == "isolated" for r in _done(rows)) else "shared"
 
 
@@ -179,16 +192,12 @@ def _done(rows: list[Row]) -> list[Row]:
     return [r for r in rows if r.record["status"] == "done"]
 
 
-def _model(row: Row) -> dict[str, Any]:
-    return row.record["identity"]["model"]
-
-
 def _without_device(model: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in model.items() if name != "device_type"}
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
-    """Each object once; `load` gives equal settings as one object, so that few are left to be compared."""
+    """Returns each object once. `load` makes equal settings one object, so that few are left to compare."""
     return list({id(v): v for v in values}.values())
 
 
@@ -202,12 +211,12 @@ def _refuse_mixture(what: str, settings: list[Any]) -> None:
 
 
 def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str | None, common: str | None) -> Line:
-    """The line of one condition's `rows`; `kind` is of the latencies that count, None for no latencies.
+    """Returns the line of one condition's `rows`. `kind` is the kind of latencies that count, None for none.
 
-    `common` is a part of the slug that sets no row apart.
+    `common` is a setting that all conditions share, so that the line does not show it.
     """
     record, done = rows[0].record, _done(rows)
-    method, slug = record["method"], record["slug"]
+    method, slug, facts = record["method"], record["slug"], facts_of(record)
     _refuse_mixture(f"settings under the name {slug}", [r.record["method"] for r in rows])
     if len({r.sample_id for r in rows}) < len(rows):
         raise StudyError(f"{slug} has a prompt and seed twice; remove the samples that do not belong")
@@ -218,21 +227,20 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
         values["latency_s"] = _seconds(done, kind)
         values["token_ratio"] = {r.sample_id: r.record["token_ratio"] for r in done}
     means = {name: _mean(of) for name, of in values.items()}
-    if method["name"] != "baseline":  # as in the paper: a ratio of mean latencies, over common samples
+    if facts.role != "reference":  # the paper's speed-up: a ratio of mean latencies over common samples
         means["speedup"] = ratio_of_means(baseline_s, values["latency_s"])
-    # what sets this row apart beyond k and theta stands in its slug, after them
-    own = (f"k{method.get('k')}", f"theta{method.get('theta')}", common)
+    k, theta = _number(method, "k", int), _number(method, "theta", (int, float))
+    own = (f"k{k}", f"theta{theta}", common)
     return Line(
         slug=slug,
         method=method["name"],
+        facts=facts,
         video=video,
-        k=method.get("k"),
-        theta=method.get("theta"),
-        other=", ".join(part for part in slug.split("-")[1:] if part not in own),
+        k=k,
+        theta=theta,
+        other=", ".join(part for part in facts.settings if part not in own),
         n=len(done),
         n_failed=len(rows) - len(done),
-        ablation=method.get("merge_space") == "latent" or method.get("denoise_renoise") is False,
-        uniform=method.get("schedule") == "uniform",
         notes=frozenset(note for r in done for note in r.record.get("notes", ())),
         values=values,
         means=means,
@@ -240,6 +248,12 @@ def _line(rows: list[Row], video: str, baseline_s: dict[Key, float], kind: str |
         failed=tuple(r for r in rows if r.record["status"] != "done"),
         planned=frozenset(r.sample_id for r in rows),
     )
+
+
+def _number(method: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    """Returns the method's setting `name`, or None if it is missing or not a number of this kind."""
+    value = method.get(name)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _mean(values: dict[Key, float]) -> Interval:
@@ -250,9 +264,10 @@ def _mean(values: dict[Key, float]) -> Interval:
 
 
 def columns(table: list[Line], names: Sequence[str] | None = None) -> list[Column]:
-    """The table's columns: a learned metric's is the embedded judge's where the study has that and not the real one.
+    """Returns the table's columns, or only the columns `names` in that order.
 
-    Only those of `names` if given, in that order. Raises StudyError for a name that is none.
+    A learned metric is replaced by the embedded judge's version if the study has only that one. Raises StudyError for
+    an unknown name.
     """
 
     def filled(column: Column) -> bool:
@@ -267,44 +282,3 @@ def columns(table: list[Line], names: Sequence[str] | None = None) -> list[Colum
         return [by_name[name] for name in names]
     untimed = not any(filled(c) for c in chosen if c.group == "Efficiency")
     return [c for c in chosen if filled(c)] if untimed else chosen
-
-
-def rivals(table: list[Line], column: Column, video: str) -> list[Line]:
-    """VGDFR's rows of one video setting that have this column over the same samples, the largest such group.
-
-    None where one of them holds an infinite value: its mean, which leaves that out, is not over the same samples.
-    """
-    there = [x for x in table if x.ranked and x.video == video and x.present(column)]
-    # a speed-up is over the same samples where the latencies are
-    samples = [frozenset(x.values["latency_s" if column.name == "speedup" else column.name]) for x in there]
-    if not samples:
-        return []
-    counts = Counter(samples)
-    chosen = max(counts, key=lambda group: (counts[group], len(group)))
-    competing = [line for line, own in zip(there, samples, strict=True) if own == chosen]
-    return [] if any(line.means[column.name].infinite for line in competing) else competing
-
-
-def leaders(competing: list[Line], column: Column) -> tuple[float | None, float | None]:
-    """The best and the second best printed value among `rivals`; None where nothing sets rows apart."""
-    values = sorted({round(line.means[column.name].value or 0.0, column.digits) for line in competing})
-    if not column.better or len(values) < 2:
-        return None, None
-    ranked = values[::-1] if column.better > 0 else values
-    return ranked[0], ranked[1] if len(ranked) > 2 else None
-
-
-def marks(table: list[Line], shown: Sequence[Column]) -> dict[tuple[int, str], str]:
-    """Which numbers are "best" and "second", by place of the line and name of the column, as every table has them."""
-    out = {}
-    for column in shown:
-        for video in {line.video for line in table}:
-            competing = rivals(table, column, video)
-            first, second = leaders(competing, column)
-            if first is None:
-                continue
-            for i, line in enumerate(table):
-                printed = round(line.means[column.name].value or 0.0, column.digits)
-                if printed in (first, second) and any(line is x for x in competing):
-                    out[i, column.name] = "best" if printed == first else "second"
-    return out

@@ -1,8 +1,9 @@
-"""Projected cost: what a model's stages cost in FLOPs, and what a schedule can gain at most.
+"""Projects costs: the FLOPs of a model's stages, and the upper bound of a schedule's speed-up.
 
-`python -m analysis.cost` prints the stages of HunyuanVideo 13B in the paper's setting, and what Table 1's latencies
-imply; `python -m analysis.cost runs/table1` the bound of each condition's speed-up, beside what was measured, and
-writes report/cost.md and report/cost.csv. `--model embedded --set model.video.num_frames=33` takes any model of conf.
+`python -m analysis.cost` prints the stages of HunyuanVideo 13B in the paper's setting, and the costs that Table 1's
+latencies imply. `python -m analysis.cost runs/table1` prints the bound of each condition's speed-up and the measured
+speed-up, and writes report/cost.md and report/cost.csv. `--model embedded --set model.video.num_frames=33` prints the
+stages of another model of conf.
 """
 
 import argparse
@@ -12,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import sheet
-from analysis.conditions import Line, lines, mixture
+from analysis.accelerators import accelerators_sheet
+from analysis.conditions import Line, lines
+from analysis.devices import mixture
 from analysis.load import MORE, StudyError, load
 from analysis.output import add_out, study_name, write_and_print
 from analysis.projection import (
@@ -21,6 +24,7 @@ from analysis.projection import (
     bound,
     flops_of,
     implied_cost,
+    is_counted,
     model_of,
     paper_savings,
     paper_table,
@@ -32,13 +36,16 @@ from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
 from vgdfr_commands.start import run
 
-ABOVE = "▲"  # marks what is above its bound
+ABOVE = "▲"  # marks a speed-up above its bound
 
 
 def paper_sheet(flops: Flops, steps: int) -> Sheet:
-    """Table 1's latencies read as cost per compressed step, the tokens that go with it, and the bounds."""
+    """Returns the cost per compressed step that Table 1's latencies imply, its tokens, and the bounds."""
     baseline_s, rows = paper_table()
-    fewest = {factor: len(uniform(flops.num_frames, factor).kept_latents) for factor in (2, 4)}
+    fewest = {
+        factor: len(uniform(flops.num_frames, factor, frames_per_latent=flops.frames_per_latent).kept_latents)
+        for factor in (2, 4)
+    }
     header = ["k", "θ", "Latency (s)", "Speedup", "cost per compressed step", "latent frames", "tokens"]
     header += [f"bound, factor {f} ({n} of {flops.num_latents})" for f, n in fewest.items()]
     body = []
@@ -69,7 +76,7 @@ def paper_sheet(flops: Flops, steps: int) -> Sheet:
 
 
 def stages_sheet(name: str, flops: Flops, steps: int, k: int, levels: int, kept: Sequence[int]) -> Sheet:
-    """FLOPs of each stage at a few lengths of the shortened latent, and of whole samples."""
+    """Returns the FLOPs of each stage at the `kept` lengths of the shortened latent, and the speed-ups they allow."""
     body, n = [], flops.num_latents
     prefix = k * flops.count_dit(n)
     for latents in kept:
@@ -110,18 +117,27 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 
-def csv_text(projected: Sequence[tuple[Line, Sequence[Projection]]]) -> str:
-    """A line per sample."""
-    out = io.StringIO()
+Projected = Sequence[tuple[Line, Sequence[Projection]]]
+
+
+def counts_passes(projected: Projected) -> bool:
+    """Whether any record counts the DiT's passes. Reports of older studies have no column for the DiT's work."""
+    return any(p.row.record.get("dit_passes") for _, samples in projected for p in samples)
+
+
+def csv_text(projected: Projected) -> str:
+    """Returns a CSV line per projected sample."""
+    out, counted = io.StringIO(), counts_passes(projected)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer.writerow([*CSV_COLUMNS, *["dit_work"] * counted])
     for _, samples in projected:
         for p in samples:
             ratios = [_number(r) for r in (p.cost_ratio, p.measured_cost_ratio)]
             gains = [_number(g) for g in (p.bound, p.projected, p.speedup)]
             flops = [f"{f:.0f}" for f in (p.dit_flops, p.module_flops, p.baseline_flops)]
             settings = [p.row.record["slug"], *p.row.sample_id, p.kept_latents, p.num_latents]
-            writer.writerow([*settings, *flops, *ratios, *gains, int((p.speedup or 0) > p.bound)])
+            work = [_number(p.dit_work)] * counted
+            writer.writerow([*settings, *flops, *ratios, *gains, int((p.speedup or 0) > p.bound), *work])
     return out.getvalue()
 
 
@@ -129,14 +145,14 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_baselines: int, study: str) -> Sheet:
-    """Each condition's cost and bound beside its measured speed-up, all over the samples that have a speed-up."""
-    body, left_out = [], 0
+def study_sheet(projected: Projected, num_baselines: int, study: str) -> Sheet:
+    """Returns each condition's cost, bound and measured speed-up, over the samples that have a speed-up."""
+    body, left_out, counted = [], 0, counts_passes(projected)
     for line, every in projected:
         samples = [p for p in every if p.speedup is not None]
         left_out += len(every) - len(samples)
         measured = line.means["speedup"].value
-        if measured is None:
+        if measured is None or not samples:
             continue
         tokens = sum(p.kept_latents / p.num_latents for p in samples) / len(samples)
         base, dit, module = (
@@ -144,7 +160,7 @@ def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_base
         )
         single = sum((p.speedup or 0) > p.bound for p in samples)
         body.append(plain(
-            line.title, str(len(samples)), f"{tokens:.2f}",
+            line.title, str(len(samples)), f"{tokens:.2f}", *[f"{dit / base:.3f}"] * counted,
             *(_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")),
             f"{base / dit:.2f}", f"{base / (dit + module):.2f}",
             f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single),
@@ -152,8 +168,9 @@ def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_base
     mixed = mixture([p.row for _, samples in projected for p in samples])
     saved = study_savings([p for _, samples in projected for p in samples], num_baselines)
     assert saved.equal_shared is not None
-    header = ["Method", "n", "Tokens", "cost of a pass, FLOPs", "cost of a pass, measured", "bound", "projected"]
-    header += ["Speedup", "samples above bound"]
+    header = ["Method", "n", "Tokens", *["DiT work"] * counted, "cost of a pass, FLOPs", "cost of a pass, measured"]
+    header += ["bound", "projected", "Speedup", "samples above bound"]
+    unknown = [line.title for line, _ in projected if not all(is_counted(row.record) for row in line.rows)]
     return Sheet(
         title=f"Study `{study}`: what its schedules can gain",
         header=tuple(header),
@@ -170,6 +187,8 @@ def study_sheet(projected: Sequence[tuple[Line, Sequence[Projection]]], num_base
             f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
             f"{saved.equal_shared:.1f} with equal schedules shared, too "
             f"({saved.alone / saved.equal_shared:.2f} times fewer).",
+            *["DiT work: FLOPs of the passes that the DiT made, over those of the baseline's."] * counted,
+            *[f"Left out, as their records do not say what the DiT did: {', '.join(unknown)}."] * bool(unknown),
             *([mixed] if mixed else []),
         ),
     )
@@ -183,27 +202,37 @@ def _mean_ratio(values: Sequence[float | None]) -> str:
 def study_cost(
     study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
 ) -> tuple[str, str]:
-    """The study's report in Markdown, and its samples as CSV."""
+    """Returns the study's report in Markdown, and its samples as CSV."""
     table = lines(load(study, light=True, also=MORE), allow_mixed=allow_mixed)
     projected = projections(table, FlopsOfStudy(overrides, text_tokens))
-    num_baselines = sum(line.n for line in table if line.method == "baseline")
-    return sheet.markdown(study_sheet(projected, num_baselines, study_name(study))), csv_text(projected)
+    num_baselines = sum(line.n for line in table if line.is_reference)
+    made = [study_sheet(projected, num_baselines, study_name(study)), accelerators_sheet(table)]
+    return "\n".join(sheet.markdown(each) for each in made if each), csv_text(projected)
 
 
 def model_cost(
     name: str, overrides: Sequence[str] = (), kept: Sequence[int] = (), text_tokens: int = TEXT_TOKENS
 ) -> str:
-    """The model's stages; for the paper's own model in the paper's setting what Table 1 implies, too."""
+    """Returns the model's stages, and for the paper's model and setting also the costs that Table 1 implies."""
     condition = model_of(name, overrides)
     video, method = condition.video, condition.method
     spec = {"height": video.height, "width": video.width, "num_frames": video.num_frames}
-    flops = flops_of(name, condition.model.tiling, spec, overrides, text_tokens)
+    flops = flops_of(name, None, spec, overrides, text_tokens)
     k, levels = getattr(method, "k", 5), getattr(method, "spatial_levels", 1)
     n = flops.num_latents
     if wrong := [latents for latents in kept if not 1 <= latents <= n]:
         raise StudyError(f"--kept must be 1 to {n} latent frames for {video.num_frames} frames, got {wrong}")
     if not kept:
-        kept = sorted({*(len(uniform(video.num_frames, f).kept_latents) for f in (4, 2)), -(-3 * n // 4), n})
+        kept = sorted(
+            {
+                *(
+                    len(uniform(video.num_frames, f, frames_per_latent=flops.frames_per_latent).kept_latents)
+                    for f in (4, 2)
+                ),
+                -(-3 * n // 4),
+                n,
+            }
+        )
     made = [stages_sheet(name, flops, video.num_inference_steps, k, levels, kept)]
     paper = (name, *spec.values(), video.num_inference_steps) == ("hunyuan_video", 544, 960, 97, 50)
     made += [paper_sheet(flops, video.num_inference_steps)] if paper else []

@@ -1,4 +1,4 @@
-"""What `python -m analysis.statistics` prints: means, and differences over common samples, also by content."""
+"""Makes the report of `python -m analysis.statistics`: means, and differences over common samples, also by content."""
 
 import csv
 import io
@@ -16,13 +16,14 @@ from analysis.load import Row, StudyError, load
 from analysis.output import write_and_print
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval, paired, ratio_of_means
+from bench.facts import facts_of
 
 
 def _spec(row: Row) -> dict:
     return row.record["identity"]["spec"]
 
 
-# what a breakdown is by: the groups a sample belongs to, and what must be there for it
+# for each breakdown: a function that returns the groups of a sample, and the data that the breakdown needs
 GROUPINGS: dict[str, tuple[Callable[[Row], list[str]], str]] = {
     "speed": (
         lambda row: [c for c in content_of(row) if c in SPEEDS],
@@ -44,9 +45,10 @@ GROUPINGS: dict[str, tuple[Callable[[Row], list[str]], str]] = {
 
 
 class Finding(NamedTuple):
-    """A column of one condition within a group of samples: its mean, and how it compares.
+    """One column of one condition within a group of samples.
 
-    `difference` is the paired one to the baseline, or to the condition asked for; of a speed-up, the ratio it is of.
+    `difference` is the paired difference to the baseline. It is empty for a baseline, for the
+    speed-up, and where there is no baseline.
     """
 
     group: str
@@ -57,13 +59,13 @@ class Finding(NamedTuple):
 
 
 def findings(rows: list[Row], by: str | None = None, allow_mixed: bool = False) -> list[Finding]:
-    """Every condition and column, against the baseline; within each group of samples if `by` one of GROUPINGS."""
-    whole = lines(rows, allow_mixed=allow_mixed)  # which refuses what one table must not mix
+    """Returns every condition and column against the baseline, within each group if `by` is one of GROUPINGS."""
+    whole = lines(rows, allow_mixed=allow_mixed)  # raises StudyError for a mixture that one table must not hold
     shown = columns(whole)
     out = []
     for group, table in _tables(rows, whole, by, allow_mixed):
         for line in table:
-            reference = next((x for x in table if x.method == "baseline" and x.video == line.video), None)
+            reference = next((x for x in table if x.is_reference and x.video == line.video), None)
             for column in shown:
                 difference = Interval(None, None, None, 0, 0)
                 if reference and line is not reference and column.name != "speedup":
@@ -75,9 +77,11 @@ def findings(rows: list[Row], by: str | None = None, allow_mixed: bool = False) 
 def between(
     rows: list[Row], a: str, b: str, by: str | None = None, allow_mixed: bool = False
 ) -> list[tuple[str, Column, Interval, Interval, Interval]]:
-    """(group, column, mean of `a`, of `b`, a - b) over the samples that both conditions have, per video setting.
+    """Returns (group, column, mean of `a`, mean of `b`, difference a - b) for each group and video setting.
 
-    Conditions are named by title or by their folder. For latency's ratio there is the column speedup: b's over a's.
+    A difference is over the samples that both conditions have. `a` and `b` are titles or folders of conditions. In the
+    column speedup the difference is a ratio of mean latencies: b's over a's. Raises StudyError for an unknown
+    condition, and for conditions without common samples.
     """
     whole = lines(rows, allow_mixed=allow_mixed)
     out = []
@@ -106,7 +110,7 @@ def between(
 
 
 def _tables(rows: list[Row], whole: list[Line], by: str | None, allow_mixed: bool) -> list[tuple[str, list[Line]]]:
-    """The lines of each group; groups without a finished baseline have nothing to compare with and are left out."""
+    """Returns the lines of each group. Leaves out groups without a finished baseline, which cannot be compared."""
     if by is None:
         return [("", whole)]
     of, needed = GROUPINGS[by]
@@ -118,7 +122,8 @@ def _tables(rows: list[Row], whole: list[Line], by: str | None, allow_mixed: boo
         raise StudyError(f"--by {by} needs {needed}; this study has none")
     order = sorted(groups, key=lambda g: (SPEEDS.index(g) if g in SPEEDS else -1, *_numbers_first(g)))
     compared = {
-        g: any(r.record["slug"] == "baseline" and r.record["status"] == "done" for r in groups[g]) for g in order
+        g: any(r.record["status"] == "done" and facts_of(r.record).role == "reference" for r in groups[g])
+        for g in order
     }
     return [(group, lines(groups[group], allow_mixed=allow_mixed)) for group in order if compared[group]]
 
@@ -129,7 +134,7 @@ def _numbers_first(text: str) -> tuple[int, str]:
 
 
 def _text(value: Interval, digits: int, n: int, signed: bool = False) -> str:
-    """The number, its interval, and its own n where that is not the `n` that stands in its row."""
+    """Returns the number with its interval, and its own n if that differs from the row's `n`."""
     if value.value is None:
         return f"all {value.infinite} infinite" if value.infinite else "–"
     sign = "+" if signed else ""
@@ -147,7 +152,7 @@ _HOW = (
 
 
 def sheets(found: list[Finding]) -> list[Sheet]:
-    """For each group the means with n and failed, and below them the differences to the baseline."""
+    """Returns two sheets per group: the means with n and failed, and the differences to the baseline."""
     out = []
     for group in dict.fromkeys(f.group for f in found):
         own = [f for f in found if f.group == group]
@@ -164,7 +169,7 @@ def sheets(found: list[Finding]) -> list[Sheet]:
         out.append(Sheet(("Method", "n", "failed", *(c.title for c in shown)), tuple(body), title=title, notes=(_HOW,)))
         body = []
         for x in conditions:
-            if x.method != "baseline" and compared:
+            if not x.is_reference and compared:
                 own = [of[id(x), c].difference for c in compared]
                 n = max(d.n + d.infinite for d in own)
                 texts = (_text(d, c.digits, n, signed=True) for c, d in zip(compared, own, strict=True))
@@ -193,7 +198,7 @@ def main(
     allow_mixed: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Print the statistics and write them as Markdown and CSV into `out` (by default report/ in the study)."""
+    """Prints the statistics and writes them as Markdown and CSV into `out` (by default report/ in the study)."""
     rows = load(study, light=True)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Read a study's records and scores as they lie on disk; no model code, no torch."""
+"""Reads a study's records and scores from disk. Imports no model code and no torch."""
 
 import gc
 import json
@@ -14,35 +14,40 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.facts import facts_of, makes_video
+
 SCHEMA, SCORES = 1, 2  # of record.json and scores.json
-FRAMES = {"all": "value", "kept": "kept", "interpolated": "interpolated"}  # the name of their score in scores.json
-# Lists of numbers, most of the files' bytes. A quote within a JSON string has a backslash before it, so neither can
-# match inside one.
+FRAMES = {"all": "value", "kept": "kept", "interpolated": "interpolated"}  # the name of each one's value in scores.json
+# Lists of numbers are most of the files' bytes. A quote within a JSON string has a backslash before it, so neither
+# pattern can match inside a string.
 _PER_FRAME = re.compile(rb'"per_frame":\s*\[[^\]]*\]')
 _FRAME_LISTS = re.compile(rb'"(lag[123]|kept_frames|kept_latents)":\s*\[[^\]]*\]')
-# What tables need of a record, and reading little keeps 100,000 of them in memory.
+# The fields of a record that tables need. Reading no more lets 100,000 records fit into memory.
 LIGHT = (
     "schema", "status", "slug", "model_name", "method", "prompt_id", "seed_index", "prompt_dimensions", "identity",
     "environment", "timed_on", "token_ratio", "latency_s", "notes", "shared_stages", "timing",
+    "title", "role", "family", "settings", "makes_video",
 )  # fmt: skip
-MORE = ("schedule", "seconds", "layers", "checkpoint")  # what figures and projected costs need of all samples, too
-# what many samples share
+# fields that figures and projected costs need in addition
+MORE = ("schedule", "seconds", "layers", "checkpoint", "dit_passes", "accelerated")
+# fields that many samples share
 COMMON = (
     "method", "environment", "timed_on", "notes", "shared_stages", "prompt_dimensions", "layers", "checkpoint",
+    "title", "role", "family", "settings", "dit_passes",
 )  # fmt: skip
-_AT_ONCE = 2000  # samples from which on reading them in several processes is worth their start
+_AT_ONCE = 2000  # from so many samples on, several processes are faster than one
 
 
 class StudyError(ValueError):
-    """The folder cannot be reported on; the message says why and what to do."""
+    """The study cannot be reported on. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample: its record, its scores by name (null ones left out; an infinite one is `math.inf`) and their ids.
+    """One sample: the record, and by name the scores, the reasons for null scores, and the metrics' ids.
 
-    `truncated` names the scores that compare with the beginning of the prompt alone, and how many tokens of it, 0 for
-    a number that was not stored.
+    `scores` leaves out null scores. An infinite score is `math.inf`. `truncated` names the scores that compare with the
+    beginning of the prompt alone, with the number of tokens that the metric reads, 0 if it was not stored.
     """
 
     folder: Path
@@ -54,24 +59,33 @@ class Row:
 
     @property
     def sample_id(self) -> tuple[str, int]:
-        """What conditions are compared on: prompt and seed."""
+        """Prompt and seed, on which conditions are compared."""
         return self.record["prompt_id"], self.record["seed_index"]
 
     @property
     def is_probe(self) -> bool:
-        """Whether it is of layer errors, with no video."""
-        return self.record["method"]["name"] == "ropeproxy"
+        """Whether the sample is of a method that makes no video and measures something else."""
+        return not makes_video(self.record)
 
 
 def load(
     study: Path, frames: str = "all", light: bool = False, also: tuple[str, ...] = (), made_by: str = "table1"
 ) -> list[Row]:
-    """Every sample of `study`, failed ones included, layer errors not. Raises StudyError if it holds none.
+    """Returns every sample with a video, failed samples included. See `load_both`."""
+    return load_both(study, frames, light, also, made_by)[0]
 
-    `frames` are those that the scores are of: all, or those kept by the sample's schedule, or those interpolated.
-    `light` records hold only what `LIGHT` names, settings that samples have in common being one object, and what `also`
-    names, its lists of frames left empty: `whole` reads a record again. `made_by` is the experiment that makes such a
-    study, for the error.
+
+def load_both(
+    study: Path, frames: str = "all", light: bool = False, also: tuple[str, ...] = (), made_by: str = "table1"
+) -> tuple[list[Row], list[Row]]:
+    """Returns every sample with a video and every probe (`Row.is_probe`), failed samples included.
+
+    Raises StudyError if there is no sample with a video.
+
+    frames: the frames that the scores are over: "all", "kept" (by the sample's schedule) or "interpolated".
+    light: records hold only the fields of `LIGHT` and `also`, their lists of frames are empty, and their identity lacks
+        the method. Equal settings of samples are one object. `whole` reads a record again.
+    made_by: the experiment that makes such a study, for the error message.
     """
     if frames not in FRAMES:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
@@ -80,17 +94,18 @@ def load(
     samples = _samples(study, FRAMES[frames], light, also)
     if not samples:
         raise StudyError(f"{study} holds no samples; a study is made by: python -m bench.sweep +exp={made_by}")
-    rows = [row for row in samples if not row.is_probe]
+    rows, probes = [row for row in samples if not row.is_probe], [row for row in samples if row.is_probe]
     if not rows:
+        titles = ", ".join(sorted({facts_of(row.record).title for row in samples}))
         raise StudyError(
-            f"{study} holds layer errors of +exp=rope_proxy and no videos; they are read by: "
+            f"{study} holds measurements of {titles} and no videos; those of +exp=rope_proxy are read by: "
             f"python -m analysis.rope_sensitivity SENSITIVITY_STUDY --proxy {study}"
         )
-    return rows
+    return rows, probes
 
 
 def whole(row: Row) -> Row:
-    """A sample with all of its record, of a light one."""
+    """Returns the light `row` with its whole record. Raises StudyError if the sample has gone."""
     found = _sample(str(row.folder), "value", False)
     if found is None:
         raise StudyError(f"{row.folder} has gone while the study was read; run the command again")
@@ -98,7 +113,7 @@ def whole(row: Row) -> Row:
 
 
 def planned(study: Path) -> frozenset[str]:
-    """The places of the samples that the study's sweeps wanted, as they noted; empty for one without such a note."""
+    """Returns the places of the samples that the study's sweeps planned, empty for a study without a plan."""
     file = study / "plan.json"
     try:
         return frozenset(json.loads(file.read_text(encoding="utf-8"))["samples"]) if file.is_file() else frozenset()
@@ -107,11 +122,15 @@ def planned(study: Path) -> frozenset[str]:
 
 
 def load_probes(study: Path) -> list[Row]:
-    """Every sample of layer errors in `study`, failed ones included. Raises StudyError if it holds none."""
+    """Returns every sample of a method that makes no video, failed samples included, or raises StudyError for none."""
     rows = [row for row in _samples(study, "value") if row.is_probe] if study.is_dir() else []
     if not rows:
-        raise StudyError(f"{study} holds no layer errors; they are made by: python -m bench.sweep +exp=rope_proxy")
+        raise no_probes(study)
     return rows
+
+
+def no_probes(study: Path) -> StudyError:
+    return StudyError(f"{study} holds no layer errors; they are made by: python -m bench.sweep +exp=rope_proxy")
 
 
 def _samples(study: Path, part: str, light: bool = False, also: tuple[str, ...] = ()) -> list[Row]:
@@ -129,9 +148,9 @@ def _samples(study: Path, part: str, light: bool = False, also: tuple[str, ...] 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Within the block nobody looks for cycles, nor ever among what was made in it: there are none in what is read.
+    """Turns the garbage collector off in the block, and freezes the objects made in it: JSON has no reference cycles.
 
-    Looking through millions of objects again and again takes seconds.
+    Repeated collections over millions of objects would take seconds.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -144,7 +163,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _folders(study: Path) -> list[str]:
-    """Where samples may lie: two levels down, nothing hidden."""
+    """Returns the folders that may hold samples: two levels down and not hidden."""
     found = []
     with os.scandir(study) as conditions:
         for condition in conditions:
@@ -155,7 +174,7 @@ def _folders(study: Path) -> list[str]:
 
 
 class _Sharing:
-    """Gives equal settings as one object."""
+    """Replaces equal settings by one object."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, Any] = {}
@@ -164,7 +183,7 @@ class _Sharing:
         return self.known.setdefault(marshal.dumps(value, 2), value)
 
     def within(self, row: Row, one: Callable[[Any], Any]) -> Row:
-        """The row with those of its parts that samples have in common given by `one`."""
+        """Returns a light row. `one` replaces the parts that samples share, and the identity loses the method."""
         record, identity = row.record, row.record["identity"]
         common = {name: one(record[name]) for name in COMMON if name in record}
         kept = {name: one(v) if name == "model" else v for name, v in identity.items() if name != "method"}
@@ -172,8 +191,8 @@ class _Sharing:
         return Row(row.folder, record, row.scores, one(row.reasons), one(row.ids), one(row.truncated))
 
     def among(self, rows: list[Row]) -> list[Row]:
-        """The rows of one worker, who has shared among them: each of their common objects is looked at once."""
-        seen: dict[int, Any] = {}  # by identity, which lasts as long as `rows` hold them
+        """Returns the rows of one worker. The worker has already shared objects, so that each is looked at once."""
+        seen: dict[int, Any] = {}  # by object id, which is valid while `rows` hold the objects
 
         def one(value: Any) -> Any:
             if id(value) not in seen:
@@ -184,7 +203,7 @@ class _Sharing:
 
 
 def _read(folders: Sequence[str], part: str, light: bool, also: tuple[str, ...] = ()) -> list[Row]:
-    """The samples in `folders`; a worker's share."""
+    """Returns the samples in `folders`, a worker's share of the study."""
     rows, share = [], _Sharing()
     for folder in folders:
         if row := _sample(folder, part, light, also):
@@ -193,7 +212,7 @@ def _read(folders: Sequence[str], part: str, light: bool, also: tuple[str, ...] 
 
 
 def _sample(folder: str, part: str, light: bool, also: tuple[str, ...] = ()) -> Row | None:
-    """One sample; None where there is no record."""
+    """Returns the sample in `folder`, or None if there is no record. Raises StudyError for a damaged file."""
     file = f"{folder}/record.json"
     if (data := _bytes(file)) is None:
         return None

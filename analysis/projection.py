@@ -1,7 +1,8 @@
-"""What schedules cost in FLOPs, of a study's samples and of the paper's Table 1, and what they can gain at most."""
+"""Projects the FLOPs of a study's samples and of the paper's Table 1, and bounds their speed-ups."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from analysis.conditions import Line
 from analysis.load import Row, StudyError
 from bench.condition import Condition
 from bench.config import CONF, condition_of
+from bench.facts import facts_of
+from vgdfr import HunyuanVideo, Model
+from vgdfr.backbones import base
 from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.flops import TEXT_TOKENS, Flops
 
 
 def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
-    """A model of conf with its video settings. Raises StudyError for one that is not there."""
+    """Returns a condition with model `name` of conf and its video settings, or raises StudyError."""
     try:
         with initialize_config_dir(CONF, version_base="1.3"):
             settings = ["method.k=5", "method.theta=0.5"]
@@ -29,26 +33,35 @@ def model_of(name: str, overrides: Sequence[str] = ()) -> Condition:
 
 def flops_of(
     name: str,
-    tiling: Tiling,
+    tiling: Tiling | None,
     spec: dict[str, Any],
     overrides: Sequence[str] = (),
     text_tokens: int = TEXT_TOKENS,
     checkpoint: str | None = None,
 ) -> Flops:
-    """The FLOPs of a model of conf for videos of `spec`, its configuration that of the folder `checkpoint` if given."""
+    """Returns the FLOPs of a model of conf for videos of `spec`. `checkpoint` may give another configuration."""
     model = model_of(name, overrides).model
-    if checkpoint is not None:
-        model = replace(model, path=checkpoint)
+    changed = {"path": checkpoint, "tiling": tiling}
+    there = {f.name for f in fields(model)}
+    model = replace(model, **{n: v for n, v in changed.items() if n in there and v is not None})
+    return _known(model, spec, text_tokens)
+
+
+def _known(model: Model, spec: dict[str, Any], text_tokens: int) -> Flops:
     try:
-        architecture = model.architecture()
+        flops: Flops | None = model.flops(spec["height"], spec["width"], spec["num_frames"], text_tokens)
     except FileNotFoundError as error:
         raise StudyError(f"{error}; or say where it lies: --set model.backbone.path=FOLDER") from None
-    return Flops(architecture, tiling, spec["height"], spec["width"], spec["num_frames"], text_tokens)
+    if flops is None:
+        raise StudyError(
+            f"the FLOPs of {type(model).__name__} are not known: its class does not give them (Model.flops)"
+        )
+    return flops
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of the paper's Table 1, as printed."""
+    """A row of the paper's Table 1."""
 
     k: int
     theta: float
@@ -57,7 +70,7 @@ class PaperRow:
 
 
 def paper_table() -> tuple[float, list[PaperRow]]:
-    """The original's latency in seconds, and VGDFR's rows."""
+    """Returns the baseline's latency in seconds, and VGDFR's rows."""
     original_s, rows = 0.0, []
     for setting, numbers in paper.rows().items():
         if setting is None:
@@ -68,21 +81,23 @@ def paper_table() -> tuple[float, list[PaperRow]]:
 
 
 def implied_cost(row: PaperRow, baseline_s: float, steps: int) -> float:
-    """What a compressed step costs, as a share of a full one, if the latency holds nothing else."""
+    """Returns the cost of a compressed step over that of a full step, if latencies consist of steps alone."""
     full_step_s = baseline_s / steps
     return (row.latency_s - row.k * full_step_s) / ((steps - row.k) * full_step_s)
 
 
 def bound(steps: int, full_steps: float, cost_ratio: float) -> float:
-    """The speed-up if the DiT's passes were all that takes time."""
+    """Returns the speed-up if only the DiT's passes took time."""
     return steps / (full_steps + (steps - full_steps) * cost_ratio)
 
 
 @dataclass(frozen=True)
 class Savings:
-    """DiT FLOPs of a sweep in units of a full pass: each sample alone; first steps shared; equal schedules, too.
+    """DiT FLOPs of a sweep, in full passes (`paper_savings`) or in baselines (`study_savings`).
 
-    `equal_shared` is None where the schedules are not known.
+    alone: each sample is computed alone.
+    prefix_shared: samples share the first steps of their baseline.
+    equal_shared: samples with equal schedules also share the other steps. None if the schedules are unknown.
     """
 
     alone: float
@@ -91,22 +106,24 @@ class Savings:
 
 
 def paper_savings(baseline_s: float, rows: Sequence[PaperRow], steps: int) -> Savings:
-    """One prompt of Table 1 at the paper's costs."""
+    """Returns the savings for one prompt of Table 1, at the costs that the paper's latencies imply."""
     rests = sum((steps - row.k) * implied_cost(row, baseline_s, steps) for row in rows)
     return Savings(steps + sum(row.k for row in rows) + rests, steps + rests)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """One finished sample: FLOPs of its DiT passes and of its compression module, beside its baseline's.
+    """The projected costs of one finished sample, in FLOPs, and those of its baseline.
 
-    `cost_ratio` of a pass on its shortened latent by the FLOP model, and `measured_cost_ratio` by the clock, from its
-    own steps and the baseline's; None where nothing was compressed. `speedup` is None, and the measured cost, where
-    either latency is not of the kind that counts (`analysis.conditions.kind_of_timing`).
+    dit_flops: the passes that the record counts (`dit_passes`), or for an older record those that its settings imply.
+    module_flops: the decoder and the encoder of the compression module.
+    cost_ratio: the cost of a pass on the shortened latent over that of a full pass, by the FLOP model.
+    measured_cost_ratio: the same, from the seconds of the sample's compressed steps and of its baseline's steps. Both
+        ratios are None if nothing was merged. This one is also None without a speed-up, or without such stages.
+    speedup: None if either latency is not of the kind that counts (`analysis.conditions.kind_of_timing`).
     """
 
     row: Row
-    full_steps: float
     compressed_steps: int
     kept_latents: int
     num_latents: int
@@ -118,6 +135,11 @@ class Projection:
     speedup: float | None
 
     @property
+    def dit_work(self) -> float:
+        """The DiT's FLOPs over the baseline's DiT FLOPs."""
+        return self.dit_flops / self.baseline_flops
+
+    @property
     def bound(self) -> float:
         return self.baseline_flops / self.dit_flops
 
@@ -126,17 +148,19 @@ class Projection:
         return self.baseline_flops / (self.dit_flops + self.module_flops)
 
 
-# the settings, beside the schedule's segments, that decide the steps on a shortened latent
+# if a record has all these settings, they and the schedule imply the passes and the compression module's work
+SETTINGS_OF_COMPRESSION = frozenset({"k", "preview_steps", "spatial_levels", "merge_space"})
+# these settings and the schedule's segments decide the steps on a shortened latent
 DECIDES_REST = (
-    "k", "merge_space", "denoise_renoise", "spatial_levels", "global_layers", "preview_steps", "preview_latent",
+    "name", "k", "merge_space", "denoise_renoise", "spatial_levels", "global_layers", "preview_steps", "preview_latent",
 )  # fmt: skip
 
 
 class FlopsOfStudy:
-    """Counts for each model and size of video that a study has, each once.
+    """Counts the FLOPs of each model and video size of a study once.
 
-    A model is counted by the configuration in the folder that its samples were made from, where that is still there,
-    and else by conf's.
+    A model class from outside this project is made from the record. Any other model is counted by conf, with the
+    configuration in the folder that made the samples if the folder still exists and no override sets the path.
     """
 
     def __init__(self, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> None:
@@ -144,19 +168,19 @@ class FlopsOfStudy:
         self._made: dict[tuple[Any, ...], Flops] = {}
 
     def of(self, record: dict[str, Any]) -> Flops:
-        """Raises StudyError where the configuration has other layers than the model that made the sample."""
-        spec, tiling = record["identity"]["spec"], record["identity"]["model"]["tiling"]
-        path = record.get("checkpoint", {}).get("path")
-        key = (record["model_name"], path, *tiling.values(), spec["height"], spec["width"], spec["num_frames"])
+        """Returns the FLOPs for the model and video size. Raises StudyError if the number of layers differs."""
+        spec, identity, checkpoint = (
+            record["identity"]["spec"],
+            record["identity"]["model"],
+            record.get("checkpoint", {}),
+        )
+        sized = (spec["height"], spec["width"], spec["num_frames"])
+        key = (record["model_name"], json.dumps([checkpoint, identity.get("tiling")], sort_keys=True), *sized)
         if key not in self._made:
-            told = any("backbone.path" in override for override in self._overrides)
-            folder = path if path and not told and Path(path).is_dir() else None
-            settings = (Tiling(**tiling), spec, self._overrides, self._text_tokens)
-            self._made[key] = flops_of(record["model_name"], *settings, checkpoint=folder)
-        flops, layers = self._made[key], record.get("layers")
-        transformer = flops.architecture["transformer"]
-        counted = transformer["num_layers"], transformer["num_single_layers"]
-        if layers and counted != (layers["dual"], layers["single"]):
+            self._made[key] = self._of_model(record["model_name"], checkpoint, identity, spec)
+        flops, layers, path = self._made[key], record.get("layers"), checkpoint.get("path")
+        counted = _layers_of(flops)
+        if layers and counted and counted != (layers["dual"], layers["single"]):
             raise StudyError(
                 f"the samples are of a model with {layers['dual']} dual and {layers['single']} single layers, made "
                 f"from {path}; the configuration at hand has {counted[0]} and {counted[1]}. Say where the model lies: "
@@ -164,68 +188,113 @@ class FlopsOfStudy:
             )
         return flops
 
+    def _of_model(self, name: str, checkpoint: dict[str, Any], identity: dict[str, Any], spec: dict[str, Any]) -> Flops:
+        if "class" in checkpoint:  # a class from outside this project, which conf lacks
+            try:
+                model = base.model_of(checkpoint, identity, otherwise=HunyuanVideo)
+            except (ValueError, TypeError) as error:
+                raise StudyError(f"the model of the samples is not to be had: {error}") from None
+            return _known(model, spec, self._text_tokens)
+        path, told = checkpoint.get("path"), any("backbone.path" in override for override in self._overrides)
+        folder = path if path and not told and Path(path).is_dir() else None
+        return flops_of(name, Tiling(**identity["tiling"]), spec, self._overrides, self._text_tokens, folder)
+
+
+def _layers_of(flops: Flops) -> tuple[int, int] | None:
+    """Returns the numbers of dual and single layers that are counted, or None if an outside model does not say."""
+    configuration = getattr(flops, "configuration", None)
+    transformer = configuration.get("transformer") if isinstance(configuration, Mapping) else None
+    if not isinstance(transformer, Mapping) or not transformer.keys() >= {"num_layers", "num_single_layers"}:
+        return None
+    return transformer["num_layers"], transformer["num_single_layers"]
+
 
 def projections(table: Sequence[Line], counts: FlopsOfStudy) -> list[tuple[Line, list[Projection]]]:
-    """Every line with its samples that have a finished baseline; baselines themselves left out."""
-    originals = {line.video: line for line in table if line.method == "baseline"}
+    """Returns all lines but baselines with the samples that have a baseline and known passes (`is_counted`)."""
+    originals = {line.video: line for line in table if line.is_reference}
     out = []
     for line in table:
-        if line.method == "baseline" or (original := originals.get(line.video)) is None:
+        if line.is_reference or (original := originals.get(line.video)) is None:
             continue
         baselines = {row.sample_id: row for row in original.rows}
         own_s, baseline_s = line.values["latency_s"], original.values["latency_s"]
         made = []
         for row in line.rows:
             key = row.sample_id
-            if key in baselines:
+            if key in baselines and is_counted(row.record):
                 speedup = baseline_s[key] / own_s[key] if key in own_s and key in baseline_s else None
                 made.append(project(row, baselines[key], counts.of(row.record), speedup))
         out.append((line, made))
     return out
 
 
+def is_counted(record: dict[str, Any]) -> bool:
+    """Whether the DiT's passes are known, from the record or, for an older record, from the method's settings."""
+    method = record["method"]
+    compresses = bool(record["schedule"]) and method.keys() >= SETTINGS_OF_COMPRESSION
+    older = record.get("title") is None
+    plain = facts_of(record).role in ("reference", "diagnostic") or (older and "steps" in method)
+    return bool(record.get("dit_passes")) or compresses or (plain and not record["schedule"])
+
+
 def project(row: Row, baseline: Row, flops: Flops, speedup: float | None) -> Projection:
-    """What the sample's schedule costs; `speedup` is the measured one, None where the two were not timed alike."""
+    """Returns the sample's projected costs. `speedup` is the measured one, None if the latencies do not compare."""
     record, method = row.record, row.record["method"]
     steps = record["identity"]["spec"]["num_inference_steps"]
     n, full_pass = flops.num_latents, flops.dit(flops.num_latents)
-    schedule = record["schedule"]
     kept = round(record["token_ratio"] * n)
-    full_steps, compressed, module = float(method.get("steps") or steps), 0, 0.0
-    if schedule:
+    # only built-in methods of older records have the setting `steps` and no `dit_passes`
+    own_steps = record.get("title") is None and not record.get("dit_passes") and method.get("steps")
+    full_steps, compressed, module = float(own_steps or steps), 0, 0.0
+    if record["schedule"] and method.keys() >= SETTINGS_OF_COMPRESSION:
         full_steps, levels = method["k"] + method["preview_steps"] - 1.0, method["spatial_levels"]
         compressed = steps - method["k"]
         in_pixels = method["merge_space"] == "pixel"
         module = float(in_pixels and flops.decode(levels=levels))
         if kept < n and in_pixels:
             module += flops.encode(kept, levels)
-    measured, seconds = None, record["seconds"]
-    if kept < n and speedup is not None:
-        full_step_s = baseline.record["seconds"]["denoise_full"] / steps
-        measured = seconds["denoise_compressed"] / compressed / full_step_s
-    dit = full_steps * full_pass + compressed * flops.dit(kept)
+    dit, full = full_steps * full_pass + compressed * flops.dit(kept), steps * full_pass
+    if passes := record.get("dit_passes"):
+        dit = flops.of_passes(passes)
+        if full_passes := baseline.record.get("dit_passes"):
+            full = flops.of_passes(full_passes)
     ratio = flops.cost_ratio(kept) if kept < n else None
-    return Projection(row, full_steps, compressed, kept, n, dit, module, steps * full_pass, ratio, measured, speedup)
+    measured = _measured_cost_ratio(row, baseline, compressed) if kept < n and speedup is not None else None
+    return Projection(row, compressed, kept, n, dit, module, full, ratio, measured, speedup)
+
+
+def _measured_cost_ratio(row: Row, baseline: Row, compressed_steps: int) -> float | None:
+    """Returns the measured cost of a compressed step over a full step, or None if a record lacks these stages."""
+    own_s, full_s = row.record["seconds"].get("denoise_compressed"), baseline.record["seconds"].get("denoise_full")
+    if not compressed_steps or own_s is None or full_s is None:
+        return None
+    return own_s / compressed_steps / (full_s / row.record["identity"]["spec"]["num_inference_steps"])
 
 
 def study_savings(projected: Sequence[Projection], num_baselines: int) -> Savings:
-    """What the study's sweep spares, in full baselines, over all its samples.
+    """Returns the sweep's DiT FLOPs over all of its samples, in baselines.
 
-    Shared prefix: a baseline's steps serve the samples that compress after them; what follows is each sample's own.
+    Sharing the prefix means that samples reuse the baseline's steps up to their compression, and compute the other
+    steps alone. Raises StudyError for no sample.
     """
     if not projected:
-        raise StudyError("no finished sample has a finished baseline to compare with; run the sweep again")
+        raise StudyError(
+            "no finished sample has both a finished baseline to compare with and a record of what the DiT did; run the "
+            "sweep again"
+        )
     alone, rests = float(num_baselines), 0.0
     equal: dict[str, float] = {}
     for p in projected:
-        own = p.dit_flops / p.baseline_flops
+        own = p.dit_work
         alone += own
         record = p.row.record
-        if p.compressed_steps and p.kept_latents == p.num_latents:
-            continue  # nothing merged: the baseline's own trajectory goes on
-        shares = record["method"].get("k", 0) / record["identity"]["spec"]["num_inference_steps"]
-        rests += own - shares
+        # only a compression after k steps branches off the baseline; an accelerated sample shares no steps
+        branches = p.compressed_steps > 0 and not record.get("accelerated")
+        if branches and p.kept_latents == p.num_latents:
+            continue  # nothing merged, so the sample is its baseline
+        first_steps = record["method"]["k"] / record["identity"]["spec"]["num_inference_steps"] if branches else 0.0
+        rests += own - first_steps
         same = {name: record["method"].get(name) for name in DECIDES_REST}
-        segments = record["schedule"]["segments"] if record["schedule"] else str(p.row.folder)
-        equal[repr((sorted(record["identity"]["spec"].items()), same, segments))] = own - shares
+        segments = record["schedule"]["segments"] if branches else str(p.row.folder)
+        equal[repr((sorted(record["identity"]["spec"].items()), same, segments))] = own - first_steps
     return Savings(alone, num_baselines + rests, num_baselines + sum(equal.values()))

@@ -1,4 +1,4 @@
-"""Each DiT layer's preference for Global-RoPE, from a study of whole videos or of the one-pass proxy."""
+"""Computes each DiT layer's preference for Global-RoPE, from a study of whole videos or of the one-pass proxy."""
 
 import json
 import math
@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from scipy.stats import spearmanr
 
 from analysis.columns import COLUMNS
-from analysis.load import Row, StudyError, load, load_probes, planned
+from analysis.load import Row, StudyError, load, load_probes, no_probes, planned
 from analysis.statistics import Interval, paired
+from bench.facts import data_of, facts_of
 
 Values = Mapping[tuple[str, int], float]  # by prompt and seed
 METRICS = tuple(column.name for column in COLUMNS if column.group == "Difference")
@@ -20,9 +21,9 @@ METRICS = tuple(column.name for column in COLUMNS if column.group == "Difference
 
 @dataclass(frozen=True)
 class Measured:
-    """One measure of samples by which layers use Global-RoPE: no layer, all, one alone, all but one.
+    """One measure of samples for each choice of global layers: no layer, all layers, one layer, all but one.
 
-    `better` is 1 where high is good, -1 where low is. `dual` of the layers are dual-stream and come first. `paper` are
+    `better` is 1 if high values are good, -1 if low values are. The first `dual` layers are dual-stream. `paper` are
     the layers of the paper's list on this model.
     """
 
@@ -40,17 +41,17 @@ class Measured:
 
     @property
     def every(self) -> tuple[Values, ...]:
-        """The values of each condition."""
+        """The values of every condition."""
         return (self.none, self.all, *self.only, *self.all_but)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer's RoPE changes, in the measure's units, above 0 where the layer prefers Global-RoPE.
+    """The effect of one layer's RoPE in the measure's units. A positive value prefers Global-RoPE.
 
-    global_alone: the gain when it alone turns global, from all layers local. local_alone: the loss when it alone turns
-    local, from all layers global. preference: the mean of both, over the samples that all conditions of the study have,
-    so that layers are ranked on the same ones.
+    global_alone: the gain when only this layer turns global, from all layers local.
+    local_alone: the loss when only this layer turns local, from all layers global.
+    preference: the mean of both over the samples that all conditions have, so that all layers have the same samples.
     """
 
     number: int
@@ -62,7 +63,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Every layer of a model, in order; `whole` is the gain of all layers global over all local."""
+    """Every layer of a model, in order. `whole` is the gain of all layers global over all layers local."""
 
     measured: Measured
     layers: tuple[Layer, ...]
@@ -70,13 +71,13 @@ class Sensitivity:
 
     @property
     def ranked(self) -> list[Layer]:
-        """The layer that prefers Global-RoPE most comes first."""
+        """The layers, sorted by falling preference for Global-RoPE."""
         return sorted(self.layers, key=lambda layer: (-_value(layer.preference), layer.number))
 
     def recommended(self, size: int | None = None) -> tuple[int, ...]:
-        """The `size` layers that prefer Global-RoPE most; by default as many as the paper's list has on this model.
+        """Returns the `size` layers that prefer Global-RoPE most, by default as many as in the paper's list.
 
-        Raises StudyError for a size that the model has not.
+        Raises StudyError for a size below 1 or above the number of layers.
         """
         size = len(self.measured.paper) if size is None else size
         if not 1 <= size <= len(self.layers):
@@ -85,17 +86,17 @@ class Sensitivity:
 
     @property
     def prompts(self) -> int:
-        """Those that the layers are ranked on."""
+        """The number of prompts in the ranking."""
         return len({prompt for prompt, _ in _ranked_on(self.measured)})
 
     @property
     def num_infinite(self) -> int:
-        """Samples that all conditions have and that are infinite under one of them."""
+        """The number of samples that all conditions have and that are infinite under some condition."""
         return len(_in_all(self.measured)) - len(_ranked_on(self.measured))
 
     @property
     def incomplete(self) -> str | None:
-        """What is missing for a ranking over all samples; None if nothing is."""
+        """A text that tells what a ranking over all samples lacks, or None if it lacks nothing."""
         m = self.measured
         some, whole = frozenset().union(*m.every), _in_all(m)
         said = [f"{len(some) - len(whole)} of {len(some)} samples have no value under some condition"]
@@ -106,7 +107,7 @@ class Sensitivity:
 
 
 class Agreement(NamedTuple):
-    """Spearman's rank correlation of two studies over `n` layers, and its p; None where a side has no ranks."""
+    """Spearman's rank correlation of two studies over `n` layers, and its p, or None if a study has no ranks."""
 
     rho: float | None
     p: float | None
@@ -114,9 +115,9 @@ class Agreement(NamedTuple):
 
 
 def sensitivity(measured: Measured) -> Sensitivity:
-    """Every layer's change against the two points of reference, paired over samples.
+    """Returns every layer's effect against the conditions none and all, paired over samples.
 
-    Raises StudyError where a layer has no sample in common with them, or no sample is there under all conditions.
+    Raises StudyError if a layer shares no finite sample with these conditions, or if no sample is finite under all.
     """
     m = measured
     layers, ranked_on = [], _ranked_on(m)
@@ -139,17 +140,17 @@ def sensitivity(measured: Measured) -> Sensitivity:
 
 
 def _in_all(m: Measured) -> frozenset[tuple[str, int]]:
-    """The samples that all conditions have."""
+    """Returns the samples that all conditions have."""
     return frozenset(m.none).intersection(*m.every)
 
 
 def _ranked_on(m: Measured) -> frozenset[tuple[str, int]]:
-    """Those of them that are finite under all."""
+    """Returns the samples that all conditions have and that are finite under all."""
     return frozenset(key for key in _in_all(m) if all(math.isfinite(values[key]) for values in m.every))
 
 
 def agreement(a: Sensitivity, b: Sensitivity, of: Callable[[Layer], Interval]) -> Agreement:
-    """Whether the layers of `a` and `b` are in the same order by what `of` takes of them."""
+    """Returns the rank correlation of the layers' values `of` in `a` and in `b`."""
     ours, theirs = ([_value(of(layer)) for layer in each.layers] for each in (a, b))
     if min(len(set(ours)), len(set(theirs))) < 2 or len(ours) < 3:
         return Agreement(None, None, len(ours))
@@ -158,13 +159,12 @@ def agreement(a: Sensitivity, b: Sensitivity, of: Callable[[Layer], Interval]) -
 
 
 def measured_of_study(study: Path, metric: str) -> Measured:
-    """A study of +exp=rope_sensitivity by one difference metric. Raises StudyError where it is none, or not whole."""
+    """Returns a study of +exp=rope_sensitivity by one difference metric, or raises StudyError if conditions lack."""
     if metric not in METRICS:
         raise StudyError(f"metric must be one of {', '.join(METRICS)}, which compare with the baseline; got {metric}")
-    loaded = load(study, made_by="rope_sensitivity")
-    rows = [row for row in loaded if row.record["method"]["name"] == "vgdfr"]
+    rows = [row for row in load(study, made_by="rope_sensitivity") if _has_layers(row)]
     if not rows:
-        raise StudyError(f"{study} holds no sample of method vgdfr; {_HOW}")
+        raise StudyError(f"{study} holds no sample of a method with global_layers; {_HOW}")
     dual, count, paper = _model_of(study, rows)
     done = [row for row in rows if row.record["status"] == "done"]
     column = next(column for column in COLUMNS if column.name == metric)
@@ -193,30 +193,27 @@ def measured_of_study(study: Path, metric: str) -> Measured:
     return Measured(
         column.title, "dB" if metric == "psnr" else "", column.better, values["none"], values["all"],
         tuple(values[f"only_{n}"] for n in range(count)), tuple(values[f"all_but_{n}"] for n in range(count)),
-        dual, paper, len(rows) - len(done), _untried(study, loaded),
+        dual, paper, len(rows) - len(done), _untried(study),
     )  # fmt: skip
 
 
 def measured_of_proxy(study: Path) -> Measured:
-    """A study of +exp=rope_proxy. Raises StudyError where it is not one."""
-    rows = load_probes(study)
+    """Returns a study of +exp=rope_proxy, or raises StudyError if it is another study."""
+    rows = _proxies(study)
     dual, count, paper = _model_of(study, rows)
-    errors = {row.sample_id: row.record["layer_errors"] for row in rows if row.record["status"] == "done"}
+    errors = {row.sample_id: data_of(row.record) or {} for row in rows if row.record["status"] == "done"}
     only, all_but = (
         tuple({key: e[kind][n] for key, e in errors.items()} for n in range(count)) for kind in ("only", "all_but")
     )
     none, everywhere = ({key: e[kind] for key, e in errors.items()} for kind in ("none", "all"))
     failed = len(rows) - len(errors)
-    return Measured(
-        "velocity error", "", -1, none, everywhere, only, all_but, dual, paper, failed, _untried(study, rows)
-    )
+    return Measured("velocity error", "", -1, none, everywhere, only, all_but, dual, paper, failed, _untried(study))
 
 
 def refuse_other_settings(study: Path, proxy: Path) -> None:
-    """Raise StudyError where a proxy is of another model, k, theta or kind of video than the study it stands for."""
-    ours, theirs = load(study), load_probes(proxy)
-    ours = next(row.record["identity"] for row in ours if row.record["method"]["name"] == "vgdfr")
-    theirs = theirs[0].record["identity"]
+    """Raises StudyError if model, method settings or video settings of the proxy differ from those of the study."""
+    ours = next(row.record["identity"] for row in load(study) if _has_layers(row))
+    theirs = _proxies(proxy)[0].record["identity"]
     for what, a, b in (
         ("model", ours["model"], theirs["model"]),
         *((name, ours["method"].get(name), value) for name, value in theirs["method"].items() if name != "name"),
@@ -228,16 +225,34 @@ def refuse_other_settings(study: Path, proxy: Path) -> None:
             )
 
 
-def _untried(study: Path, rows: list[Row]) -> int:
-    """How many samples the study's sweeps planned that have no record."""
-    return len(planned(study) - {f"{row.folder.parent.name}/{row.folder.name}" for row in rows})
+def _has_layers(row: Row) -> bool:
+    """Whether the sample is of a method with a setting for the layers with Global-RoPE."""
+    return facts_of(row.record).role in ("method", "ablation") and "global_layers" in row.record["method"]
+
+
+def _proxies(study: Path) -> list[Row]:
+    """Returns the samples of methods that measure each layer's error, failed ones included, or raises StudyError."""
+    rows = load_probes(study)
+    names = {row.record["method"]["name"] for row in rows if _PARTS <= (data_of(row.record) or {}).keys()}
+    if not names and any(row.record["status"] == "done" for row in rows):
+        raise no_probes(study)
+    # if no sample has finished, the method is unknown and `_model_of` raises the error
+    return [row for row in rows if row.record["method"]["name"] in names] or rows
+
+
+_PARTS = {"none", "all", "only", "all_but"}  # the errors with no global layer, all, one, all but one
+
+
+def _untried(study: Path) -> int:
+    """Returns the number of planned samples, with or without a video, that have no record."""
+    return sum(not (study / place / "record.json").is_file() for place in planned(study))
 
 
 _HOW = "a whole study is made by: python -m bench.sweep +exp=rope_sensitivity"
 
 
 def _gain(measured: Measured, a: Values, b: Values) -> Interval:
-    """How much better `a` is than `b`."""
+    """Returns by how much `a` is better than `b`."""
     return paired(a, b) if measured.better > 0 else paired(b, a)
 
 
@@ -247,13 +262,13 @@ def _value(interval: Interval) -> float:
 
 
 def _model_of(study: Path, rows: list[Row]) -> tuple[int, int, tuple[int, ...]]:
-    """Dual-stream layers, all layers, and the paper's list on this model.
+    """Returns the number of dual-stream layers, the number of all layers, and the paper's list on this model.
 
-    Raises StudyError unless all samples are of one model and one setting beside the layers.
+    Raises StudyError unless all samples have one model and, except for the layers, the same settings.
     """
     done = [row.record for row in rows if row.record["status"] == "done"]
     if not done:
-        raise StudyError(f"{study} has no finished sample of {rows[0].record['method']['name']}; run its sweep again")
+        raise StudyError(f"{study} has no finished sample of {facts_of(rows[0].record).title}; run its sweep again")
     if any(record.get("layers") is None for record in done):
         raise StudyError(
             f"{study} has samples whose records do not say their layers; run the sweep into another folder"
@@ -273,7 +288,7 @@ def _one(what: str, values: Iterable[Any], study: Path) -> None:
     distinct = [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]
     if len(distinct) < 2:
         return
-    if all(isinstance(value, dict) for value in distinct):  # only where they differ
+    if all(isinstance(value, dict) for value in distinct):  # show only the entries that differ
         names = [n for n in distinct[0] if any(value.get(n) != distinct[0][n] for value in distinct)]
         distinct = [", ".join(f"{n}={value.get(n)}" for n in names) for value in distinct]
     raise StudyError(

@@ -1,7 +1,7 @@
-"""Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
+"""Makes Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
-Prints Markdown and writes report/table1.md, .csv, .tex and .html (with --paper table1-trends.tex, too) into the study's
-folder, and nothing else there; --out DIR names another folder. With --frames or --columns the files' names say so.
+Prints Markdown and writes report/table1.md, .csv, .tex and .html into the study's folder, and nothing else there.
+--paper adds table1-trends.tex, and --out DIR names another folder. --frames and --columns are part of the files' names.
 """
 
 import argparse
@@ -12,8 +12,11 @@ from pathlib import Path
 
 from analysis import paper, sheet
 from analysis.columns import EMBEDDED, Column
-from analysis.conditions import Line, columns, common_interpolator, kind_of_timing, lines, marks, mixture
-from analysis.load import FRAMES, Row, load, planned
+from analysis.complete import incomplete, unscored, without_video
+from analysis.conditions import Line, columns, common_interpolator, kind_of_timing, lines
+from analysis.devices import mixture
+from analysis.load import FRAMES, Row, load_both, planned
+from analysis.marks import marks
 from analysis.output import add_out, study_name, write_and_print
 from analysis.sheet import Cell, Sheet
 from analysis.statistics import MIN_PROMPTS, Interval
@@ -21,7 +24,7 @@ from vgdfr_commands.start import run
 
 
 def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
-    """A number and, where asked for, the ends of its interval; an en dash for none."""
+    """Returns the number, with the ends of its interval if `intervals`, or an en dash for no number."""
     if mean.value is None:
         return "–"
     text = f"{mean.value:.{digits}f}"
@@ -33,7 +36,7 @@ def counted(line: Line) -> str:
 
 
 def _cell(line: Line, column: Column, intervals: bool) -> str:
-    """The mean, and the n it is over where that is not the row's."""
+    """Returns the mean, and its n if that is smaller than the row's n."""
     mean, there = line.means[column.name], line.present(column)
     text = printed(mean, column.digits, intervals)
     return f"{text} (n={there})" if mean.value is not None and there < line.n else text
@@ -46,10 +49,12 @@ def table_sheet(
     intervals: bool = False,
     beside_paper: bool = False,
     wanted: Set[str] = frozenset(),
+    probes: Sequence[Row] = (),
 ) -> Sheet:
-    """The table of `lines`, only the columns of `names` if given, the paper's own rows below ours if asked for.
+    """Returns the sheet of `table`, with all columns or the columns `names`.
 
-    `wanted` are the places of the samples that the study's sweeps planned.
+    `beside_paper` adds the paper's rows below ours. `wanted` are the places of the samples that the sweeps planned.
+    `probes` are the study's samples without a video.
     """
     shown = columns(table, names)
     marked = marks(table, shown)
@@ -71,45 +76,13 @@ def table_sheet(
         rows=tuple(rows),
         groups=tuple(groups),
         rules=frozenset(rules),
-        notes=tuple(notes(table, study, shown, intervals, bool(marked))),
-        banner=" ".join(filter(None, (incomplete(table, wanted), unscored(table, shown)))) or None,
+        notes=(*notes(table, study, shown, intervals, bool(marked)), *without_video(probes)),
+        banner=" ".join(filter(None, (incomplete(table, wanted, probes), unscored(table, shown)))) or None,
     )
 
 
-def incomplete(table: list[Line], wanted: Set[str] = frozenset()) -> str | None:
-    """What is missing of `wanted`, and of conditions x the prompts and seeds of any of them; None if nothing is."""
-    expected = 0
-    for video in {line.video for line in table}:
-        of_video = [line for line in table if line.video == video]
-        expected += len(of_video) * len({key for line in of_video for key in line.planned})
-    there = {f"{r.folder.parent.name}/{r.folder.name}" for line in table for r in (*line.rows, *line.failed)}
-    expected = max(expected, len(there | wanted))
-    complete, failed = sum(line.n for line in table), sum(line.n_failed for line in table)
-    if complete == expected:
-        return None
-    text = f"Incomplete: {complete} of {expected} samples, {failed} failed."
-    never = len(wanted - there)
-    return f"{text} {never} planned and not tried (no longer wanted? remove plan.json)." if never else text
-
-
-def unscored(table: list[Line], shown: Sequence[Column]) -> str | None:
-    """Of which of these metrics finished samples have no value, those that the whole study lacks apart."""
-    if not any(line.values["latency_s"] for line in table):
-        return None  # scores of the kept or the other frames, which not every sample has
-    lacking = []
-    for column in shown:
-        if column.group == "Efficiency":  # the latencies that count may be of some samples alone; cells say their n
-            continue
-        compared = column.group == "Difference" or column.name == "motion"  # with the baseline, which has none itself
-        of = [line for line in table if not compared or line.method != "baseline"]
-        there, expected = sum(line.present(column) for line in of), sum(line.n for line in of)
-        if 0 < there < expected:
-            lacking.append(f"{column.title} for {expected - there} of {expected}")
-    return f"Samples without a score: {', '.join(lacking)}; see python -m bench.score." if lacking else None
-
-
 def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, marked: bool) -> list[str]:
-    """What a reader must know beside the numbers, of the columns that are shown."""
+    """Returns the notes that explain the columns `shown`."""
     names = {c.name for c in shown}
     rows: list[Row] = [row for line in table for row in line.rows]
     out = [f"Study `{study}`: means over samples, n of them a row (in a cell where it has fewer)."]
@@ -119,10 +92,10 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
         out[0] += " Tokens is the share of latent frames the DiT sees after compression."
     if marked:
         out.append(
-            "Of the VGDFR rows, ablations apart, the best is marked bold and the second best underlined (here in "
-            "italics where there are no underlines): also where they differ by less than chance. Only rows with a "
-            "column over the same samples compete in it, the largest group of them, and in a column where one of them "
-            "holds an infinite value nothing is marked."
+            f"{competing(table)}, the best is marked bold and the second best underlined (here in italics where there "
+            "are no underlines): also where they differ by less than chance. Only rows with a column over the same "
+            "samples compete in it, the largest group of them, and in a column where one of them holds an infinite "
+            "value nothing is marked."
         )
     if intervals:
         enough = any(m.low is not None for line in table for m in line.means.values())
@@ -143,7 +116,8 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
             )
         out += [f"{line.title}: {note}." for line in table for note in sorted(line.notes) if "latency" in note]
     if common := common_interpolator(rows):
-        out.append(f"In all VGDFR rows the merged frames were filled in by {common}.")
+        titles = " and ".join(common.titles)
+        out.append(f"In all {titles} rows the merged frames were filled in by {common.setting}.")
     if mixed := mixture(rows):
         out.append(mixed)
     ids = {name: i for row in rows for name, i in row.ids.items()}
@@ -161,7 +135,7 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
     if absent:
         reasons = {name: why for row in rows for name, why in row.reasons.items()}
         needs = "; ".join(reasons.get(c.name) or f"{c.title} needs {c.missing}" for c in absent)
-        # the small judge knows the embedded model's world alone
+        # the small judge knows only the embedded model's world
         judge = all(row.record.get("model_name", "embedded") == "embedded" for row in rows)
         fills = "; metrics=embedded fills it by the small judge" * judge
         out.append(f"A dash in a whole column: not computed{fills}. {needs}.")
@@ -173,8 +147,16 @@ def notes(table: list[Line], study: str, shown: list[Column], intervals: bool, m
     return out
 
 
+def competing(table: Sequence[Line]) -> str:
+    """Returns the beginning of a sentence, which tells the rows that compete for the best."""
+    ranked = [line for line in table if line.ranked]
+    if len({line.facts.family for line in ranked}) == 1:
+        return f"Of the {ranked[0].name} rows, ablations apart"
+    return "Of all methods' rows, ablations and diagnostics apart"
+
+
 def truncation(rows: Sequence[Row], column: Column) -> str:
-    """How many prompts the column's model saw only the beginning of."""
+    """Returns a note of how many prompts the column's model truncates."""
     scored = {row.record["prompt_id"] for row in rows if column.name in row.scores}
     cut = {row.record["prompt_id"] for row in rows if column.name in row.truncated}
     tokens = max(row.truncated.get(column.name, 0) for row in rows)
@@ -187,7 +169,7 @@ def truncation(rows: Sequence[Row], column: Column) -> str:
 
 
 def _short(metric_id: str) -> str:
-    """Name, version and the first digits of the weights' hash."""
+    """Returns the metric's name and version, and the first digits of the weights' hash."""
     name, version, *_, weights = metric_id.split("-")
     return f"{name} {version}" + ("" if weights == "weights" else f" ({weights[:8]})")
 
@@ -203,9 +185,9 @@ def latex(table: list[Line], study: str = "") -> str:
 def csv_text(
     table: list[Line], names: Sequence[str] | None = None, intervals: bool = False, beside_paper: bool = False
 ) -> str:
-    """A row per condition with what its numbers are over, n of each column beside it where intervals are asked for.
+    """Returns a CSV row per condition. `intervals` adds each column's interval, n and number of infinite values.
 
-    Where prompts were cut for a metric, its column NAME_prompts_cut has the number of these samples.
+    If a metric truncated prompts, the column NAME_prompts_cut holds the number of these samples.
     """
     shown = columns(table, names)
     out = io.StringIO()
@@ -241,17 +223,19 @@ def main(
     allow_mixed: bool = False,
     out: Path | None = None,
 ) -> bool:
-    """Print the table and write its files into `out` (by default report/ in the study); whether the study is complete.
+    """Prints the table and writes its files into `out` (by default report/ in the study).
 
-    `frames` are those its scores are of. Raises CannotWrite, after printing, if `out` is given and cannot be written.
+    `frames` are the frames that the scores are over. Returns whether no sample is missing, failed or without a score.
+    Raises CannotWrite, after printing, if `out` is given and cannot be written.
     """
-    table = lines(load(study, frames, light=True), timed=frames == "all", allow_mixed=allow_mixed)
+    rows, probes = load_both(study, frames, light=True)
+    table = lines(rows, timed=frames == "all", allow_mixed=allow_mixed)
     title = study_name(study) if frames == "all" else f"{study_name(study)}, {frames} frames"
-    made = [table_sheet(table, title, names, intervals, beside_paper, planned(study))]
+    made = [table_sheet(table, title, names, intervals, beside_paper, planned(study), probes)]
     if beside_paper:
         made.append(paper.trends_sheet(table, columns(table, names)))
     text = "\n".join(sheet.markdown(each) for each in made)
-    # a table of some frames or columns has a name of its own, so that it does not take the whole one's place
+    # a table of some frames or columns has another name, so that it does not overwrite the whole table
     stem = "-".join(("table1", *([] if frames == "all" else [frames]), *([] if names is None else names)))
     files = {
         f"{stem}.md": text,
@@ -271,7 +255,9 @@ def command() -> str | int:
     parser.add_argument("--columns", metavar="NAMES", help="only these, comma between, such as psnr,lpips,speedup")
     parser.add_argument("--intervals", action="store_true", help="95 %% intervals beside the means")
     parser.add_argument("--paper", action="store_true", help="the paper's own rows, and its trends against these")
-    parser.add_argument("--strict", action="store_true", help="exit status 1 if a sample is missing or failed")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit status 1 unless all samples are finished and scored"
+    )
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one table")
     add_out(parser)
     given = parser.parse_args()

@@ -1,23 +1,21 @@
-"""A condition is model x method x settings; with a prompt and a seed it is a sample, whose key is its content."""
+"""A condition is a model, video settings and a method. A prompt and a seed make it a sample, keyed by its content."""
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from bench.prompts import Prompt
-from vgdfr import GENERATOR_VERSION, Baseline, HunyuanVideo, Method, RopeProxy, Vgdfr, VideoSpec, rife
+from vgdfr import GENERATOR_VERSION, Architecture, Baseline, Method, Model, VideoSpec
 from vgdfr.assets import Asset
-from vgdfr.denoise import released_preview_steps
-from vgdfr.dyrope import shortest_name
-from vgdfr.files import sha256_of_weights
-from vgdfr.method import refuse_unknown
+from vgdfr.method import check_method, facts_of, identity_of
+from vgdfr.naming import Named, check_class, path_of
 
 
 @dataclass(frozen=True, slots=True)
 class VideoSettings:
-    """Everything of a `VideoSpec` but its prompt and seed."""
+    """The fields of a `VideoSpec` except the prompt and the seed."""
 
     height: int
     width: int
@@ -33,91 +31,125 @@ class VideoSettings:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One row of a table: a model, how videos look, and a method."""
+    """One row of a table: a model, video settings and a method."""
 
     model_name: str
-    model: HunyuanVideo
+    model: Model
     video: VideoSettings
-    method: Method | RopeProxy
+    method: Method
 
     def check(self, here: bool = True) -> None:
-        """Raise ValueError or FileNotFoundError for whatever would fail later, without loading the model.
+        """Raises ValueError or FileNotFoundError for faults that would otherwise fail a sample. Loads no model.
 
-        Unless it is to run `here`, this machine need not have the device.
+        With `here` False the samples run on another machine, and the device of this machine is not checked.
         """
         self.check_classes()
         if here:
             self.model.check_machine()
-        self.model.check_folder()
+        self.model.check_files()
         self.check_settings()
 
     def check_settings(self) -> None:
-        """Raise ValueError for settings that do not fit each other or the model; needs its configuration alone.
+        """Raises ValueError for settings that do not fit each other or the model. Needs no weights of the model.
 
-        Raises FileNotFoundError where nothing else is wrong and the interpolator's weights are not there.
+        Raises FileNotFoundError if the model's configuration is missing, or a file that the method needs.
         """
         self.check_classes()
         self.model.check_settings()
-        self.method.check(self.video.spec("a prompt", 0), self.model.num_layers(), self.model.num_spatial_levels())
+        if self.method.accelerators and self.model.compiles:
+            raise ValueError(
+                "an accelerator patches the DiT's calls, which a compiled DiT does not allow; leave out the "
+                "accelerator or model.backbone.execution.compile"
+            )
+        self._check_kinds()
+        spec, architecture = self.video.spec("a prompt", 0), self.model.architecture()
+        architecture.check(spec)
+        for accelerator in self.method.accelerators:
+            accelerator.check(spec, architecture)
+        self.method.check(spec, architecture)
+        self._check_facts(spec, architecture)
+
+    def _check_facts(self, spec: VideoSpec, architecture: Architecture) -> None:
+        """Raises ValueError where the method cannot say what its key and its record hold."""
+        method = self.method
+        asked: dict[str, Callable[[], object]] = {
+            "identity": lambda: json.dumps(identity_of(method, spec)),
+            "title, role and family": lambda: json.dumps(facts_of(method)),
+            "layers": lambda: json.dumps(method.layers(architecture)),
+            "stops": lambda: _check_stops(method.stops(), spec.num_inference_steps),
+            "work": lambda: list(method.work(spec, architecture, 0.5)),
+        }
+        for what, ask in asked.items():
+            try:
+                ask()
+            except OSError:
+                raise  # a file of the method's own
+            except Exception as error:
+                kind = f"{path_of(type(method))} cannot tell its {what}"
+                raise ValueError(f"{kind}: {type(error).__name__}: {error}") from error
+
+    def _check_kinds(self) -> None:
+        """Raises ValueError for a setting that JSON or a hash cannot take. Sample keys are made of the settings."""
+        for value in (self.method, *self.method.accelerators, self.model):
+            for f in fields(value):
+                setting = getattr(value, f.name)
+                try:
+                    hash(setting)
+                    json.dumps(value.settings() if isinstance(value, Named) else value.loaded_from(), allow_nan=False)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        f"the setting {f.name} of {path_of(type(value))} cannot go into a sample's key ({error}): "
+                        "settings must be finite numbers, words, truth values, null or lists of them"
+                    ) from error
 
     def check_classes(self) -> None:
-        """Raise ValueError for a method or a model of a class that nothing here knows."""
-        refuse_unknown(self.method, RopeProxy)
-        if not isinstance(self.model, HunyuanVideo):
-            kind = type(self.model)
-            raise ValueError(
-                f"model.backbone must be a vgdfr.HunyuanVideo, or of a class of your own that derives from it, got a "
-                f"{kind.__module__}.{kind.__qualname__}"
-            )
+        """Raises ValueError unless method, accelerators and model derive from the classes of vgdfr."""
+        check_method(self.method)
+        check_class("model.backbone", type(self.model), Model)
 
     def canonical(self) -> "Condition":
-        """This condition with its layers of Global-RoPE written in one way, so that equal sets are the same sample."""
-        if not isinstance(self.method, Vgdfr):
-            return self
-        layers = shortest_name(self.method.global_layers, self.model.num_layers())
-        return replace(self, method=replace(self.method, global_layers=layers))
+        """Returns this condition with its method in canonical form, so that equal settings give the same sample."""
+        return replace(self, method=self.method.canonical(self.model.architecture()))
 
     def missing(self) -> list[Asset]:
-        """Files to download before it can run."""
-        pinned_rife = isinstance(self.method, Vgdfr) and self.method.interpolator == "rife"
-        return self.model.missing() + (
-            rife.missing() if pinned_rife and self.method.interpolator_weights is None else []
-        )
+        """Returns the files to download before the condition can run."""
+        return self.model.missing() + self.method.missing()
 
     @property
-    def baseline(self) -> "Condition":
-        """The condition that this one's difference metrics refer to."""
+    def baseline(self) -> "Condition | None":
+        """The condition that this one's difference metrics refer to; None where it is compared with nothing."""
+        method = self.method
+        if not method.makes_video or not (method.needs_reference or method.accelerators):
+            return None
         return Condition(self.model_name, self.model, self.video, Baseline())
 
     @property
     def slug(self) -> str:
-        """A name for people and folders: the method, k and theta, then what differs from its defaults."""
-        parts = [type(self.method).__name__.lower()]
-        for f in fields(self.method):
-            value = getattr(self.method, f.name)
-            if f.name == "interpolator_weights" and value:
-                value = sha256_of_weights(Path(value))[:8]
-            if value != f.default:
-                text = ".".join(str(v) for v in value) if isinstance(value, tuple) else str(value).lower()
-                parts.append(f"{f.name}{'' if f.name in ('k', 'theta') else '='}{text or 'none'}")
-        return "-".join(parts)
+        """A name for people and folders: the method, then the settings that differ from their defaults."""
+        return "-".join([self.method.name, *self.method.words()])
 
     def sample(self, prompt: Prompt, model_identity: dict[str, Any]) -> "Sample":
-        """The sample of this condition for `prompt`; `model_identity` is what `self.model.identity()` returns."""
+        """Returns the sample of this condition for `prompt`. `model_identity` is `identity_of` the model."""
         spec = self.video.spec(prompt.text, prompt.seed)
         identity: dict[str, Any] = {
             "generator_version": GENERATOR_VERSION,
             "model": model_identity,
-            "method": _pixels_of(self.method, spec.num_inference_steps),
+            "method": identity_of(self.method, spec),
             "spec": asdict(spec),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return Sample(self, prompt, spec, identity, key)
 
 
+def _check_stops(stops: Iterable[int], steps: int) -> None:
+    for stop in stops:
+        if type(stop) is not int or not 0 < stop <= steps:
+            raise ValueError(f"a stop must be a whole number from 1 to the {steps} steps, got {stop!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One video to be made; `key` is the sha256 of `identity`, which holds everything that decides the pixels."""
+    """One sample to make. `identity` holds everything that decides the pixels, and `key` is the hash of `identity`."""
 
     condition: Condition
     prompt: Prompt
@@ -127,33 +159,5 @@ class Sample:
 
     @property
     def folder(self) -> str:
-        """Where it lies within its study."""
+        """The sample's folder, relative to the study."""
         return f"{self.condition.slug}/{self.prompt.id}-s{self.prompt.seed_index}-{self.key[:8]}"
-
-
-def _pixels_of(method: Method | RopeProxy, num_inference_steps: int) -> dict[str, Any]:
-    """Return what of the method decides the pixels: RIFE's weights, not where they lie.
-
-    The entries "rife_input", "preview_at_steps" and "ssim" mark settings that gave other pixels in version 0.1.0.
-    """
-    settings = describe(method)
-    given = settings.pop("interpolator_weights", None)
-    if settings.get("interpolator") == "rife":
-        settings["rife_sha256"] = sha256_of_weights(rife.weights_file(given))
-        settings["rife_input"] = "floats"
-    if isinstance(method, Vgdfr) and method.preview_latent == "as_released":
-        k, steps, left = method.k, method.preview_steps, num_inference_steps - method.k
-        released = released_preview_steps(k, steps, num_inference_steps)
-        if released != [k + round(i * left / steps) for i in range(1, steps)]:
-            settings["preview_at_steps"] = released
-    if settings.get("similarity_dtype") == "float16":
-        settings["ssim"] = "pytorch_msssim"
-    return settings
-
-
-def describe(method: Method | RopeProxy) -> dict[str, Any]:
-    """The method's name and settings, as JSON takes them."""
-    settings = asdict(method)
-    return {"name": type(method).__name__.lower()} | {
-        k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()
-    }

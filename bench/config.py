@@ -1,7 +1,7 @@
-"""From Hydra's configuration to frozen values; the only place that knows OmegaConf and instantiate."""
+"""Makes frozen values from Hydra's configuration. No other module calls `instantiate`."""
 
 import csv
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from bench.prompts import OPEN, Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
 from bench.trackers import NoTracker, Wandb
 from metrics import named
+from vgdfr import Accelerator, Method, Model
 from vgdfr.embedded import CHECKPOINT
+from vgdfr.naming import check_class, class_at
 
 CONF = str(Path(__file__).parent.parent / "conf")
 
@@ -27,23 +29,30 @@ RECOMMENDATION = "report/rope_sensitivity.csv"  # what analysis.rope_sensitivity
 
 
 def _each_layer(_root_: DictConfig) -> str:
-    """${each_layer:}: every layer of the model global alone and local alone, as a sweep takes them."""
+    """Resolves ${each_layer:} to a sweep's list that makes each layer the only global one, then the only local one.
+
+    Resolves to "all" where the model is not downloaded yet.
+    """
     try:
-        count = instantiate(_root_.model.backbone, _convert_="all").num_layers()
-    except FileNotFoundError:  # not downloaded yet, which the check of any condition says
+        count = instantiate(_root_.model.backbone, _convert_="all").architecture().num_layers
+    except FileNotFoundError:  # the check of the condition reports the missing download
         return "all"
     return ",".join(f"{kind}_{n}" for n in range(count) for kind in ("only", "all_but"))
 
 
 def _and_recommended(study: str, _root_: DictConfig) -> str:
-    """${and_recommended:STUDY}: a comma and the layers recommended there; nothing where there is no report of it."""
+    """Resolves ${and_recommended:STUDY} to a comma and the layers that the study's report recommends.
+
+    Resolves to an empty string where there is no such report, or the model is not downloaded yet. Raises ValueError for
+    a report without a recommended layer, or of a model with another number of layers.
+    """
     file = Path(study) / RECOMMENDATION
     if not file.is_file():
         return ""
     with file.open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     try:
-        count = instantiate(_root_.model.backbone, _convert_="all").num_layers()
+        count = instantiate(_root_.model.backbone, _convert_="all").architecture().num_layers
     except FileNotFoundError:  # as above
         return ""
     chosen = [row["layer"] for row in rows if row.get("recommended") == "1"]
@@ -63,7 +72,7 @@ OmegaConf.register_new_resolver("and_recommended", _and_recommended, replace=Tru
 
 @dataclass(frozen=True)
 class Job:
-    """What one Hydra job does: a condition, its baseline, over prompts, into a study's folder."""
+    """One Hydra job: a condition and its baseline, made for `prompts` and stored in the folder `study`."""
 
     condition: Condition
     prompts: tuple[Prompt, ...]
@@ -76,9 +85,10 @@ class Job:
 
 
 def job_of(config: DictConfig, here: bool = True) -> Job:
-    """Build and check everything a job needs, without loading a model; the device only if it is to run `here`.
+    """Returns the job, with everything that it needs checked. Loads no model.
 
-    Raises ValueError or FileNotFoundError saying what came, what was expected and what to do.
+    With `here` False the job runs on another machine, and the device of this machine is not checked. Raises ValueError
+    or FileNotFoundError; the message says what came, what was expected and what to do.
     """
     check_mismatch(config)
     condition = condition_of(config)
@@ -89,7 +99,7 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
     tracker.check()
     prompts = prompts_of(config).load()
     for prompt in prompts:
-        condition.video.spec(prompt.text, prompt.seed)  # checks itself
+        condition.video.spec(prompt.text, prompt.seed)  # checks prompt and seed
     return Job(
         condition,
         tuple(prompts),
@@ -103,7 +113,7 @@ def job_of(config: DictConfig, here: bool = True) -> Job:
 
 
 def study_of(config: DictConfig) -> Path:
-    """Returns the study's folder, `<root>/<study>`. Raises ValueError where one of the two is no name."""
+    """Returns the study's folder, `<root>/<study>`. Raises ValueError where either setting is not usable."""
     for setting, expected in (("root", "a folder, such as root=runs"), ("study", "a name, such as study=mine")):
         value = config[setting]
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
@@ -114,7 +124,7 @@ def study_of(config: DictConfig) -> Path:
 
 
 def metrics_of(config: DictConfig) -> tuple[str, ...]:
-    """Returns the names of the metrics. Raises ValueError for what is no list of names."""
+    """Returns the names of the metrics. Raises ValueError unless the setting is a list of names."""
     names = OmegaConf.to_container(config.metrics).get("names")  # type: ignore[union-attr]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"metrics.names must be a list such as [psnr,ssim], got {names!r}")
@@ -122,7 +132,7 @@ def metrics_of(config: DictConfig) -> tuple[str, ...]:
 
 
 def threads_of(config: DictConfig) -> int | None:
-    """Returns the threads of a model on the CPU; None for PyTorch's own choice. Raises ValueError for another value."""
+    """Returns a model's threads on the CPU, or None for PyTorch's own choice. Raises ValueError for any other value."""
     threads = config.threads
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise ValueError(f"threads must be a whole number from 1, or null for PyTorch's own choice, got {threads!r}")
@@ -130,25 +140,25 @@ def threads_of(config: DictConfig) -> int | None:
 
 
 def timing_of(config: DictConfig) -> Timing:
-    """How samples are timed. Raises ValueError for a setting that there is not."""
+    """Returns how samples are timed. Raises ValueError for an unknown setting or a wrong value."""
     return _made("timing", Timing, dict(config.timing))
 
 
 def check_mismatch(config: DictConfig) -> None:
-    """Raise ValueError where prompts or metrics do not belong to the model's world, unless that is asked for."""
+    """Raises ValueError where prompts or metrics do not belong to the model's world, unless `allow_mismatch` is set."""
     allowed = config.allow_mismatch
     if not isinstance(allowed, bool):
         raise ValueError(f"allow_mismatch must be true or false, got {allowed!r}")
     if not allowed:
-        world = OmegaConf.select(config, "model.world") or OPEN  # a model file need not say it
+        world = OmegaConf.select(config, "model.world") or OPEN  # a model file may omit its world
         mismatch.check(config.model.name, world, prompts_of(config), metrics_of(config))
 
 
 def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
-    """Which prompts to run, not loaded yet. Raises ValueError for a file that is no text, or an unknown setting."""
+    """Returns the prompts to run, not loaded yet. Raises ValueError for a wrong path or an unknown setting."""
     for name in (name for name in ("source", "path") if name in config.prompts):
         value = config.prompts[name]
-        downloaded = name == "path" and value is None  # VBench's list, by bench.prefetch
+        downloaded = name == "path" and value is None  # bench.prefetch downloads VBench's list
         if not downloaded and not (isinstance(value, str) and value):
             got = "null" if value is None else repr(value)
             raise ValueError(f"prompts.{name} must be a file, such as prompts.{name}=my_prompts.txt, got {got}")
@@ -156,26 +166,44 @@ def prompts_of(config: DictConfig) -> Prompts | VBenchPrompts:
 
 
 def condition_of(config: DictConfig) -> Condition:
-    """The condition, not yet checked against its model. Raises ValueError for settings that are wrong by themselves."""
+    """Returns the condition, not yet checked against its model. Raises ValueError for a setting that is wrong alone."""
     return Condition(
         model_name=config.model.name,
-        model=_instance("model.backbone", config.model.backbone),
+        model=_instance("model.backbone", config.model.backbone, tuple, Model),
         video=_instance("model.video", config.model.video),
-        method=_instance("method", config.method, tuple),
+        method=_method(config),
     )
 
 
-def _instance(where: str, config: DictConfig, sequence: type[list] | type[tuple] = list) -> Any:
-    """Makes what `config` describes; with `sequence` tuple, as in frozen values, of tuples where YAML has lists."""
+def _method(config: DictConfig) -> Method:
+    """Returns the method, with the accelerator if one is chosen."""
+    method = _instance("method", config.method, tuple, Method)
+    if "_target_" in config.accelerator and config.accelerator._target_ is None:
+        return method
+    return replace(method, accelerators=(_instance("accelerator", config.accelerator, tuple, Accelerator),))
+
+
+def _instance(
+    where: str, config: DictConfig, sequence: type[list] | type[tuple] = list, base: type | None = None
+) -> Any:
+    """Returns the value that `config` describes. Lists of the YAML become a `sequence`: frozen values take tuples.
+
+    Raises ValueError for a class that cannot be imported or does not derive from `base`. By then only the module of the
+    class has run.
+    """
     for name in config:
-        _ = config[name]  # raises for a value that is yet to be given
+        _ = config[name]  # raises for a value that the user has yet to give
+    if base is not None:
+        if not config.get("_target_"):
+            raise ValueError(f"{where} has no _target_; name a class that derives from vgdfr.{base.__name__}")
+        check_class(f"{where}._target_", class_at(str(config._target_)), base)
     partial = instantiate(config, _convert_="all", _partial_=True)
     settings = {name: sequence(value) if isinstance(value, list) else value for name, value in partial.keywords.items()}
     return _made(where, partial.func, settings)
 
 
 def _made(where: str, kind: type[Any], settings: dict[str, Any]) -> Any:
-    """Makes a frozen value of its settings. Raises ValueError for a setting that its class does not have."""
+    """Returns `kind(**settings)`. Raises ValueError for a setting that `kind` does not have, or lacks."""
     there = {f.name for f in fields(kind)} if is_dataclass(kind) else set(settings)
     for name in settings:
         if name not in there:

@@ -1,13 +1,13 @@
-"""What a sweep would do, without doing it: `python -m bench.sweep +exp=table1 model=hunyuan_video --dry-run`.
+"""Tells what a sweep would do: `python -m bench.sweep +exp=table1 model=hunyuan_video --dry-run`.
 
 Prints the plan, the files that are missing, the peak memory of each stage and the DiT work in FLOPs and hours. Needs no
 GPU, no Slurm and no weights. `bench.launch --dry-run` prints the same.
 """
 
 import argparse
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench import mismatch
 from bench.condition import Condition, VideoSettings
 from bench.config import check_mismatch, condition_of, metrics_of, prompts_of, study_of, threads_of, timing_of
+from bench.config_dir import taken_out
 from bench.keep import check as checked_keep
 from bench.plan import missing_assets
 from bench.prefetch import configs_of
@@ -25,46 +26,48 @@ from bench.store import RECORD, Store
 from bench.timing import Timing
 from metrics import named
 from metrics.weights import OwnFile
-from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, RopeProxy, Vgdfr
+from vgdfr import Method, Model
 from vgdfr.assets import describe
 from vgdfr.flops import Flops
-from vgdfr.memory import Memory
-from vgdfr.schedule import uniform
+from vgdfr.forecast import Work
+from vgdfr.memory import memory_of
+from vgdfr.naming import is_built_in
 from vgdfr_commands.start import called
 
-# What the paper's 714.9 s for the baseline's 130.6 PFLOP come to (its Table 1); the paper does not name the GPU.
+# The paper's baseline takes 714.9 s (its Table 1) for 130.6 PFLOP. The paper does not name the GPU.
 ASSUMED_TFLOPS = 183.0
-# The mean of the shares that the paper's 15 speed-ups imply on this model, which lie between 0.45 and 0.84.
+# The paper's 15 speed-ups imply shares between 0.45 and 0.84 on HunyuanVideo 13B. This is their mean.
 ASSUMED_TOKENS = 0.6
 FLAG = "--dry-run"
-CUDA_GIB = 0.5  # what CUDA itself takes
+CUDA_GIB = 0.5  # CUDA's own memory
 
 
 @dataclass(frozen=True)
-class Work:
-    """FLOPs that depend on how much merges: `about` where schedules keep the assumed share of tokens, and `most`.
+class Range:
+    """FLOPs where the schedules keep the assumed share of tokens (`about`), and the upper bound (`most`).
 
-    Equal schedules share a tail, and a sample of which nothing merges is the baseline, so less is possible.
+    There is no lower bound: samples with equal schedules share their last steps, and a sample in which nothing merges
+    is the baseline.
     """
 
     about: float
     most: float
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.about + other.about, self.most + other.most)
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.about + other.about, self.most + other.most)
 
-    def __mul__(self, factor: float) -> "Work":
-        return Work(self.about * factor, self.most * factor)
+    def __mul__(self, factor: float) -> "Range":
+        return Range(self.about * factor, self.most * factor)
 
     def text(self, unit: str) -> str:
-        """The numbers for people; one where they are the same."""
+        """Returns both numbers for people, or one number where they are printed alike."""
         about, most = (f"{n:,.0f}" if n >= 100 else f"{n:.3g}" for n in (self.about, self.most))
         return f"{most} {unit}" if about == most else f"about {about} and at most {most} {unit}"
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """What a plan cannot know: a device's TFLOP/s, and the share of tokens that schedules keep."""
+    """Numbers that a plan cannot know: the device's TFLOP/s and the share of tokens that schedules keep."""
 
     tflops: float = ASSUMED_TFLOPS
     tokens: float = ASSUMED_TOKENS
@@ -77,7 +80,7 @@ class Assumed:
 
 
 def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> str:
-    """What `bench.sweep` with these `arguments` would do, for people. Raises ValueError for what it would refuse."""
+    """Returns a text that tells what `bench.sweep` would do. Raises ValueError for `arguments` that it would refuse."""
     configs = configs_of([argument for argument in arguments if argument not in ("--multirun", "-m")])
     conditions = [condition_of(config) for config in configs]
     for config, condition in zip(configs, conditions, strict=True):
@@ -88,7 +91,7 @@ def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> st
         try:
             condition.check_settings()
         except FileNotFoundError:
-            pass  # weights of the interpolator, which are among the missing files
+            pass  # the list of missing files below names the file
     lines = [_plan(configs, conditions)]
     missing = missing_assets(configs)
     lines.append(f"to be downloaded first (python -m bench.prefetch with the same arguments):\n{describe(missing)}"
@@ -101,7 +104,7 @@ def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> st
 
 
 def _own_files(configs: Sequence[DictConfig]) -> list[str]:
-    """A line for each metric that wants a file which users make themselves; without it the metric is a dash."""
+    """Returns a line for each metric that lacks a file which users make themselves."""
     metrics = {metric.name: metric for config in configs for metric in named(metrics_of(config))}
     wanted = {name: m.missing for name, m in metrics.items() if isinstance(m.missing, OwnFile)}
     return [f"{name} will be a dash without {file.name}: {file.how}" for name, file in wanted.items()]
@@ -126,7 +129,7 @@ def _size(video: VideoSettings) -> str:
 
 
 def _recorded(study: Path, rows: Sequence[Condition]) -> int:
-    """How many finished samples the study has of these models, methods and settings, with whatever prompts."""
+    """Returns how many finished samples of these conditions the study has, whatever their prompts."""
     wanted = {(row.model_name, row.slug, row.video) for row in rows}
     store, found = Store(study), 0
     for file in (file for slug in {row.slug for row in rows} for file in study.glob(f"{slug}/*/{RECORD}")):
@@ -138,16 +141,12 @@ def _recorded(study: Path, rows: Sequence[Condition]) -> int:
 
 
 def _rows(conditions: Iterable[Condition]) -> list[Condition]:
-    """The conditions, each with the baseline that it is measured against, and each once."""
-    return list(dict.fromkeys(row for c in conditions for row in _with_baseline(c)))
-
-
-def _with_baseline(condition: Condition) -> tuple[Condition, ...]:
-    return (condition,) if isinstance(condition.method, RopeProxy) else (condition.baseline, condition)
+    """Returns the conditions without repetitions, and before each condition its baseline."""
+    return list(dict.fromkeys(row for c in conditions for row in (c.baseline, c) if row is not None))
 
 
 def _num_prompts(configs: Sequence[DictConfig]) -> int | None:
-    """How many prompts, times seeds; None where that is not known before VBench's list is there."""
+    """Returns the number of prompts times seeds, or None if it depends on VBench's list and that is not downloaded."""
     prompts = prompts_of(configs[0])
     try:
         return len(prompts.load())
@@ -166,120 +165,94 @@ def _expected(prompts: VBenchPrompts) -> int | None:
     return count * len(prompts.seeds)
 
 
-def _groups(conditions: Iterable[Condition]) -> dict[tuple[HunyuanVideo, VideoSettings], list[Condition]]:
-    """Conditions by what they share: one model at one setting of the video."""
-    groups: dict[tuple[HunyuanVideo, VideoSettings], list[Condition]] = {}
+def _groups(conditions: Iterable[Condition]) -> dict[tuple[Model, VideoSettings], list[Condition]]:
+    """Returns the conditions grouped by model and video settings."""
+    groups: dict[tuple[Model, VideoSettings], list[Condition]] = {}
     for condition in conditions:
         groups.setdefault((condition.model, condition.video), []).append(condition)
     return groups
 
 
-def _memory(model: HunyuanVideo, video: VideoSettings, group: Sequence[Condition]) -> str:
-    methods = [c.method for c in group if isinstance(c.method, Vgdfr)]
-    levels = min((m.spatial_levels for m in methods), default=1)  # the fewer, the larger the preview
-    rife = any(m.interpolator == "rife" for m in methods)
-    stages = Memory(model, video.height, video.width, video.num_frames, levels).stages(rife)
+def _memory(model: Model, video: VideoSettings, group: Sequence[Condition]) -> str:
+    size = f"{video.height}x{video.width}, {video.num_frames} frames, {video.num_inference_steps} steps"
+    head = f"{model.summary}, {size}"
+    works = [work for condition in group for work in _works(condition, Assumed())]
+    # a preview is largest where it leaves out the fewest levels
+    levels = min((work.levels for work in works if work.levels), default=1)
+    memory = memory_of(model, video.height, video.width, video.num_frames, levels)
+    if memory is None:
+        return f"{head}\n  peak memory: not known for this model"
+    stages = memory.stages(rife=any(getattr(c.method, "interpolator", None) == "rife" for c in group))
     largest = max(stages.values()) / 2**30
     room = ""
-    if model.min_gpu_gib:
-        fits = "fits" if largest + CUDA_GIB < model.min_gpu_gib else "does NOT fit"
-        room = f", which {fits} the hw profile's GPU of {model.min_gpu_gib:g} GiB"
+    if model.gpu_gib:
+        fits = "fits" if largest + CUDA_GIB < model.gpu_gib else "does NOT fit"
+        room = f", which {fits} the hw profile's GPU of {model.gpu_gib:g} GiB"
     each = ", ".join(f"{stage} {peak / 2**30:.1f}" for stage, peak in stages.items())
-    dtypes = f"{model.dtype}; VAE {model.vae_dtype or model.dtype}, text {model.text_dtype or model.dtype}"
-    return (
-        f"{model.path} ({dtypes}) on {model.device}, {video.height}x{video.width}, {video.num_frames} frames, "
-        f"{video.num_inference_steps} steps\n"
-        f"  peak memory in GiB: {each}; largest {largest:.1f}{room}"
-    )
+    return f"{head}\n  peak memory in GiB: {each}; largest {largest:.1f}{room}"
+
+
+def _works(condition: Condition, assumed: Assumed) -> list[Work]:
+    """Returns the work of one sample, as far as the condition's settings tell."""
+    architecture = condition.model.architecture()
+    works = condition.method.work(condition.video.spec("a prompt", 0), architecture, assumed.tokens)
+    if condition.method.accelerators:  # its trajectory is its own
+        works = [work._replace(shared=None) for work in works]
+    return [w._replace(times=w.times * architecture.forwards_per_step) if w.kind == "dit" else w for w in works]
 
 
 def _work(
-    model: HunyuanVideo,
+    model: Model,
     video: VideoSettings,
     group: Sequence[Condition],
     prompts: int | None,
     timing: Timing,
     assumed: Assumed,
 ) -> str:
-    flops = Flops(model.architecture(), model.tiling, video.height, video.width, video.num_frames)
-    methods = list(dict.fromkeys(row.method for condition in group for row in _with_baseline(condition)))
-    shared = _dit(flops, video, methods, model.num_layers(), assumed)
-    work = shared + _vae(flops, methods, assumed)
+    flops: Flops | None = model.flops(video.height, video.width, video.num_frames)
+    if flops is None:
+        return "  DiT work: not known for this model"
+    rows = _rows(group)
+    works = {row: _works(row, assumed) for row in rows}
+    once = list({work.shared or (row, i): work for row in rows for i, work in enumerate(works[row])}.values())
+    shared, total = _cost(flops, [w for w in once if w.kind == "dit"]), _cost(flops, once)
     if timing.mode == "isolated":
-        for method in (m for m in methods if not isinstance(m, RopeProxy)):
-            alone = _dit(flops, video, [method], model.num_layers(), assumed, alone=True)
-            work += (alone + _vae(flops, [method], assumed)) * (timing.warmups + timing.repeats)
+        for row in (row for row in rows if row.method.makes_video):
+            total += _cost(flops, works[row]) * (timing.warmups + timing.repeats)
     passes = shared * (1 / flops.dit(flops.num_latents))
     line = (
         f"  DiT work of a prompt: {passes.text('full passes')}, where schedules keep {assumed.tokens:g} of the tokens\n"
-        f"  with the VAE, and {timing.mode} timing: {(work * 1e-12).text('TFLOP a prompt')}"
+        f"  with the VAE, and {timing.mode} timing: {(total * 1e-12).text('TFLOP a prompt')}"
     )
+    if taken_as_baselines := [row.slug for row in rows if _is_unknown(row.method)]:
+        line += f"\n  not known before it runs, so taken to be the baseline's: {', '.join(taken_as_baselines)}"
     if prompts is None:
         return f"{line}; how many prompts is known once VBench's list is there"
-    if model.device_type == "cpu" and model.device != "auto":
-        return line  # no figure for a CPU would hold
-    hours = work * (prompts / assumed.tflops / 1e12 / 3600)
+    if model.runs_on_cpu:
+        return line  # there is no good estimate of a CPU's FLOP/s
+    hours = total * (prompts / assumed.tflops / 1e12 / 3600)
     return (
         f"{line}\n  all {prompts} prompts and seeds: {hours.text('GPU-hours')}, at {assumed.tflops:g} TFLOP/s "
         "(--assumed-tflops=N, --assumed-tokens=S), without interpolation and metrics"
     )
 
 
-def _dit(
-    flops: Flops,
-    video: VideoSettings,
-    methods: Sequence[object],
-    layers: int,
-    assumed: Assumed,
-    alone: bool = False,
-) -> Work:
-    """FLOPs of the DiT for all `methods` of one prompt; unless `alone` they share the baseline's first steps."""
-    steps, full = video.num_inference_steps, Work(*[flops.dit(flops.num_latents)] * 2)
-    total, previews = Work(0, 0), set()
-    for m in methods:
-        if isinstance(m, Baseline | BaselineRerun):
-            total += full * steps
-        elif isinstance(m, FewerSteps):
-            total += full * m.steps
-        elif isinstance(m, RopeProxy):
-            total += full * (m.k + 1) + _pass(flops, m.vgdfr, assumed) * (2 * layers + 2)
-        elif isinstance(m, Vgdfr):
-            total += _pass(flops, m, assumed) * (steps - m.k) + full * (m.k * alone)
-            previews.add((m.k, m.preview_steps, m.preview_latent))
-    return total + full * sum(preview_steps - 1 for _, preview_steps, _ in previews)
+def _is_unknown(method: Method) -> bool:
+    """Whether nothing tells the work: an accelerator changes it, or a method is not the baseline and lacks `work`."""
+    return bool(method.accelerators) or (type(method).work is Method.work and not is_built_in(type(method)))
 
 
-def _pass(flops: Flops, method: Vgdfr, assumed: Assumed) -> Work:
-    """FLOPs of a DiT pass on the shortened latent."""
-    about, most = _kept(flops, method, assumed)
-    return Work(flops.dit(about), flops.dit(most))
-
-
-def _kept(flops: Flops, method: Vgdfr, assumed: Assumed) -> tuple[int, int]:
-    """How many latent frames the method's schedule keeps about, and at most."""
-    fewest, most = len(uniform(flops.num_frames, method.max_merge).kept_latents), flops.num_latents
-    if method.schedule == "uniform":
-        return fewest, fewest
-    if method.token_ratio is not None and method.search == "exact":
-        kept = max(fewest, math.ceil(method.token_ratio * most - 1e-9))
-        return kept, kept
-    return max(fewest, round(assumed.tokens * most)), most
-
-
-def _vae(flops: Flops, methods: Sequence[object], assumed: Assumed) -> Work:
-    """FLOPs of previews, encodings and decodes of one prompt."""
-    full = Work(*[float(flops.decode())] * 2)
-    total, previews = Work(0, 0), set()
-    for m in methods:
-        if isinstance(m, Vgdfr):
-            about, most = _kept(flops, m, assumed)
-            total += Work(flops.decode(about), flops.decode(most))
-            total += Work(flops.encode(about, m.spatial_levels), flops.encode(most, m.spatial_levels))
-            previews.add((m.k, m.preview_steps, m.preview_latent, m.spatial_levels))
-        elif not isinstance(m, RopeProxy):
-            total += full
-    preview = float(sum(flops.decode(levels=levels) for *_, levels in previews))
-    return total + Work(preview, preview)
+def _cost(flops: Flops, works: Sequence[Work]) -> Range:
+    """Returns the FLOPs of all `works`."""
+    total = Range(0, 0)
+    for work in works:
+        count = {
+            "dit": flops.dit,
+            "decode": partial(flops.decode, levels=work.levels),
+            "encode": partial(flops.encode, levels=work.levels),
+        }[work.kind]
+        total += Range(float(count(work.about)), float(count(work.most))) * work.times
+    return total
 
 
 def asked_for(arguments: Sequence[str]) -> bool:
@@ -288,7 +261,7 @@ def asked_for(arguments: Sequence[str]) -> bool:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print what a sweep with `arguments` would do; ends the program with a message for what it would refuse."""
+    """Prints what a sweep with `arguments` would do. Raises SystemExit with a message for arguments that are wrong."""
     prog = " ".join([*called("bench.sweep"), FLAG])
     parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     parser.add_argument(FLAG, action="store_true")
@@ -296,8 +269,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--assumed-tokens", type=float, default=ASSUMED_TOKENS)
     known, rest = parser.parse_known_args(list(arguments))
     try:
-        if flags := [each for each in rest if each.startswith("-") and each not in ("--multirun", "-m")]:
-            raise ValueError(f"{FLAG} goes with none of Hydra's flags, got {' '.join(flags)}; leave one of them out")
+        if flags := [each for each in taken_out(rest)[1] if each.startswith("-") and each not in ("--multirun", "-m")]:
+            said = f"{FLAG} goes with none of Hydra's flags but --config-dir, got {' '.join(flags)}"
+            raise ValueError(f"{said}; leave one of them out")
         print(describe_sweep(rest, Assumed(known.assumed_tflops, known.assumed_tokens)))
     except MissingMandatoryValue as error:
         raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None

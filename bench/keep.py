@@ -1,4 +1,4 @@
-"""What stays of a scored sample, and how a master that did not stay is made again from its latents."""
+"""Drops files of scored samples, and makes a dropped master again from the sample's latents."""
 
 import shlex
 from dataclasses import replace
@@ -17,45 +17,44 @@ from bench.progress import say
 from bench.record import Record, sha256_of_frames
 from bench.store import LATENTS, MASTER, Store
 from metrics.video_file import read
-from vgdfr import BrokenVideo, GeneratedVideo, HunyuanVideo, RopeProxy, frames_of
-from vgdfr.backbones.execution import Execution
-from vgdfr.backbones.hunyuan_vae import Tiling
+from vgdfr import BrokenVideo, GeneratedVideo, HunyuanVideo, Model, VideoSpec, frames_of
+from vgdfr.backbones import base
 from vgdfr.files import sha256
 
 Keep = Literal["all", "latents", "scores"]
 # record, scores and preview always stay
 NOT_KEPT: dict[Keep, tuple[str, ...]] = {"all": (), "latents": (MASTER,), "scores": (MASTER, LATENTS)}
-# Frames made again on a device that is not bit-stable may differ by as much, in levels of 255.
+# Frames that a device without bit stability makes again may differ by so many levels of 255.
 TOLERATED_LEVELS = 8
 PIXEL_STRIDE = 16
 
 
 class Gone(ValueError):
-    """A sample's frames can neither be read nor made again; the message says why, and what to do."""
+    """A sample's frames can neither be read nor made again. The message says why, and what to do."""
 
 
 def check(keep: str) -> Keep:
-    """`keep`, if it is one. Raises ValueError."""
+    """Returns `keep`, or raises ValueError if it is no valid choice."""
     if keep not in get_args(Keep):
         raise ValueError(f"keep must be one of {', '.join(get_args(Keep))}, got {keep!r}")
     return keep  # type: ignore[return-value]
 
 
 def lacking(record: Record, keep: Keep) -> set[str]:
-    """Files that were dropped and that `keep` would have kept."""
+    """Returns the dropped files that `keep` would have kept."""
     return set(record.dropped) - set(NOT_KEPT[keep])
 
 
 def has_frames(record: Record) -> bool:
-    """Whether the sample's frames are there, or latents to make them of."""
+    """Whether the sample still has its master, or the latents to make the master from."""
     return MASTER in record.files or LATENTS in record.files
 
 
 def drop(store: Store, place: str, record: Record, keep: Keep, condition: Condition | None = None) -> Record:
-    """Remove what `keep` does not keep; the caller knows that nobody needs it any more.
+    """Removes the files that `keep` does not keep. The caller ensures that no sample needs them any more.
 
-    With "latents" a master goes only after its latents have given its frames back here; a master that has no latents,
-    or other ones than it came from, stays.
+    With "latents" the master is removed only after its latents gave its frames again on this machine. A master without
+    latents stays, and so does a master that its latents do not give. Returns the sample's record afterwards.
     """
     if keep == "latents" and LATENTS not in record.files:
         return record
@@ -72,14 +71,15 @@ def drop(store: Store, place: str, record: Record, keep: Keep, condition: Condit
 
 
 def is_bit_stable(record: Record) -> bool:
-    """Whether the kind of device that the sample was made on gives the same bits again."""
+    """Whether the sample was made on a kind of device that gives the same bits each time."""
     return record.identity["model"].get("device_type", "cpu") == "cpu"
 
 
 def latents_file(record: Record, video: GeneratedVideo) -> dict[str, Tensor] | None:
-    """The tensors of a sample's LATENTS file: its final latents, and some pixels where bits may not come back.
+    """Returns the tensors of a sample's LATENTS file, or None for a sample without latents.
 
-    With every 16th pixel of each frame, frames that were made again can be compared with those that are gone.
+    The file holds the final latents. On a device without bit stability it also holds every 16th pixel of every 16th row
+    of each frame, to compare frames that are made again with the frames that were dropped.
     """
     if video.latents is None:
         return None
@@ -88,7 +88,7 @@ def latents_file(record: Record, video: GeneratedVideo) -> dict[str, Tensor] | N
 
 
 def difference_of(frames: UInt8[np.ndarray, "t h w 3"], others: UInt8[np.ndarray, "t h w 3"]) -> int:
-    """The largest difference between two videos of one shape, in levels of 255."""
+    """Returns the largest difference between two videos of one shape, in levels of 255."""
     return int(np.abs(frames.astype(np.int16) - others).max())
 
 
@@ -96,31 +96,24 @@ def _some_pixels(frames: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h
     return np.ascontiguousarray(frames[:, ::PIXEL_STRIDE, ::PIXEL_STRIDE])
 
 
-def model_of(record: Record) -> HunyuanVideo:
-    """The model that the sample was made with, where it was loaded from then."""
-    identity = record.identity["model"]
-    return HunyuanVideo(
-        **record.checkpoint,
-        dtype=identity["dtype"],
-        vae_dtype=identity.get("vae_dtype"),
-        text_dtype=identity.get("text_dtype"),
-        tiling=Tiling(**identity["tiling"]),
-        execution=Execution(**identity["execution"]),
-    )
+def model_of(record: Record) -> Model:
+    """Returns the model that made the sample, at the place from which it was loaded then."""
+    return base.model_of(record.checkpoint, record.identity["model"], otherwise=HunyuanVideo)
 
 
 class Rebuilt(NamedTuple):
-    """Frames made again from latents, and by how many levels of 255 they differ from those recorded; 0 if in no bit."""
+    """Frames made again from latents, and their difference from the recorded frames in levels of 255 (0: same bits)."""
 
     frames: UInt8[np.ndarray, "t h w 3"]
     difference: int
 
 
 def rebuilt(folder: Path, record: Record, condition: Condition | None = None) -> Rebuilt:
-    """The frames of the sample in `folder`, from its latents; Gone where those recorded do not come back.
+    """Returns the frames of the sample in `folder`, made from its latents, or raises Gone.
 
-    A device that is not bit-stable may give others, up to TOLERATED_LEVELS away. `condition` is the sample's own, as it
-    is now, which knows where model and interpolator lie; None for where they lay when the sample was made.
+    The frames must be those recorded. On a device without bit stability they may differ by TOLERATED_LEVELS.
+    `condition` is the sample's condition today and says where model and interpolator lie. With None they are expected
+    where they lay when the sample was made.
     """
     if LATENTS not in record.files:
         raise Gone(f"neither master nor latents were kept (keep=scores); {_again(record)}")
@@ -133,23 +126,23 @@ def rebuilt(folder: Path, record: Record, condition: Condition | None = None) ->
 def _decoded(
     folder: Path, record: Record, condition: Condition | None, master: UInt8[np.ndarray, "t h w 3"] | None = None
 ) -> Rebuilt:
-    """The frames that the sample's latents give, compared with its `master`, or with some pixels where that is gone."""
+    """Decodes the sample's latents and compares the frames with `master`, or without it with the stored pixels."""
     tensors, again = _latents(folder, record), _again(record)
     try:
         model = condition.model if condition else model_of(record)
         model.check()
-        mine = model.identity()
+        mine = base.identity_of(model)
     except (OSError, ValueError) as error:
         raise Gone(f"the model to decode its latents with is not to be had: {error}; {again}") from error
     if mine != record.identity["model"]:
         theirs = record.identity["model"]
         other = ", ".join(name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name))
-        raise Gone(f"the model at {model.path} is not its own ({other} differ); {again}")
+        raise Gone(f"the model at {model.place} is not its own ({other} differ); {again}")
     codec = codec_of(model)
     try:
         method = condition.method if condition else record.method_used()
-        assert not isinstance(method, RopeProxy)  # which has no video
-        frames = frames_of(codec, tensors["latents"], method, record.schedule_used())
+        spec = VideoSpec(**record.identity["spec"])
+        frames = frames_of(codec, tensors["latents"], method, record.schedule_used(), spec)
     except (OSError, RuntimeError, BrokenVideo) as error:  # an interpolator that moved, no memory left
         free_memory()
         raise Gone(f"its latents cannot be decoded here: {type(error).__name__}: {error}; {again}") from error
@@ -164,11 +157,11 @@ def _decoded(
         difference = difference_of(_some_pixels(frames), tensors["pixels"].numpy())
     if difference > TOLERATED_LEVELS:
         raise Gone(other_here(folder, record, f"{what}: it differs by {difference} levels of 255"))
-    return Rebuilt(frames, max(difference, 1))  # in pixels that were not kept, if in none of those
+    return Rebuilt(frames, max(difference, 1))  # bits differ: if the compared pixels do not, others do
 
 
 def other_here(folder: Path, record: Record, why: str) -> str:
-    """What to do where the sample in `folder` comes out as another one here."""
+    """Returns the message for a sample in `folder` that this machine makes with other frames."""
     machine = record.environment.get("gpu") or record.environment.get("cpu")
     return (
         f"{why} (made on {machine}, {record.environment.get('threads')} threads); "
@@ -177,7 +170,7 @@ def other_here(folder: Path, record: Record, why: str) -> str:
 
 
 def restored(store: Store, place: str, record: Record, condition: Condition) -> Record:
-    """Put the master back that the sample was scored on, from its latents. Raises Gone where that cannot be."""
+    """Stores the sample's dropped master again, made from its latents, or raises Gone. Returns the new record."""
     again = rebuilt(store.folder / place, record, condition)
     return store.restore(place, record, again.frames, record.identity["spec"]["fps"], difference=again.difference)
 
@@ -192,7 +185,7 @@ def _latents(folder: Path, record: Record) -> dict[str, Tensor]:
 
 
 def _again(record: Record) -> str:
-    """The sweep that made the sample, told to keep everything."""
+    """Returns advice that names the command of the sweep that made the sample, with keep=all."""
     command = record.environment.get("command")
     if command is None:
         return "make the master again: the study's own sweep with keep=all"

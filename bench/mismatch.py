@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from bench.prompts import EMBEDDED, OPEN, Prompts, VBenchPrompts
 from metrics import METRICS
-from vgdfr import HunyuanVideo
+from vgdfr import Model
 from vgdfr.embedded import CHECKPOINT, remark
 
 
 def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Sequence[str]) -> None:
-    """Raise ValueError naming everything that does not belong to the `world` of the model called `model`.
+    """Raises ValueError that names all prompts and metrics outside the `world` of the model called `model`.
 
-    Prompts from a file belong to every world, and so do metrics that do not look through the small judge.
+    Prompts from a file belong to every world. So do metrics that do not use the small judge.
     """
     if world not in (EMBEDDED, OPEN):
         raise ValueError(f"model.world must be {EMBEDDED} or {OPEN}, got {world!r}")
@@ -36,16 +36,16 @@ def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Seq
         raise ValueError("; ".join([*found, "to run it all the same, add allow_mismatch=true"]))
 
 
-def remarks(model: HunyuanVideo, prompts: Prompts | VBenchPrompts) -> list[str]:
+def remarks(model: Model, prompts: Prompts | VBenchPrompts) -> list[str]:
     """Returns warnings about the sweep's prompts: unknown words and ignored fields.
 
-    Returns none where VBench's list is not downloaded yet.
+    Returns no warnings if VBench's list is not downloaded yet.
     """
     if prompts.missing():
         return []
     said = []
     if isinstance(prompts, Prompts) and (unused := prompts.unused_fields()):
         said.append(f"{prompts.source}: these fields are ignored: {', '.join(unused)}")
-    if model.path == str(CHECKPOINT) and (unknown := remark([prompt.text for prompt in prompts.load()])):
+    if model.place == str(CHECKPOINT) and (unknown := remark([prompt.text for prompt in prompts.load()])):
         said.append(unknown)
     return said

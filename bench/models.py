@@ -1,4 +1,4 @@
-"""Loaded models: one at a time, whoever asks."""
+"""Holds the loaded model of this process. There is one at a time."""
 
 import gc
 from collections import Counter
@@ -8,56 +8,56 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.progress import say
-from vgdfr import HunyuanVideo
-from vgdfr.backbones.base import Backbone, Codec
+from vgdfr import Backbone, Codec, Model
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 
-if TYPE_CHECKING:  # which builds on this module
+if TYPE_CHECKING:  # avoids an import cycle
     from bench.config import Job
 
-_loaded: dict[HunyuanVideo, Backbone] = {}
-_codecs: dict[HunyuanVideo, Codec] = {}
+_loaded: dict[Model, Backbone] = {}
+_codecs: dict[Model, Codec] = {}
 
 
 @cache
 def embed_prompts(jobs: "tuple[Job, ...]") -> None:
-    """Embed the prompts of all `jobs`, and say which ones a text encoder reads the beginning of.
+    """Embeds the prompts of all `jobs`, and warns of prompts that a text encoder truncates.
 
-    Before a DiT is loaded, so that text encoders are not in memory beside it.
+    Callers do this before they load a DiT, so that the text encoders and the DiT are not in memory together.
     """
     hide_loading_bars()
-    prompts: dict[HunyuanVideo, dict[str, None]] = {}
+    prompts: dict[Model, dict[str, None]] = {}
     for job in jobs:
         prompts.setdefault(job.condition.model, {}).update(dict.fromkeys(p.text for p in job.prompts))
     for model, texts in prompts.items():
-        encoding = model.text()
+        if (encoding := model.text()) is None:
+            continue
         encoding.embed(texts)
         for note, count in Counter(note for text in texts for note in encoding.notes(text)).items():
             say(f"warning, for {count} of {len(texts)} prompts: {note}")
 
 
-def backbone_of(model: HunyuanVideo) -> Backbone:
-    """The loaded model; jobs of one sweep share it. One at a time: before another is loaded, it is gone."""
+def backbone_of(model: Model) -> Backbone:
+    """Returns the model, loaded once for all jobs of a sweep. Unloads any other model first."""
     if model not in _loaded:
         _unload()
-        say(f"loading {model.path}")
+        say(f"loading {model.place}")
         _loaded[model] = model.load()
     return _loaded[model]
 
 
-def codec_of(model: HunyuanVideo) -> Codec:
-    """The model's VAE: that of the loaded model, or the VAE alone where the model is not loaded."""
+def codec_of(model: Model) -> Codec:
+    """Returns the model's VAE. If the model is not loaded, unloads any other model and loads the VAE alone."""
     if model in _loaded:
         return _loaded[model].codec
     if model not in _codecs:
         _unload()
-        say(f"loading the VAE of {model.path}")
+        say(f"loading the VAE of {model.place}")
         _codecs[model] = model.load_codec()
     return _codecs[model]
 
 
 def _unload() -> None:
-    """Before another is loaded; whose loading shows no bars of its own."""
+    """Frees all loaded models, and hides the progress bars of the libraries that load the next model."""
     _loaded.clear()
     _codecs.clear()
     free_memory()
@@ -65,6 +65,6 @@ def _unload() -> None:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more; failed runs and hooks of an offloaded model hold it in cycles."""
+    """Frees unused memory. Failed runs and the hooks of an offloaded model hold memory in reference cycles."""
     gc.collect()
     torch.cuda.empty_cache()

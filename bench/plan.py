@@ -3,6 +3,8 @@
 import traceback
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -13,11 +15,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, MissingMandatoryValue
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import score, tasks
+from bench import tasks
 from bench.config import Job, check_mismatch, condition_of, job_of, metrics_of, prompts_of
 from bench.overrides import explained
 from bench.store import Store
-from vgdfr.assets import Asset, describe
+from metrics import named
+from metrics.weights import Weights
+from vgdfr.assets import Asset, describe, download
 
 _planned: list[Job] = []
 
@@ -95,8 +99,22 @@ def missing_assets(configs: Sequence[DictConfig]) -> list[Asset]:
     """What is to be downloaded before the jobs can run, each file once."""
     assets = [asset for config in configs for asset in condition_of(config).missing()]
     assets += [asset for config in configs for asset in prompts_of(config).missing()]
-    assets += [asset for config in configs for asset in score.missing(metrics_of(config))]
+    assets += [asset for config in configs for asset in _missing_weights(metrics_of(config))]
     return list({asset.source: asset for asset in assets}.values())
+
+
+def _missing_weights(names: Sequence[str]) -> list[Asset]:
+    """Returns the weights to download before the metrics can be computed. Raises ValueError for an unknown name."""
+    weights = {w.url: w for metric in named(names) if isinstance(w := metric.missing, Weights)}
+    return [
+        Asset(w.name, w.url, w.num_bytes, partial(_fetch, w.url, w.file, w.num_bytes, w.sha256))
+        for w in weights.values()
+    ]
+
+
+def _fetch(url: str, file: Path, num_bytes: int, digest: str) -> Path:
+    download(url, file, num_bytes, digest)
+    return file
 
 
 def checked(*configs: DictConfig, here: bool = True) -> list[Job]:

@@ -1,7 +1,7 @@
-"""Download what a sweep needs: `python -m bench.prefetch +exp=table1 model=hunyuan_video`.
+"""Downloads the files that a sweep needs: `python -m bench.prefetch +exp=table1 model=hunyuan_video`.
 
-The arguments are bench.sweep's. Lists every missing file with its size and source, then downloads them; a download that
-broke off is continued. With --list, only the list. A sweep refuses to start while one of them is missing.
+The arguments are bench.sweep's. Lists every missing file with its size and source, then downloads the files. Continues
+a download that broke off. With --list it only prints the list. A sweep refuses to start while a file is missing.
 """
 
 import os
@@ -10,13 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from bench import overrides
-from bench.config import CONF
+from bench.config_dir import composing, taken_out
 from bench.plan import composed, missing_assets
 from bench.progress import say
 from vgdfr.assets import Asset, describe
@@ -25,17 +23,17 @@ from vgdfr_commands.start import run
 
 
 def configs_of(arguments: Sequence[str]) -> list[DictConfig]:
-    """Composes the configuration of each job that `bench.sweep` would run with these arguments.
+    """Returns the configuration of each job that `bench.sweep` would run with these arguments.
 
     Raises ValueError that explains a mistake in the arguments.
     """
-    with initialize_config_dir(CONF, version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        return composed(overrides.load(loader, overrides.quoted(arguments)))
+    folder, given = taken_out(arguments)
+    with composing(folder) as loader:
+        return composed(overrides.load(loader, overrides.quoted(given)))
 
 
 def download(assets: Sequence[Asset]) -> int:
-    """Fetch all, saying what came of each; how many failed."""
+    """Downloads all `assets` and reports each result. Returns the number of failed downloads."""
     failed = 0
     for i, asset in enumerate(assets):
         say(f"{i + 1} of {len(assets)}: {asset.name}")
@@ -48,7 +46,7 @@ def download(assets: Sequence[Asset]) -> int:
 
 
 def _require_writable(place: Path) -> None:
-    """Raises OSError for a folder that downloads cannot be written to."""
+    """Raises OSError if `place` is no folder to which downloads can be written."""
     reason = ""
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -61,8 +59,9 @@ def _require_writable(place: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 1 if a download failed. Raises ValueError for wrong arguments or too little space, OSError for a
-    cache folder that cannot be written.
+    """Returns the exit status, 1 if a download failed.
+
+    Raises ValueError for wrong arguments or too little space, and OSError for a cache folder that cannot be written.
     """
     wanted = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
     assets = missing_assets(configs_of(wanted))

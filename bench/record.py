@@ -1,4 +1,4 @@
-"""What a sample's record holds; written as record.json beside its video."""
+"""The record of a sample, which the store writes as record.json beside the sample's video."""
 
 import hashlib
 import json
@@ -8,45 +8,55 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from bench.condition import Sample, describe
-from vgdfr import Baseline, BaselineRerun, FewerSteps, GeneratedVideo, LayerErrors, Method, RopeProxy, Vgdfr
-from vgdfr.backbones.base import Backbone
-from vgdfr.dyrope import global_layers_of, paper_global_layers
+from bench.condition import Sample
+from vgdfr import GeneratedVideo, Method
+from vgdfr.method import facts_of
+from vgdfr.methods import method_of
+from vgdfr.passes import to_rows
 from vgdfr.schedule import FrameSchedule, Segment
 
 SCHEMA = 1
-METHODS = {method.__name__.lower(): method for method in (Baseline, BaselineRerun, FewerSteps, Vgdfr)}
+_FRAMES_PER_LATENT = 4  # of all models with records that do not tell
 
 
 @dataclass(frozen=True)
 class Record:
-    """Version 1. Times in seconds, `peak_bytes` in bytes (None where the device does not tell), hashes sha256.
+    """Schema version 1. Times are in seconds and hashes are sha256. `peak_bytes` is None if the device does not tell.
 
-    status: "done"; "failed"; "nan" or "constant", failed too, by a video of no finite values or one colour. A failed
-        sample has its traceback in `error` and no files, and is tried again.
-    schedule: segments as [start, length, factor], kept frames and kept latents; None for a baseline.
-    similarity: the preview's SSIM at lags 1-3; None for a baseline.
-    environment: command, commit, versions and machine, see `bench.provenance`. `commit` is None in an installed wheel;
-        `code_sha256` tells builds and modified checkouts apart (older records lack it).
-    prompt_dimensions: those of VBench that the prompt is for.
-    shared_stages: those whose seconds were measured, in part at least, while another sample of the same prompt and seed
-        was made; empty where all were measured on this one.
-    passes, passes_done: DiT passes of the sample made alone, and those made for it; one on a shortened latent counts as
-        its share of the tokens.
-    checkpoint: where the model was loaded from (path, revision, device); what it is stands in `identity`.
-    frames_sha256: of the frames' bytes, from which the master can be told however it came about.
-    restored_difference: on a device that is not bit-stable, the largest difference in levels of 255 that was found
-        between the frames that were scored when the sample was made and those that its latents give: over all pixels
-        before the master went, over every 16th of each row and column afterwards. None where they are equal.
-    files, dropped: sha256 of each file beside the record, and of those that were written and not kept.
-    timing: "shared" where `seconds` hold what was measured while samples of one prompt shared work; "isolated" where
-        they are of the run of median latency among `repeats`, complete runs of this sample alone, after `warmups`.
-        Each run says its seconds, latency and what the machine did beside (`bench.machine`).
-    timed_on: the environment of those runs; None where `seconds` are of `environment`, in which the sample was made.
-    layers: how many "dual" and "single" layers the DiT has, those with Global-RoPE ("global") and those that the
-        paper's list names on this model ("paper"); None where no layer has it.
-    layer_errors: what +exp=rope_proxy measured; such a sample has no video.
-    token_ratio_asked, frame_ratio_asked: None for schedules that do not ask; the released search asks for frames.
+    status: "done", "failed", "nan" or "constant". The last two are failures, too: a video with values that are not
+        finite, or of one colour. A failed sample has a traceback in `error` and no files, and a sweep tries it again.
+    schedule: segments as [start, length, factor], kept frames and kept latents. None for a method without a schedule.
+    similarity: the preview's SSIM at lags 1-3. None for a method that does not measure similarity.
+    environment: command, commit, versions and machine, see `bench.provenance`. `commit` is None in an installed wheel.
+        `code_sha256` distinguishes builds and modified checkouts. Older records lack it.
+    prompt_dimensions: the VBench dimensions of the prompt.
+    shared_stages: the stages that were measured, at least in part, while another sample of the same prompt and seed was
+        made. Empty if all stages were measured on this sample.
+    passes, passes_done: the DiT passes of the sample if made alone, and the passes that were made for this sample. A
+        pass on a shortened latent counts as its share of the tokens.
+    checkpoint: the place from which the model was loaded: path, revision and device. For a model class from outside
+        this project, also the class and its fields. The model's content is in `identity`.
+    frames_sha256: the hash of the frames' bytes. It identifies the frames, however the master's file is encoded.
+    restored_difference: on a device without bit stability, the largest difference in levels of 255 between the frames
+        that were scored first and the frames that the latents give. Before the master is dropped it is over all pixels,
+        afterwards over every 16th pixel of each row and column. None if the frames are equal.
+    files, dropped: the hashes of the files beside the record, and of the files that were written and not kept.
+    timing: "shared" if `seconds` were measured while samples of one prompt shared work. "isolated" if `seconds` are
+        those of the run with the median latency among `repeats`, complete runs of this sample alone, after `warmups`.
+        Each run holds its seconds, its latency and the state of the machine (`bench.machine`).
+    timed_on: the environment of the isolated runs. None if `seconds` were measured in `environment`.
+    layers: the number of "dual" and "single" layers of the DiT, the layers with Global-RoPE ("global", null for a
+        method that tries several choices), and the layers of the paper's list on this model ("paper"). None for a
+        method that leaves all layers as they are.
+    title, role, family, settings, makes_video: facts of the method for readers, see `bench.facts`. Older records lack
+        them, and `bench.facts` supplies them.
+    data: the measurements of a method that makes no video. Older records hold them as `layer_errors`.
+    dit_passes: the DiT passes of the sample if made alone, as rows [latent frames, latent height, latent width,
+        forwards, share of attention computed, share of feed-forward computed, count]. None in older records.
+    outside_latency: the stages in `seconds` that are not part of `latency_s`.
+    accelerated: the measurements of each accelerator, by its name.
+    token_ratio_asked, frame_ratio_asked: the ratio that the settings ask for. The released search asks for a ratio of
+        frames, all other schedules for a ratio of tokens. None for settings without a ratio.
     """
 
     status: Literal["done", "failed", "nan", "constant"]
@@ -76,7 +86,15 @@ class Record:
     passes_done: float | None = None
     noise_sha256: str | None = None
     layers: dict[str, Any] | None = None
-    layer_errors: dict[str, Any] | None = None
+    title: str | None = None
+    role: str | None = None
+    family: str | None = None
+    settings: list[str] | None = None
+    makes_video: bool | None = None
+    data: dict[str, Any] | None = None
+    dit_passes: list[list[int | float]] | None = None
+    outside_latency: list[str] = field(default_factory=list)
+    accelerated: dict[str, dict[str, float]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     frames_sha256: str | None = None
@@ -94,52 +112,55 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        """Raises ValueError for a record of another schema version."""
+        """Returns the record, or raises ValueError for a record of another schema version."""
         values = json.loads(text)
         if values.get("schema") != SCHEMA:
             raise ValueError(
                 f"expected a record of schema {SCHEMA}, got {values.get('schema')}; use the code it is from"
             )
+        if (errors := values.pop("layer_errors", None)) is not None:
+            values |= {"data": errors, "makes_video": False}
         return cls(**values)
 
     def sha256_of(self, name: str) -> str | None:
-        """Of a file that is or was beside the record; None if there never was one."""
+        """Returns the hash of the file `name`, kept or dropped, or None if the sample never had such a file."""
         return self.files.get(name) or self.dropped.get(name)
 
     def method_used(self) -> Method:
-        """The method, from its recorded settings."""
-        settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.method.items()}
-        settings.pop("name")
-        return METHODS[self.method["name"]](**settings)
+        """Returns the method with its recorded settings, or raises ValueError if its class cannot be imported."""
+        return method_of(self.method)
 
     def schedule_used(self) -> FrameSchedule | None:
-        """The schedule; None for a baseline."""
+        """Returns the schedule, or None for a sample without one."""
         if self.schedule is None:
             return None
-        return FrameSchedule(tuple(Segment(*segment) for segment in self.schedule["segments"]))
+        segments = tuple(Segment(*segment) for segment in self.schedule["segments"])
+        return FrameSchedule(segments, self.schedule.get("frames_per_latent", _FRAMES_PER_LATENT))
 
 
 def sha256_of_frames(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
-    """Of the frames' bytes, one frame after another."""
+    """Returns the sha256 of the frames' bytes, frame after frame."""
     return hashlib.sha256(np.ascontiguousarray(frames).data).hexdigest()
 
 
 def identify(sample: Sample, reference_key: str | None, environment: dict[str, Any], created: str) -> dict[str, Any]:
-    """The fields a record has whatever came of the sample."""
+    """Returns the fields that every record has, of a finished or of a failed sample."""
     method = sample.condition.method
     asked, of_frames = getattr(method, "token_ratio", None), getattr(method, "search", None) == "released"
     return {
         "key": sample.key,
         "slug": sample.condition.slug,
         "model_name": sample.condition.model_name,
-        "method": describe(method),
+        "method": method.settings(),
+        **facts_of(method),
+        "layers": method.layers(sample.condition.model.architecture()),
         "token_ratio_asked": None if of_frames else asked,
         "frame_ratio_asked": asked if of_frames else None,
         "prompt_id": sample.prompt.id,
         "seed_index": sample.prompt.seed_index,
         "prompt_dimensions": list(sample.prompt.dimensions),
         "identity": sample.identity,
-        "checkpoint": {name: getattr(sample.condition.model, name) for name in ("path", "revision", "device")},
+        "checkpoint": sample.condition.model.loaded_from(),
         "reference_key": reference_key,
         "environment": environment,
         "created": created,
@@ -147,7 +168,7 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
 
 
 def results(video: GeneratedVideo) -> dict[str, Any]:
-    """The fields that a finished video adds."""
+    """Returns the fields that only the record of a finished sample has."""
     schedule, similarity = video.schedule, video.similarity
     return {
         "schedule": schedule and _schedule(schedule),
@@ -156,43 +177,19 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "token_ratio": schedule.token_ratio if schedule else 1.0,
         "frame_ratio": schedule.frame_ratio if schedule else 1.0,
         "seconds": video.seconds,
-        "latency_s": video.latency_s,
+        "latency_s": video.latency_s if video.made is not None else None,
         "peak_bytes": video.peak_bytes,
         "notes": list(video.notes),
         "shared_stages": list(video.shared_stages),
         "passes": video.passes,
         "passes_done": video.passes_done,
         "noise_sha256": video.noise_sha256,
-        "frames_sha256": sha256_of_frames(video.frames),
+        "frames_sha256": None if video.made is None else sha256_of_frames(video.made),
+        "dit_passes": to_rows(video.dit_passes),
+        "outside_latency": sorted(video.outside_latency),
+        "accelerated": video.accelerated,
+        "data": video.data,
     }
-
-
-def results_of_probe(errors: LayerErrors) -> dict[str, Any]:
-    """The fields that layer errors add; there is no video and no latency."""
-    return {
-        "layer_errors": {
-            "none": errors.none, "all": errors.all, "only": list(errors.only), "all_but": list(errors.all_but)
-        },
-        "schedule": _schedule(errors.schedule),
-        "token_ratio": errors.schedule.token_ratio,
-        "frame_ratio": errors.schedule.frame_ratio,
-        "seconds": errors.seconds,
-        "peak_bytes": errors.peak_bytes,
-        "notes": list(errors.notes),
-        "passes": errors.passes,
-        "passes_done": errors.passes,
-    }  # fmt: skip
-
-
-def layers_of(backbone: Backbone, method: object) -> dict[str, Any] | None:
-    """The field `layers`."""
-    if not isinstance(method, Vgdfr | RopeProxy):
-        return None
-    dual, count = backbone.num_dual_layers, backbone.num_layers
-    chosen = list(global_layers_of(method.global_layers, count)) if isinstance(method, Vgdfr) else None
-    return {
-        "dual": dual, "single": count - dual, "global": chosen, "paper": list(paper_global_layers(count))
-    }  # fmt: skip
 
 
 def _schedule(schedule: FrameSchedule) -> dict[str, Any]:
@@ -200,4 +197,5 @@ def _schedule(schedule: FrameSchedule) -> dict[str, Any]:
         "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
         "kept_frames": list(schedule.kept_frames),
         "kept_latents": list(schedule.kept_latents),
+        "frames_per_latent": schedule.frames_per_latent,
     }

@@ -1,4 +1,4 @@
-"""Run jobs: every sample is found, or generated and stored, or fails and says why; then it is scored."""
+"""Runs jobs. Each sample is found, or generated and stored, or recorded as failed. Then each sample is scored."""
 
 import os
 import time
@@ -20,18 +20,17 @@ from bench.store import LATENTS, MASTER, Store, is_full
 from bench.tasks import LAUNCH_BEGAN
 from bench.timing import time_stored
 from bench.units import Unit, units_of
-from vgdfr import BrokenVideo, GeneratedVideo, RopeProxy, generate, layer_errors
-from vgdfr.backbones.base import Backbone
-from vgdfr.shared import Shared
+from vgdfr import Backbone, BrokenVideo, GeneratedVideo, generate
+from vgdfr.account import Shared
 
 T = TypeVar("T")
 
 
 def run(jobs: Sequence[Job], sweep: Sweep) -> None:
-    """Make what is missing of `jobs`, unit by unit; units that another worker has claimed come last.
+    """Makes the missing samples of `jobs`, unit by unit. Units that another worker has claimed come last.
 
-    One sample's failure does not cost the others: it is recorded and counted, also where the sample cannot be stored.
-    A model that cannot be loaded, or a full disk, ends the sweep.
+    A failed sample is counted and, if it can be stored, recorded. The sweep goes on with the other samples. A model
+    that cannot be loaded, or a full disk, ends the sweep.
     """
     study, waiting = jobs[0].study, units_of(jobs)
     while waiting:
@@ -52,12 +51,8 @@ def run(jobs: Sequence[Job], sweep: Sweep) -> None:
 
 
 def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> None:
-    for sample, job in unit.probes:
-        sweep.begin(_name(sample))
-        sweep.end(_name(sample), _probe(store, sample, job, jobs))
-    unit = unit.of_videos
     shared, outcomes = Shared(unit.spec, unit.stops), {}
-    unscored: set[str] = set()  # keys of samples that a score is still to come of
+    unscored: set[str] = set()  # keys of samples that still lack a score
     needed = _needed_again(store, unit)
     for sample, reference, job in unit.samples:
         name = _name(sample)
@@ -68,17 +63,18 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
         if outcome is None:
             store.require_space(sample.spec, sample.condition.model.latents_bytes(sample.spec))
             outcome = _make(store, sample, reference, _loaded(job, jobs), shared, sweep)
-        if not outcome.startswith("failed"):
+        makes_video = sample.condition.method.makes_video
+        if makes_video and not outcome.startswith("failed"):
             outcome = (
                 _attempt("failed to be scored", partial(_scored, store, sample, reference, job, unscored)) or outcome
             )
         if outcome.startswith("failed"):
             unscored.add(sample.key)
-        if outcome.startswith("failed") or job.timing.mode == "shared":
+        if outcome.startswith("failed") or job.timing.mode == "shared" or not makes_video:
             sweep.end(name, outcome)
         else:
             outcomes[sample.key] = outcome
-    shared.parts.clear()  # what is timed alone has the memory alone
+    shared.clear()  # a sample that is timed alone gets all of the memory
     for sample, _, job in unit.samples:
         if sample.key in outcomes:
             sweep.begin(f"{_name(sample)} alone")
@@ -88,9 +84,9 @@ def _run_unit(unit: Unit, store: Store, sweep: Sweep, jobs: Sequence[Job]) -> No
 
 
 def _attempt(failed: str, step: Callable[[], T]) -> T | str:
-    """Returns what `step` returns, or `failed` and the reason where it raises: the other samples go on.
+    """Returns the result of `step`, or if it raises a text of `failed` and the reason. So the other samples go on.
 
-    Re-raises when the disk is full, since no other sample could be stored there.
+    Re-raises if the disk is full, because no other sample could be stored there.
     """
     try:
         return step()
@@ -101,18 +97,13 @@ def _attempt(failed: str, step: Callable[[], T]) -> T | str:
 
 
 def _before(store: Store, sample: Sample, job: Job, needed: Container[str]) -> str | None:
-    """Returns the outcome of a sample that is stored, or that this launch has tried; None for one yet to be made."""
+    """Returns the outcome if the sample is stored, or this launch has tried it, else None: it must be made."""
     there = _there(store, sample, job) and sample.key not in needed
     return "found" if there else _failed_in_this_launch(store, sample)
 
 
-def _before_probe(store: Store, sample: Sample) -> str | None:
-    """Returns the outcome of layer errors that are stored, or that this launch has tried; None for others."""
-    return "found" if store.get(sample.folder, sample.key) else _failed_in_this_launch(store, sample)
-
-
 def _loaded(job: Job, jobs: Sequence[Job]) -> Backbone:
-    """The job's model; the prompts of all `jobs` are embedded before it is loaded."""
+    """Returns the job's model. Embeds the prompts of all `jobs` before it loads the model."""
     embed_prompts(tuple(jobs))
     return backbone_of(job.condition.model)
 
@@ -122,9 +113,10 @@ def _name(sample: Sample) -> str:
 
 
 def _there(store: Store, sample: Sample, job: Job) -> bool:
-    """Whether the sample is stored with all that the job keeps; a master that was dropped comes back from latents.
+    """Whether the sample is stored with all files that the job keeps. Restores a dropped master from the latents.
 
-    Raises Gone where it does not, though the latents are there: on another machine, say. What is stored stays.
+    Raises Gone if the latents are stored and do not give the master, for example on another machine. The stored sample
+    is not changed then.
     """
     found = store.get(sample.folder, sample.key)
     if found is None:
@@ -137,7 +129,7 @@ def _there(store: Store, sample: Sample, job: Job) -> bool:
 
 
 def _recorded(store: Store, sample: Sample) -> Record | None:
-    """Returns the sample's record; None also where its folder cannot be read, as the sample's own failure says."""
+    """Returns the sample's record, or None if there is none or its folder cannot be read, which fails the sample."""
     try:
         return store.recorded(sample.folder)
     except OSError:
@@ -145,23 +137,23 @@ def _recorded(store: Store, sample: Sample) -> Record | None:
 
 
 def _needed_again(store: Store, unit: Unit) -> set[str]:
-    """Keys of baselines without frames that a sample with frames, or one still to be made, is to be compared with."""
+    """Returns the keys of baselines that lack frames and that a sample is still to be compared with."""
     needed: set[str] = set()
     for sample, reference, job in unit.samples:
         found, beside = (each and _recorded(store, each) for each in (sample, reference))
         if not beside or beside.status != "done" or keep.has_frames(beside):
             continue
         if found and found.status == "done" and not keep.has_frames(found):
-            continue  # neither could be scored
+            continue  # the sample lacks frames, too, and cannot be scored
         if any(metric.needs_reference for metric in score.to_come(store.folder / sample.folder, beside, job.metrics)):
             needed.add(beside.key)
     return needed
 
 
 def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
-    """Remove what is not to be kept of those samples of the unit that have all their scores and are compared no more.
+    """Removes the files that are not to be kept, for samples with all scores that no other sample still needs.
 
-    A score that could not be computed is tried again the next time, so what it needs stays.
+    The next sweep tries a missing score again, so the files that the score needs stay.
     """
     wanted = unscored | {reference.key for sample, reference, _ in unit.samples if reference and sample.key in unscored}
     for sample, _, job in unit.samples:
@@ -173,7 +165,7 @@ def _drop(store: Store, unit: Unit, unscored: set[str]) -> None:
 
 
 def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
-    """What came of the sample if a worker of the same launch has tried it already: it is not tried by each of them."""
+    """Returns the failure if a worker of this launch has tried the sample, else None. A launch tries a sample once."""
     began = os.environ.get(LAUNCH_BEGAN)
     record = store.recorded(sample.folder) if began else None
     if began is None or record is None or record.status == "done" or record.created < began:
@@ -184,18 +176,17 @@ def _failed_in_this_launch(store: Store, sample: Sample) -> str | None:
 def _make(
     store: Store, sample: Sample, reference: Sample | None, backbone: Backbone, shared: Shared, sweep: Sweep
 ) -> str:
-    """Generate and store one sample; in words, what came of it."""
+    """Generates and stores one sample. Returns the outcome as text."""
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     identified = record.identify(sample, reference.key if reference else None, environment(), created)
-    died, method = Record(status="failed", **identified, error=DIED), sample.condition.method
-    assert not isinstance(method, RopeProxy)  # `_probe` makes those
+    died = Record(status="failed", **identified, error=DIED)
     with at_work(store.folder, sample.folder, died):
         try:
-            video = generate(backbone, sample.spec, method, shared)
+            video = generate(backbone, sample.spec, sample.condition.method, shared)
         except (Exception, SystemExit) as error:
-            shared.parts.clear()  # what memory they hold is free for the next sample
+            shared.clear()  # frees memory for the next sample
             return _failed(store, sample, identified, error)
-        made = Record(status="done", **identified, **record.results(video), layers=record.layers_of(backbone, method))
+        made = Record(status="done", **identified, **record.results(video))
         try:
             stored = _put(store, sample, made, video)
         except keep.Gone as error:
@@ -205,13 +196,14 @@ def _make(
                 raise
             return _failed(store, sample, identified, error)
     sweep.count(video.passes, video.passes_done)
-    return f"made: {video.latency_s:.1f} s, token ratio {stored.token_ratio:.2f}"
+    return f"made: {stored.latency_s or sum(video.seconds.values()):.1f} s, token ratio {stored.token_ratio:.2f}"
 
 
 def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> Record:
-    """Store what was made; where only files had been dropped of it, they come back and its record and scores stay.
+    """Stores the sample. If it was stored with dropped files, only the files are added: record and scores stay.
 
-    Raises Gone where others were made than those dropped; what is stored stays, for the machine that it is of.
+    Raises Gone if the new files differ from the dropped files. The stored sample then stays for the machine that made
+    it.
     """
     found, latents = store.get(sample.folder, sample.key), keep.latents_file(made, video)
     if found and found.dropped and found.frames_sha256:
@@ -220,16 +212,16 @@ def _put(store: Store, sample: Sample, made: Record, video: GeneratedVideo) -> R
         except ValueError as error:
             why = f"the master was not kept, and {error}"
             raise keep.Gone(keep.other_here(store.folder / sample.folder, found, why)) from error
-        except Exception as error:  # the record of what is stored stays
+        except Exception as error:  # the stored record stays
             if is_full(error):
                 raise
             why = f"the master was not kept and cannot be put back: {type(error).__name__}: {error}"
             raise keep.Gone(why) from error
-    return store.put(sample.folder, made, video.frames, sample.spec.fps, latents)
+    return store.put(sample.folder, made, video.made, sample.spec.fps, latents)
 
 
 def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: BaseException) -> str:
-    """Records the failure of the sample that is being made. Returns the outcome."""
+    """Records the failure of the sample. Returns the outcome as text."""
     failed = Record(
         status=error.kind if isinstance(error, BrokenVideo) else "failed", **identified, error=traceback.format_exc()
     )
@@ -238,31 +230,8 @@ def _failed(store: Store, sample: Sample, identified: dict[str, Any], error: Bas
     return f"failed: {type(error).__name__}: {error}{unrecorded if isinstance(unrecorded, str) else ''}"
 
 
-def _probe(store: Store, sample: Sample, job: Job, jobs: Sequence[Job]) -> str:
-    """Measures and stores layer errors, unless they are stored: no video, nothing to score. Returns the outcome."""
-    method = sample.condition.method
-    assert isinstance(method, RopeProxy)
-    outcome = _attempt("failed", partial(_before_probe, store, sample))
-    if outcome is None:
-        outcome = _attempt("failed", partial(store.require_writable, sample.folder))
-    if outcome is not None:
-        return outcome
-    backbone = _loaded(job, jobs)
-    identified = record.identify(sample, None, environment(), datetime.now(UTC).isoformat(timespec="milliseconds"))
-    with at_work(store.folder, sample.folder, Record(status="failed", **identified, error=DIED)):
-        try:
-            errors = layer_errors(backbone, sample.spec, method)
-            results, layers = record.results_of_probe(errors), record.layers_of(backbone, method)
-            store.put(sample.folder, Record(status="done", **identified, **results, layers=layers))
-        except (Exception, SystemExit) as error:
-            if is_full(error):
-                raise
-            return _failed(store, sample, identified, error)
-    return f"made: {sum(errors.seconds.values()):.1f} s, token ratio {errors.schedule.token_ratio:.2f}"
-
-
 def _scored(store: Store, sample: Sample, reference: Sample | None, job: Job, unscored: set[str]) -> None:
-    """Scores the sample; adds its key to `unscored` where a score has no value."""
+    """Scores the sample. Adds its key to `unscored` if a score has no value."""
     finished = store.get(reference.folder, reference.key) if reference else None
     beside = (store.folder / reference.folder, finished) if reference and finished else None
     scores = score.score(store.folder / sample.folder, sample.spec.prompt, beside, job.metrics, sample.condition)

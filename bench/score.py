@@ -1,8 +1,8 @@
-"""Score stored samples: read masters once, compute what is missing, keep it beside the record.
+"""Scores stored samples: reads each master once, computes missing scores and stores them beside the record.
 
-`python -m bench.score runs/STUDY --metrics embedded` scores what a study has stored and not yet scored, generating
-nothing. --metrics takes groups of conf/metrics, or names, comma between; a study of the embedded model can do without
-it. It may run several times at once, also beside a sweep.
+`python -m bench.score runs/STUDY --metrics embedded` scores the samples of a study that lack scores. It generates no
+samples. --metrics takes groups of conf/metrics, or names, separated by commas. A study of the embedded model does not
+need it. Several such processes may run at once, also during a sweep.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,13 @@ from jaxtyping import Bool, Float
 from bench import keep
 from bench.claims import claimed
 from bench.condition import Condition
+from bench.facts import makes_video
 from bench.record import Record
 from bench.store import MASTER, SCORES, Store
 from metrics import Metric, named
 from metrics.base import jsonable
 from metrics.groups import groups, names_of
 from metrics.video_file import VideoFile, read
-from metrics.weights import Weights
-from vgdfr.assets import Asset, download
 from vgdfr.files import sha256, whole
 from vgdfr_commands.start import run
 from vgdfr_commands.threads import use_threads
@@ -46,9 +45,9 @@ Parts = dict[str, float | str | None]  # "kept" and "interpolated"
 
 @dataclass(frozen=True)
 class Master:
-    """The master of the sample in `folder`, its sha256, which files are kept, and what makes it again of its latents.
+    """A master to read: the sample's folder, the master's sha256, and the names of the files that are kept.
 
-    `condition` is None for model and method as and where they were when the sample was made.
+    A dropped master is made again with the model and method of `condition`. With None they are those of the record.
     """
 
     folder: Path
@@ -70,15 +69,18 @@ def score(
     names: Sequence[str],
     condition: Condition | None = None,
 ) -> dict[str, Any]:
-    """The scores of the sample in `folder`, computing those of `names` that are missing or out of date.
+    """Returns the scores `names` of the sample in `folder`. Computes and stores scores that are missing or out of date.
 
-    `prompt` is what the sample was made for. `reference` is the baseline sample's folder and record; None where there
-    is none, and then metrics that compare are left null with the reason. Each score is {id, reference_sha256, value,
-    reason, per_frame, extra, kept, interpolated}; it is out of date when the metric's id or the reference's master has
-    changed. `kept` and `interpolated` are its value over those frames alone, or over the steps between two kept frames
-    and the others; null where there are none. An infinite value is the string "inf". Where the master was not kept, it
-    is made again from the latents, by the sample's `condition` or what the record says; without latents, a score is
-    null for that.
+    `prompt` is the sample's prompt. `reference` is the folder and record of the baseline sample. With None, metrics
+    that compare with a baseline are null, with the reason. A baseline has no such scores.
+
+    A score is {id, reference_sha256, value, reason, per_frame, extra, kept, interpolated}. It is out of date if the
+    metric's id or the reference's master has changed, or if it is null. `kept` is the value over the kept frames, or
+    over the steps between two kept frames. `interpolated` is the value over the other frames or steps. Both are null
+    where there are none. An infinite value is the string "inf".
+
+    A dropped master is made again from the latents, by the sample's `condition` or by the record. Without latents the
+    score is null, with the reason.
     """
     with claimed(folder.parent.parent, f"{folder.parent.name}--{folder.name}", timeout_s=-1):
         return _score(folder, prompt, reference, names, condition)
@@ -89,12 +91,12 @@ def _score(
 ) -> dict[str, Any]:
     file, record = folder / SCORES, Store(folder.parent).recorded(folder.name)
     compared = record is None or record.reference_key is not None
-    # a baseline has nothing to differ from
+    # a sample without a reference, such as a baseline, has no difference metrics
     metrics = {metric.name: metric for metric in named(names) if compared or not metric.needs_reference}
     stored, current = _stored(file), {n: _current(m, reference and reference[1]) for n, m in metrics.items()}
     missing = [name for name in metrics if _out_of_date(stored.get(name), current[name])]
     if missing:
-        # read once, before any metric: first the sample and then its baseline, which stays for the next sample
+        # `_read` holds two videos: the sample first, then its baseline, which is reused for the next sample
         known = {name: why for name in missing if (why := _known(metrics[name], reference))}
         to_read = [metrics[name] for name in missing if name not in known]
         own = _read(_master(folder, record, condition)) if to_read else ""
@@ -113,10 +115,10 @@ def _score(
 
 @lru_cache(maxsize=2)  # a sample's and its baseline's
 def _read(master: Master) -> VideoFile | str:
-    """A master, decoded once while samples that are compared with it are scored one after another.
+    """Returns the master's video, or the reason if it was dropped and cannot be made again.
 
-    Why there is none, where it was dropped and cannot be made again. Raises ValueError where it is not the file of this
-    sha256: a flipped bit may decode without an error.
+    The cache decodes a baseline once for the samples that follow each other. Raises ValueError for a file with another
+    sha256, because a file with a flipped bit may decode without an error.
     """
     file = master.folder / MASTER
     if not file.is_file():
@@ -135,7 +137,7 @@ def _read(master: Master) -> VideoFile | str:
 
 
 def _kept(record: Record | None) -> Bool[np.ndarray, " t"] | None:
-    """For each frame of the sample whether it was kept by its schedule; None where it had none."""
+    """Returns for each frame whether the schedule kept it, or None for a sample without a schedule."""
     if record is None or record.schedule is None:
         return None
     kept = np.zeros(sum(length for _, length, _ in record.schedule["segments"]), bool)
@@ -144,9 +146,9 @@ def _kept(record: Record | None) -> Bool[np.ndarray, " t"] | None:
 
 
 def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[np.ndarray, " t"] | None) -> Parts:
-    """The metric over the kept and over the interpolated frames, as `score` stores them.
+    """Returns the metric over the kept frames and over the interpolated frames, as `score` stores them.
 
-    Values of steps between frames (one less than frames) are of kept ones where both ends were kept.
+    A metric may have a value per step between frames. A step counts as kept if both of its frames were kept.
     """
     if per_frame is None or kept is None or metric.pool is None:
         return {"kept": None, "interpolated": None}
@@ -156,13 +158,13 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
 
 
 def to_come(folder: Path, reference: Record, names: Sequence[str]) -> list[Metric]:
-    """Those metrics that can be computed here, and that the sample in `folder` has no value of, or one out of date."""
+    """Returns the metrics that can be computed here and that the sample in `folder` lacks or has out of date."""
     stored = _stored(folder / SCORES)
     return [m for m in named(names) if not m.missing and _out_of_date(stored.get(m.name), _current(m, reference))]
 
 
 def _stored(file: Path) -> dict[str, Any]:
-    """The scores in `file`; none where it is damaged or of another schema: all can be computed again."""
+    """Returns the scores in `file`. A damaged file, or one of another schema, counts as empty and is computed again."""
     try:
         document = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError:
@@ -171,18 +173,18 @@ def _stored(file: Path) -> dict[str, Any]:
 
 
 def _current(metric: Metric, reference: Record | None) -> dict[str, Any]:
-    """What a score must be of, so as to be up to date."""
+    """Returns the metric's id and the reference's hash that a score must have to be up to date."""
     digest = reference.sha256_of(MASTER) if reference and metric.needs_reference else None
     return {"id": metric.id, "reference_sha256": digest}
 
 
 def _out_of_date(score: dict[str, Any] | None, current: dict[str, Any]) -> bool:
-    """Also where it could not be computed: the reason may be gone."""
+    """Whether the score must be computed. A score without a value is tried again, since the reason may be gone."""
     return score is None or score["value"] is None or any(score.get(k) != v for k, v in current.items())
 
 
 def _known(metric: Metric, reference: Reference | None) -> str | None:
-    """Why there is no value, where that is known without reading a file."""
+    """Returns the reason for a null score if it is known before a video is read, else None."""
     if metric.missing:
         return f"{metric.missing.name} is not there; {metric.missing.how}"
     return _NO_REFERENCE if metric.needs_reference and reference is None else None
@@ -196,7 +198,7 @@ def _one(
     video: VideoFile | str,
     beside: VideoFile | str | None,
 ) -> dict[str, Any] | str:
-    """What a score holds of the metric's result; in words, why there is none. A video may be such words, too."""
+    """Returns a score's fields, or the reason for no value. A str for a video is the reason why it is missing."""
     reference = beside if metric.needs_reference else None
     if isinstance(video, str) or isinstance(reference, str):
         return video if isinstance(video, str) else str(reference)
@@ -212,27 +214,13 @@ def _one(
     return values | parts(metric, result.per_frame, kept)
 
 
-def missing(names: Sequence[str]) -> list[Asset]:
-    """Weights to download before all of `names` can be computed. Raises ValueError for an unknown name."""
-    weights = {w.url: w for metric in named(names) if isinstance(w := metric.missing, Weights)}
-    return [
-        Asset(w.name, w.url, w.num_bytes, partial(_fetch, w.url, w.file, w.num_bytes, w.sha256))
-        for w in weights.values()
-    ]
-
-
-def _fetch(url: str, file: Path, num_bytes: int, digest: str) -> Path:
-    download(url, file, num_bytes, digest)
-    return file
-
-
 def finished(study: Path) -> dict[str, tuple[Path, Record]]:
-    """Folder and record of every finished sample of a study, by key. Raises ValueError where there is none."""
+    """Returns folder and record of every finished sample with a video, by key. Raises ValueError if there are none."""
     store, found = Store(study), {}
     for file in sorted(study.glob("[!.]*/[!.]*/record.json"), key=lambda file: (file.parent.name, file)):
-        # by prompt, so that a baseline is decoded once; one that is being replaced just now has no record
+        # sorted by prompt, so that a baseline is decoded once. A sample that is being replaced has no record
         record = store.recorded(str(file.parent.relative_to(study)))
-        if record is not None and record.status == "done" and record.layer_errors is None:  # those have no video
+        if record is not None and record.status == "done" and makes_video(vars(record)):
             found[record.key] = file.parent, record
     if not found:
         raise ValueError(
@@ -243,9 +231,9 @@ def finished(study: Path) -> dict[str, tuple[Path, Record]]:
 
 
 def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
-    """Score every finished sample; per metric, the reasons for having no value of it, and how often each.
+    """Scores every finished sample. Returns for each metric the reasons for null scores, with their counts.
 
-    Processes over one study begin at different samples and wait for each other at none for long.
+    Concurrent processes start at different samples, so they rarely wait for each other.
     """
     samples = finished(study)
     order = list(samples)
@@ -264,7 +252,7 @@ def score_study(study: Path, names: Sequence[str]) -> dict[str, Counter[str]]:
 
 
 def default_metrics(study: Path) -> str:
-    """The group "embedded" for a study of the embedded model; raises ValueError for another model's study."""
+    """Returns the group "embedded" for a study of the embedded model, or raises ValueError for any other study."""
     models = sorted({record.model_name for _, record in finished(study).values()})
     if models != ["embedded"]:
         raise ValueError(
@@ -275,11 +263,11 @@ def default_metrics(study: Path) -> str:
 
 
 def main(study: Path, metrics: str | None) -> int:
-    """Score a study and say what came of it; the exit status: 1 if a metric failed somewhere."""
+    """Scores a study and prints the results. Returns the exit status, 1 if any score is null."""
     if study.is_dir():
         try:
             Store(study).require_writable()
-        except OSError as error:  # also to wait for another process, a file is written
+        except OSError as error:  # locks are files in the study, too
             raise ValueError(f"scores are stored in the study, and {error.strerror}") from error
     names = names_of(default_metrics(study) if metrics is None else metrics)
     without = score_study(study, names)

@@ -1,7 +1,8 @@
-"""The tree of results on disk: a folder per sample, complete or not there.
+"""Stores results on disk in a folder per sample. A folder is either complete or absent.
 
-`python -m bench.store ls|verify|gc runs/STUDY` tells what a study holds, checks every file against its hash and puts
-what is damaged into quarantine (the sweep's command makes it anew), and removes what interrupted workers left.
+`python -m bench.store ls runs/STUDY` lists a study's samples. `verify` checks every file against its hash and moves
+damaged samples into quarantine, so that the sweep's command makes them again. `gc` removes leftovers of interrupted
+workers.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.claims import claimed
+from bench.facts import makes_video
 from bench.record import Record, sha256_of_frames
 from vgdfr.files import sha256, whole
 from vgdfr.video import VideoSpec
@@ -34,18 +36,18 @@ PARTIAL, QUARANTINE = ".partial-", ".quarantine"
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the disk has no room, or the user no more of it: then no other sample could be stored, either."""
+    """Whether the disk or the user's quota is full, so that no other sample could be stored, either."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Store:
-    """One study's samples below `folder`. A sample is written beside its place, synced, then renamed into it."""
+    """The samples of one study, below `folder`. A sample is written elsewhere, synced, then renamed into place."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, place: str, key: str) -> Record | None:
-        """The finished, intact sample at `place`; None if it is missing, failed, of another key, or damaged."""
+        """Returns the record at `place` if its sample is finished and intact and has this `key`, else None."""
         record = self.recorded(place)
         if record is None or record.status != "done" or record.key != key:
             return None
@@ -53,20 +55,20 @@ class Store:
             (self.folder / place / name).is_file() and sha256(self.folder / place / name) == digest
             for name, digest in record.files.items()
         )
-        there = record.files or record.layer_errors is not None  # layer errors have no file of their own
+        there = record.files or not makes_video(vars(record))  # a sample without a video has no files
         return record if intact and there else None
 
     def recorded(self, place: str) -> Record | None:
-        """The record at `place`, finished or failed; None if there is none, or one of another schema, or damaged."""
+        """Returns the record at `place`, finished or failed, or None if it is missing, damaged or of another schema."""
         try:
             return self.read(self.folder / place)
-        except (ValueError, TypeError, FileNotFoundError):  # gone between two looks: it is being replaced
+        except (ValueError, TypeError, FileNotFoundError):  # the last: the sample is being replaced
             return None
 
     def require_writable(self, place: str = "") -> None:
-        """Makes the study's folder, or the one that the sample at `place` goes to.
+        """Makes the study's folder, or the parent folder of the sample at `place`.
 
-        Raises OSError that names the folder where nothing can be written there.
+        Raises OSError that names the folder if it cannot be written.
         """
         folder = (self.folder / place).parent if place else self.folder
         try:
@@ -78,7 +80,7 @@ class Store:
             raise OSError(error.errno, f"{what} cannot be written ({error.strerror}): {folder}") from error
 
     def require_space(self, spec: VideoSpec, latents_bytes: int = 0) -> None:
-        """Raise OSError where the disk has no room for a sample's master and latents at their largest, twice over."""
+        """Raises OSError if the disk lacks room for twice the largest size of a sample's master and latents."""
         self.folder.mkdir(parents=True, exist_ok=True)
         needed = 2 * (spec.num_frames * spec.height * spec.width * 3 + latents_bytes)
         free = shutil.disk_usage(self.folder).free
@@ -88,7 +90,7 @@ class Store:
 
     @staticmethod
     def read(folder: Path) -> Record | None:
-        """The record in `folder`, finished or failed; None if there is none."""
+        """Returns the record in `folder`, or None if there is none. Raises ValueError for a damaged record."""
         file = folder / RECORD
         return Record.from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
 
@@ -100,7 +102,7 @@ class Store:
         fps: int = 1,
         latents: dict[str, Tensor] | None = None,
     ) -> Record:
-        """Store a sample, replacing a failed one, a damaged one going into quarantine; the record with its hashes."""
+        """Stores a sample, replacing a failed one. Any other goes into quarantine. Returns the hashed record."""
         target = self.folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.parent / f"{PARTIAL}{uuid.uuid4().hex}"
@@ -116,7 +118,7 @@ class Store:
             for file in partial.iterdir():
                 _sync(file)
             _sync(partial)
-            if target.exists():  # a failed sample goes; a finished one is damaged, and kept to be looked at
+            if target.exists():  # `get` refused a finished sample: keep it for inspection
                 before = self.recorded(place)
                 if before is None or before.status == "done":
                     self.quarantine(place)
@@ -129,28 +131,28 @@ class Store:
         return record
 
     def plan(self, places: Iterable[str]) -> None:
-        """Note what a sweep wants of this study, beside what others wanted: a report says what is missing."""
+        """Adds a sweep's samples to the study's plan, so that reports can tell which samples are missing."""
         with claimed(self.folder, PLAN, timeout_s=-1):
             file = self.folder / PLAN
             try:
                 before = json.loads(file.read_text(encoding="utf-8"))["samples"]
-            except (FileNotFoundError, ValueError, KeyError):  # none, or damaged
+            except (FileNotFoundError, ValueError, KeyError):  # the plan is missing or damaged
                 before = []
             with whole(file) as partial:
                 partial.write_text(json.dumps({"samples": sorted({*before, *places})}, indent=1), encoding="utf-8")
 
     def update(self, place: str, record: Record) -> Record:
-        """Replace the record of the sample at `place`, whole or not at all."""
+        """Replaces the record of the sample at `place` atomically."""
         with whole(self.folder / place / RECORD) as partial:
             partial.write_text(record.to_json(), encoding="utf-8")
         return record
 
     def drop(self, place: str, record: Record, names: Iterable[str]) -> Record:
-        """Remove those files of a finished sample; the record goes on saying what they were."""
+        """Removes the files `names` of a finished sample. The record lists their hashes as dropped."""
         going = {name: record.files[name] for name in names if name in record.files}
         if going:
             files = {name: digest for name, digest in record.files.items() if name not in going}
-            # the record first: what it still names is always there
+            # the record is written first, so that every file that it lists exists
             record = self.update(place, replace(record, files=files, dropped=record.dropped | going))
         for name in record.dropped:
             (self.folder / place / name).unlink(missing_ok=True)
@@ -165,11 +167,11 @@ class Store:
         latents: dict[str, Tensor] | None = None,
         difference: int = 0,
     ) -> Record:
-        """Put back what was dropped of a sample, given its frames and latents. Raises ValueError if they are others.
+        """Writes a sample's dropped files again. Raises ValueError if frames or latents are not those recorded.
 
-        The master's own bytes may be others, written by another version of the library: its frames decide. A
-        `difference` other than 0 says that its frames are others by that many levels, which the caller tolerates; the
-        record is then of the new frames.
+        The bytes of the master's file may differ, because another version of the library may write it. Only the frames
+        are compared. A `difference` other than 0 means that the frames differ by so many levels and that the caller
+        tolerates it. The record then holds the hash of the new frames.
         """
         folder, written = self.folder / place, {}
         digest = sha256_of_frames(frames)
@@ -190,7 +192,7 @@ class Store:
         return self.update(place, replace(record, files=record.files | written, dropped=dropped))
 
     def quarantine(self, place: str) -> Path:
-        """Move the sample at `place` out of the way; where it is now."""
+        """Moves the sample at `place` into quarantine. Returns its new folder."""
         out_of_the_way = self.folder / QUARANTINE / f"{place}-{uuid.uuid4().hex[:8]}"
         out_of_the_way.parent.mkdir(parents=True, exist_ok=True)
         (self.folder / place).rename(out_of_the_way)
@@ -206,8 +208,8 @@ def _sync(path: Path) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what was asked for; the exit status: 1 if something was damaged. Raises ValueError for no study."""
-    from bench import upkeep  # which builds on this module
+    """Runs the command. Returns the exit status, 1 if a sample was damaged. Raises ValueError if there is no study."""
+    from bench import upkeep  # here, because upkeep imports this module
 
     if arguments.what == "ls":
         print(upkeep.ls(arguments.study))

@@ -1,10 +1,10 @@
-"""Run a condition, or an experiment's sweep of them: `python -m bench.sweep +exp=table1 [root=DIR]`.
+"""Runs a condition, or an experiment's sweep of conditions: `python -m bench.sweep +exp=table1 [root=DIR]`.
 
-With --dry-run only say what would be done, see `bench.dry_run`.
+With --dry-run it only tells what it would do, see `bench.dry_run`.
 
-A display that breaks (a closed pipe, a full disk below a log, a closed terminal) does not end a sweep: the sweep goes
-on without it, and the exit status is the samples'. To stop it when its terminal is gone: `pkill -f bench.sweep`, or
-`pkill -f vgdfr-sweep`; what is finished is stored.
+A display that breaks (a closed pipe, a full disk below a log, a closed terminal) does not end a sweep. The sweep goes
+on without the display, and only the samples decide the exit status. `pkill -f bench.sweep` or `pkill -f vgdfr-sweep`
+stops a sweep without a terminal. Finished samples are stored.
 """
 
 import os
@@ -12,12 +12,11 @@ import signal
 import sys
 
 import hydra
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from bench import dry_run, mismatch, overrides, tasks, threads
 from bench.config import CONF, prompts_of
+from bench.config_dir import composing, taken_out
 from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
@@ -30,9 +29,10 @@ _sweep: Sweep | None = None
 
 
 def job(config: DictConfig) -> None:
-    """Hydra calls it for each job; the first makes the samples of all, prompt by prompt, so that conditions share.
+    """Makes the samples of all jobs. Hydra calls this function for each job, and only the first call does the work.
 
-    As a task of a cluster (bench.tasks) each is the first in its process: all are workers on the same samples.
+    The work goes prompt by prompt, so that conditions share it. In a cluster (bench.tasks) each call is the first in
+    its process, and all processes work on the same samples.
     """
     global _sweep
     if _sweep is not None:
@@ -50,9 +50,9 @@ def job(config: DictConfig) -> None:
         Store(study).plan(samples.values())
         with tracked(study, jobs[0].tracker):
             run(jobs, _sweep)
-    except OSError as error:  # a full or broken disk: what is stored is whole
+    except OSError as error:  # a full or broken disk; stored samples stay complete
         _sweep.stopped = f"{type(error).__name__}: {error}"
-        if not tasks.within():  # else Hydra would write the next job's configuration to that disk
+        if not tasks.within():  # Hydra would write the next job's configuration to that disk
             raise SystemExit(1) from None
     except tasks.Leave as leave:
         if not isinstance(leave.reason, SystemExit):
@@ -64,11 +64,11 @@ def job(config: DictConfig) -> None:
         raise RuntimeError(_sweep.stopped or f"{len(_sweep.failed)} samples failed: {', '.join(_sweep.failed)}")
 
 
-main = hydra.main(config_path=CONF, config_name="config", version_base="1.3")(job)  # `job` is what tasks import
+main = hydra.main(config_path=CONF, config_name="config", version_base="1.3")(job)  # tasks import `job`
 
 
 def finish() -> int:
-    """Close the display, say what came of the sweep; the exit status: 1 if a sample failed."""
+    """Closes the display and reports the failures. Returns the exit status, 1 for a failed sample or a stop."""
     if _sweep is None:
         return 0
     say(_sweep.close())
@@ -82,25 +82,29 @@ def finish() -> int:
 
 
 def _check_arguments() -> None:
-    """Quotes what Hydra could not read, and ends the program with a line for a mistake that Hydra explains in many."""
+    """Quotes values that Hydra cannot read. Raises SystemExit with one line for a mistake in the arguments."""
     sys.argv[1:] = overrides.quoted(sys.argv[1:])
-    given = [argument for argument in sys.argv[1:] if argument not in ("--multirun", "-m")]
-    if any(argument.startswith("-") for argument in given):
-        return  # one of Hydra's own flags, which may have a value and another folder of configurations
     try:
-        with initialize_config_dir(CONF, version_base="1.3"):
-            overrides.load(GlobalHydra.instance().config_loader(), given)
+        folder, rest = taken_out(sys.argv[1:])
+        given = [argument for argument in rest if argument not in ("--multirun", "-m")]
+        if any(argument.startswith("-") for argument in given):
+            return  # another flag of Hydra's, perhaps with a value
+        flags = [] if folder is None else ["--config-dir", str(folder)]
+        flags += [] if given == rest else ["--multirun"]
+        sys.argv[1:] = flags + given  # Hydra does not read overrides on both sides of a flag
+        with composing(folder) as loader:
+            overrides.load(loader, given)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
 
 
 def command() -> int:
-    """The sweep that the command line describes; the exit status."""
+    """Runs the sweep of the command line. Returns the exit status."""
     if dry_run.asked_for(sys.argv[1:]):  # before Hydra sees the flag
         dry_run.main(sys.argv[1:])
         return 0
     outlive_terminal()
-    if tasks.LAUNCH_BEGAN in os.environ:  # by a launcher in a shell's background, which ignores it and passes that on
+    if tasks.LAUNCH_BEGAN in os.environ:  # a launcher in a shell's background passes on that it ignores SIGINT
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _check_arguments()
     interrupted, ended = False, "a task failed or could not be started; others may be at work still"
@@ -119,6 +123,6 @@ def command() -> int:
 
 
 if __name__ == "__main__":
-    from bench import sweep  # by its name, by which a cluster's tasks find `job`
+    from bench import sweep  # a cluster's tasks find `job` by the name of the module
 
     start.run(sweep.command)

@@ -1,4 +1,4 @@
-"""How samples are timed: while they share work, or each alone."""
+"""Times samples, either while they share work or each sample alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,16 +16,18 @@ from bench.provenance import device_name, environment
 from bench.record import Record, sha256_of_frames
 from bench.store import MASTER, Store
 from metrics.video_file import read
-from vgdfr import RopeProxy, generate
-from vgdfr.backbones.base import Backbone
+from vgdfr import Backbone, generate
 
 
 @dataclass(frozen=True)
 class Timing:
-    """shared: seconds measured as samples are made, what they share once. isolated: complete runs of each sample alone.
+    """How to time samples.
 
-    `warmups` runs come first and are reported apart; the sample's latency is the median of `repeats`, an odd number, so
-    that it is that of one run and the sum of its stages.
+    mode: "shared" measures seconds while samples are made, shared work once. "isolated" adds complete runs of each
+        sample alone.
+    warmups: the number of isolated runs that come first and are reported apart.
+    repeats: the number of isolated runs that count. The sample's latency is their median. The number is odd, so that
+        the median is the latency of one run and the sum of its stages.
     """
 
     mode: Literal["shared", "isolated"] = "shared"
@@ -43,28 +45,27 @@ class Timing:
             raise ValueError(f"timing.repeats must be odd, so that the median is one of the runs, got {self.repeats}")
 
     def is_of(self, record: Record) -> bool:
-        """Whether the record has all that is asked for."""
+        """Whether the record has all runs that this timing asks for."""
         return self.mode == "shared" or (
             record.timing == "isolated" and len(record.repeats) >= self.repeats and len(record.warmups) >= self.warmups
         )
 
 
 class OtherPixels(Exception):
-    """A sample run alone is not the one that was stored."""
+    """A sample that is run alone differs from the stored sample."""
 
 
 Stored = Callable[[], UInt8[np.ndarray, "t h w 3"]]
 
 
 def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stored, timing: Timing) -> Record:
-    """`record` with the times of complete runs of its sample alone. Raises OtherPixels where one gives other frames.
+    """Returns `record` with the times of complete runs of its sample alone. Raises OtherPixels for differing frames.
 
-    On a device that is not bit-stable frames may differ from the `stored` ones by TOLERATED_LEVELS; each run says by
-    how much they did.
+    On a device without bit stability the frames may differ from the `stored` frames by TOLERATED_LEVELS. Each run then
+    records its difference.
     """
     runs: list[dict[str, Any]] = []
     method = sample.condition.method
-    assert not isinstance(method, RopeProxy)  # which makes no video
     for i in range(timing.warmups + timing.repeats):
         with watched(backbone.device) as machine:
             video = generate(backbone, sample.spec, method)
@@ -80,6 +81,7 @@ def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stor
             {
                 "latency_s": video.latency_s,
                 "seconds": video.seconds,
+                "outside_latency": sorted(video.outside_latency),
                 "peak_bytes": video.peak_bytes,
                 "machine": machine,
                 **({"frames_difference": difference} if difference else {}),
@@ -88,20 +90,22 @@ def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stor
     warmups, repeats = runs[: timing.warmups], runs[timing.warmups :]
     median = sorted(repeats, key=lambda run: run["latency_s"])[len(repeats) // 2]
     return replace(
-        record, timing="isolated", warmups=warmups, repeats=repeats, seconds=median["seconds"], shared_stages=[],
+        record, timing="isolated", warmups=warmups, repeats=repeats, seconds=median["seconds"],
+        outside_latency=median["outside_latency"], shared_stages=[],
         latency_s=median["latency_s"], peak_bytes=median["peak_bytes"], timed_on=environment(),
     )  # fmt: skip
 
 
-DECIDES_PIXELS = ("gpu", "cpu", "threads", "packages")  # of what a record's environment holds
+DECIDES_PIXELS = ("gpu", "cpu", "threads", "packages")  # entries of a record's environment
 
 
 def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable[[], Backbone], outcome: str) -> str:
-    """Time a stored sample alone, unless that was done; in words, what came of it, where `outcome` came of making it.
+    """Times a stored sample alone, unless its record has these runs. Returns the outcome as text.
 
-    Other frames than the stored ones fail the sample, and what was stored goes into quarantine; but not where it was
-    made elsewhere, as frames may differ between machines, numbers of threads and versions, nor on a device that is not
-    bit-stable.
+    `outcome` is the outcome of making the sample. If the runs give other frames than the stored ones, the sample fails
+    and the stored one moves into quarantine. It stays as it is on a device without bit stability, and if it was made
+    with another machine, number of threads or package version, because frames may then differ. It cannot be timed here
+    then.
     """
     found = store.recorded(sample.folder)
     if found is None or found.status != "done" or timing.is_of(found):
@@ -112,7 +116,7 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
     if device_name(kind, found.environment) != device_name(kind, here):
         return elsewhere
     try:
-        if found.frames_sha256 is None:  # of before it was recorded
+        if found.frames_sha256 is None:  # an older record
             found = replace(found, frames_sha256=sha256_of_frames(_stored_frames(store, sample, found)))
         timed = timed_alone(backbone(), sample, found, partial(_stored_frames, store, sample, found), timing)
     except OtherPixels as error:
@@ -130,7 +134,7 @@ def time_stored(store: Store, sample: Sample, timing: Timing, backbone: Callable
 
 
 def _stored_frames(store: Store, sample: Sample, found: Record) -> UInt8[np.ndarray, "t h w 3"]:
-    """The frames of a stored sample, from its master or, where that was dropped, from its latents."""
+    """Returns the frames of a stored sample, from its master or, if that was dropped, from its latents."""
     if MASTER in found.files:
         return read(store.folder / sample.folder / MASTER).frames
     return keep.rebuilt(store.folder / sample.folder, found, sample.condition).frames

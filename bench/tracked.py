@@ -1,4 +1,4 @@
-"""What a tracker shows of a study: its conditions, read from records and scores as they lie on disk. No torch."""
+"""Reads a study's conditions for a tracker, from the records and scores on disk. Imports no torch."""
 
 import hashlib
 import json
@@ -10,14 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-RECORD_SCHEMA, SCORES_SCHEMA = 1, 2  # bench.record's and bench.score's, which bring torch
-FIXED = ("prompt_id", "seed_index", "status", "prompt", "latency_s", "token_ratio")  # first columns of the table
+from bench.facts import facts_of
+
+RECORD_SCHEMA, SCORES_SCHEMA = 1, 2  # equal to those of bench.record and bench.score, which import torch
+FIXED = ("prompt_id", "seed_index", "status", "prompt", "latency_s", "token_ratio")  # the first columns of the table
 LAST = ("preview", "notes", "error", "key")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample, finished or failed. scores: a number, infinite ones included, or None: see `reasons`."""
+    """One sample, finished or failed. A score is a number, possibly infinite, or None with an entry in `reasons`."""
 
     folder: Path
     record: dict[str, Any]
@@ -30,21 +32,21 @@ class Sample:
 
     @property
     def content(self) -> dict[str, Any]:
-        """Everything that decides its pixels but the prompt and the seed: what its condition is."""
+        """The identity of the sample's condition: everything that decides the pixels, except prompt and seed."""
         identity = self.record["identity"]
         spec = {name: value for name, value in identity["spec"].items() if name not in ("prompt", "seed")}
         return identity | {"spec": spec}
 
     @property
     def preview(self) -> Path | None:
-        """The browser's video; None where it is not kept or was never made."""
+        """The video for browsers, or None if the sample has none."""
         files = [self.folder / name for name in self.record.get("files", {}) if name.endswith(".mp4")]
         return next((file for file in files if file.is_file()), None)
 
 
 @dataclass(frozen=True)
 class TrackedCondition:
-    """The samples of one condition; `name` tells it from the study's others."""
+    """The samples of one condition. `name` is unique within the study."""
 
     name: str
     samples: tuple[Sample, ...]
@@ -54,7 +56,7 @@ class TrackedCondition:
         return [sample for sample in self.samples if sample.done]
 
     def config(self, study: str) -> dict[str, Any]:
-        """What a reader filters and groups by: the condition, its model and video, and where its numbers come from."""
+        """Returns the fields for filters and groups: the condition, its model, video settings and provenance."""
         record, content = self.samples[0].record, self.samples[0].content
         return {
             "study": study,
@@ -68,9 +70,10 @@ class TrackedCondition:
         }
 
     def summary(self, baseline_s: dict[str, float]) -> dict[str, float | int]:
-        """Means over finished samples, and how many there are; `baseline_s` has the latency of each baseline by key.
+        """Returns the means over finished samples, and the number of samples.
 
-        An infinite score is counted as <name>_infinite and left out of the mean; a mean of nothing is left out.
+        `baseline_s` is the latency of each baseline, by key. An infinite score is left out of the mean and counted as
+        <name>_infinite. A column without finite values has no mean.
         """
         out: dict[str, float | int] = {"n": len(self.done), "n_failed": len(self.samples) - len(self.done)}
         columns = {name: [s.scores.get(name) for s in self.done] for name in score_names([self])}
@@ -82,7 +85,7 @@ class TrackedCondition:
                 out[name] = math.fsum(finite) / len(finite)
             if len(finite) < len(there):
                 out[f"{name}_infinite"] = len(there) - len(finite)
-        # a ratio of mean latencies over common samples, as in the paper
+        # the paper's speed-up: a ratio of mean latencies over common samples
         pairs = [(baseline_s.get(s.record["reference_key"]), s.record["latency_s"]) for s in self.done]
         common = [(base, own) for base, own in pairs if base is not None and own]
         if common:
@@ -91,9 +94,9 @@ class TrackedCondition:
         return out | ({"peak_bytes": max(peaks)} if peaks else {})
 
     def table(self, study: Path, scores: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-        """Columns and rows, one a sample, failed ones too; the preview as its path within the study.
+        """Returns the columns and a row per sample, failed samples included. The preview is a path within the study.
 
-        What is no finite number is None, with the reason among the notes.
+        A score without a finite value is None, and the notes tell the reason.
         """
         rows = []
         for sample in sorted(self.samples, key=lambda s: (s.record["prompt_id"], s.record["seed_index"])):
@@ -110,9 +113,9 @@ class TrackedCondition:
 
 
 def read(study: Path) -> tuple[list[TrackedCondition], list[str]]:
-    """The study's conditions, the baseline first, and what could not be read, in words.
+    """Returns the study's conditions, the reference first, and messages for the samples that cannot be read.
 
-    Raises ValueError where there is no sample. A study whose sweep is running is read as it is now.
+    Raises ValueError if there is no sample. While a sweep is running, it returns the samples stored so far.
     """
     groups: dict[str, list[Sample]] = defaultdict(list)
     unreadable = []
@@ -120,7 +123,7 @@ def read(study: Path) -> tuple[list[TrackedCondition], list[str]]:
         try:
             sample = _sample(file)
             groups[json.dumps([sample.record["slug"], sample.content], sort_keys=True)].append(sample)
-        except FileNotFoundError:  # it is being replaced
+        except FileNotFoundError:  # the sample is being replaced
             continue
         except (ValueError, KeyError, TypeError) as error:
             unreadable.append(f"{file.parent.relative_to(study)}: {type(error).__name__}: {error}")
@@ -129,12 +132,16 @@ def read(study: Path) -> tuple[list[TrackedCondition], list[str]]:
     by_slug: dict[str, list[list[Sample]]] = defaultdict(list)
     for samples in groups.values():
         by_slug[samples[0].record["slug"]].append(samples)
-    ordered = sorted(by_slug.items(), key=lambda item: (item[0] != "baseline", item[0]))
+    ordered = sorted(by_slug.items(), key=lambda item: (not _is_reference(item[1]), item[0]))
     return [c for slug, same in ordered for c in _named(slug, same)], unreadable
 
 
+def _is_reference(groups: list[list[Sample]]) -> bool:
+    return facts_of(groups[0][0].record).role == "reference"
+
+
 def _named(slug: str, groups: list[list[Sample]]) -> list[TrackedCondition]:
-    """Conditions of one slug; where there are several (other videos, models, devices), by what sets them apart."""
+    """Returns the conditions of one slug. If there are several, their names hold the settings in which they differ."""
     flat = [dict(_flat(samples[0].content)) for samples in groups]
     names = sorted({n for each in flat for n in each if len({json.dumps(f.get(n)) for f in flat}) > 1})
     return [
@@ -180,17 +187,17 @@ def _sample(file: Path) -> Sample:
 
 
 def score_names(conditions: Iterable[TrackedCondition]) -> list[str]:
-    """Of all scores that any sample has, computed or not."""
+    """Returns the names of all scores that any sample has, null scores included."""
     return sorted({name for c in conditions for s in c.samples for name in s.scores})
 
 
 def latencies(conditions: Iterable[TrackedCondition]) -> dict[str, float]:
-    """The latency of every finished sample by its key, in which a record names its baseline."""
+    """Returns the latency of every finished sample that has one, by the sample's key."""
     return {s.record["key"]: s.record["latency_s"] for c in conditions for s in c.done if s.record["latency_s"]}
 
 
 def provenance(samples: Iterable[Sample]) -> dict[str, Any]:
-    """Code, versions and machine, and the weights; a list of values where samples differ in one."""
+    """Returns code, versions, machine and weights. An entry in which samples differ is a list of the values."""
     seen: dict[str, dict[str, Any]] = defaultdict(dict)
     for sample in samples:
         weights = {"weights_sha256": sample.record["identity"]["model"].get("weights_sha256")}
@@ -200,12 +207,12 @@ def provenance(samples: Iterable[Sample]) -> dict[str, Any]:
 
 
 def run_id(study: str, what: Any) -> str:
-    """The same for the same study and content, on every machine and every day."""
+    """Returns an id of the study's name and `what`. It is the same on every machine and every day."""
     return hashlib.sha256(json.dumps([study, what], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def newest_ns(study: Path) -> tuple[int, int]:
-    """How many records and scores there are, and when the newest was written."""
+    """Returns the number of records and score files, and the time of the newest in ns, 0 if there is none."""
     times = []
     for file in (*study.glob("[!.]*/[!.]*/record.json"), *study.glob("[!.]*/[!.]*/scores.json")):
         try:

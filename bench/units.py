@@ -1,4 +1,4 @@
-"""What a sweep's jobs ask for: samples, each with its baseline's, in units that one worker makes in one go."""
+"""Lists the samples of a sweep's jobs, and groups them into units. One worker makes a unit in one go."""
 
 import hashlib
 import json
@@ -8,18 +8,19 @@ from typing import Any
 
 from bench.condition import Condition, Sample
 from bench.config import Job
-from vgdfr import Baseline, HunyuanVideo, RopeProxy, Vgdfr, VideoSpec
+from vgdfr import Model, VideoSpec
+from vgdfr.backbones.base import identity_of
 
 
 def conditions_of(job: Job) -> tuple[Condition, ...]:
-    """The job's condition, after the baseline that it is measured against."""
-    own = job.condition
-    return (own,) if isinstance(own.method, Baseline | RopeProxy) else (own.baseline, own)
+    """Returns the job's condition, after the baseline that it is compared with."""
+    own, baseline = job.condition, job.condition.baseline
+    return (own,) if baseline is None else (baseline, own)
 
 
 def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
-    """The job's samples, each with its baseline's, prompt by prompt; the baseline comes first."""
-    model_identity = job.condition.model.identity()
+    """Yields each sample of the job with the sample of its baseline, prompt by prompt. The baseline comes first."""
+    model_identity = identity_of(job.condition.model)
     for prompt in job.prompts:
         reference: Sample | None = None
         for condition in conditions_of(job):
@@ -29,16 +30,16 @@ def samples_of(job: Job) -> Iterator[tuple[Sample, Sample | None]]:
 
 
 def unit_name(prompt_id: str, seed_index: int, identity: dict[str, Any]) -> str:
-    """Under which a worker claims all samples of a prompt and seed, on one model with one video setting."""
+    """Returns the name under which a worker claims all samples of one prompt, seed, model and video setting."""
     decides = json.dumps([identity["model"], identity["spec"]], sort_keys=True)
     return f"{prompt_id}-s{seed_index}-{hashlib.sha256(decides.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What one worker makes in one go: all samples of a prompt and seed, on one model with one video setting.
+    """All samples of one prompt, seed, model and video setting, which one worker makes in one go.
 
-    They share noise, first steps and preview. Each sample comes with its baseline's and the job that asked for it.
+    The samples share noise, first steps and preview. Each sample comes with the sample of its baseline and its job.
     """
 
     spec: VideoSpec
@@ -46,30 +47,19 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """The same in every process, whichever conditions it asks for."""
+        """The unit's name, the same in every process and for any choice of conditions."""
         sample = self.samples[0][0]
         return unit_name(sample.prompt.id, sample.prompt.seed_index, sample.identity)
 
     @property
-    def probes(self) -> list[tuple[Sample, Job]]:
-        """Its samples that are layer errors."""
-        return [(sample, job) for sample, _, job in self.samples if isinstance(sample.condition.method, RopeProxy)]
-
-    @property
-    def of_videos(self) -> "Unit":
-        """The unit without them."""
-        videos = (each for each in self.samples if not isinstance(each[0].condition.method, RopeProxy))
-        return Unit(self.spec, tuple(videos))
-
-    @property
     def stops(self) -> set[int]:
-        """The steps after which its samples branch off the baseline."""
-        return {m.k for sample, _, _ in self.samples if isinstance(m := sample.condition.method, Vgdfr)}
+        """The steps after which samples of the unit branch off the baseline."""
+        return {stop for sample, _, _ in self.samples for stop in sample.condition.method.stops()}
 
 
 def units_of(jobs: Sequence[Job]) -> list[Unit]:
-    """The samples of all jobs, each once, model by model and prompt by prompt; a baseline before what refers to it."""
-    units: dict[tuple[HunyuanVideo, VideoSpec], dict[str, tuple[Sample, Sample | None, Job]]] = {}
+    """Returns units with all samples of the jobs, each once. Units of one model are adjacent, baselines come first."""
+    units: dict[tuple[Model, VideoSpec], dict[str, tuple[Sample, Sample | None, Job]]] = {}
     for job in jobs:
         for sample, reference in samples_of(job):
             unit = units.setdefault((sample.condition.model, sample.spec), {})

@@ -25,12 +25,12 @@ from typing import Any
 import torch
 from tiny import SPEC, write_checkpoint
 
-from bench.condition import Condition, VideoSettings, describe
+from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
 from metrics import named
 from metrics.groups import names_of
-from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, RopeProxy, Vgdfr, generate, layer_errors
-from vgdfr.shared import Shared
+from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, RopeProxy, Vgdfr, generate
+from vgdfr.account import Shared
 
 GOLDENS = Path(__file__).parent / "data" / "goldens"
 KEYS, BITS, METRIC_IDS = GOLDENS / "keys.json", GOLDENS / "bits.json", GOLDENS / "metric_ids.json"
@@ -84,7 +84,7 @@ def keys() -> dict[str, Any]:
         identity = sample.identity
         pinned[name] = {
             "slug": condition.slug, "folder": sample.folder, "key": sample.key,
-            "method": sample.identity["method"], "recorded": describe(method),
+            "method": sample.identity["method"], "recorded": method.settings(),
         }  # fmt: skip
     return {"identity_but_for_method": {**identity, "method": None}, "conditions": pinned}
 
@@ -106,9 +106,9 @@ def bits() -> dict[str, Any]:
             kind: {name: _digest(generate(backbone, SPEC, method, of)) for name, method in METHODS.items()}
             for kind, of in (("fresh", None), ("shared", shared))
         }
-        errors = layer_errors(backbone, SPEC, PROXY)
-    proxy = {"none": errors.none, "all": errors.all, "only": errors.only, "all_but": errors.all_but}
-    return {**made, "rope_proxy": proxy | {"passes": errors.passes}}
+        errors = generate(backbone, SPEC, PROXY)
+    assert errors.data is not None
+    return {**made, "rope_proxy": errors.data | {"passes": errors.passes}}
 
 
 def _digest(video: Any) -> dict[str, Any]:

@@ -7,32 +7,34 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference import euler
 
 from vgdfr import Baseline, BrokenVideo, FewerSteps, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
-from vgdfr.compression import merge_latents
-from vgdfr.denoise import euler, multi_step_denoise, one_step_denoise
+from vgdfr.methods.compression import merge_latents
+from vgdfr.methods.layers import positions_per_layer
 from vgdfr.schedule import FrameSchedule, uniform
+from vgdfr.solver import multi_step_denoise, one_step_denoise
 from vgdfr.video import to_uint8
 
 MAIN = Vgdfr(k=2, theta=0.01)
 
 
 def test_merging_latents_takes_means_of_latent_groups() -> None:
-    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)], frames_per_latent=4)
     latent = torch.arange(9.0)[None, None, :, None, None]
     assert merge_latents(latent, schedule).flatten().tolist() == [0, 2.5, 5.5, 7, 8]
-    assert torch.equal(merge_latents(latent, FrameSchedule.keep_all(33)), latent)
+    assert torch.equal(merge_latents(latent, FrameSchedule.keep_all(33, frames_per_latent=4)), latent)
 
 
 @torch.inference_mode()
 def test_without_the_module_noisy_latents_are_averaged_and_denoised_on(backbone: Backbone, spec: VideoSpec) -> None:
     video = generate(backbone, spec, dataclasses.replace(MAIN, merge_space="latent", global_layers=(1,)))
-    velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
+    velocity, sigmas = backbone.velocity(spec), backbone.solver(spec).sigmas
     x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
-    assert video.schedule is not None and video.schedule == uniform(33)
-    with backbone.dyrope(video.schedule, (1,)):
+    assert video.schedule is not None and video.schedule == uniform(33, frames_per_latent=4)
+    with backbone.shortened(video.schedule, positions_per_layer(video.schedule.kept_latents, (1,), 5)):
         x, _ = euler(velocity, merge_latents(x, video.schedule), sigmas[2:])
     assert np.array_equal(video.frames[list(video.schedule.kept_frames)], to_uint8(backbone.codec.decode(x)))
 
@@ -43,7 +45,8 @@ def test_a_borrowed_schedule_costs_the_ablation_nothing(backbone: Backbone, spec
         generate(backbone, spec, dataclasses.replace(latent, schedule_from=source)) for source in ("clean", "noisy")
     )
     assert "borrow_schedule" in borrowed.seconds and borrowed.notes
-    assert borrowed.latency_s == pytest.approx(sum(borrowed.seconds[s] for s in ("denoise_full", "denoise_compressed")))
+    counted = ("denoise_full", "denoise_compressed", "other")
+    assert borrowed.latency_s == pytest.approx(sum(borrowed.seconds[s] for s in counted))
     assert "compress" in own.seconds and not own.notes
 
 
@@ -52,14 +55,14 @@ def test_without_denoise_and_renoise_the_noisy_latent_goes_through_the_module(
     backbone: Backbone, spec: VideoSpec
 ) -> None:
     video = generate(backbone, spec, dataclasses.replace(MAIN, denoise_renoise=False, global_layers=(1,)))
-    velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
+    velocity, sigmas = backbone.velocity(spec), backbone.solver(spec).sigmas
     x, _ = euler(velocity, backbone.noise(spec), sigmas[:3])
     assert video.schedule is not None
     with backbone.codec.reduced(1):
         noisy = backbone.codec.decode(x)
         groups = np.split(np.arange(33), list(video.schedule.kept_frames)[1:])
         x = backbone.codec.encode(torch.stack([noisy[g].mean(0) for g in groups]))
-    with backbone.dyrope(video.schedule, (1,)):
+    with backbone.shortened(video.schedule, positions_per_layer(video.schedule.kept_latents, (1,), 5)):
         x, _ = euler(velocity, x, sigmas[2:])
     frames = to_uint8(backbone.codec.decode(x)).astype(int)
     assert np.abs(video.frames[list(video.schedule.kept_frames)] - frames).max() <= 1
@@ -149,7 +152,7 @@ def test_a_token_ratio_is_kept_to(backbone: Backbone, spec: VideoSpec) -> None:
 
 def test_a_token_ratio_out_of_reach_is_said(backbone: Backbone, spec: VideoSpec) -> None:
     video = generate(backbone, spec, Vgdfr(k=1, schedule="token_ratio", token_ratio=0.2))
-    assert video.schedule == uniform(33)
+    assert video.schedule == uniform(33, frames_per_latent=4)
     assert video.notes == ("asked for 0.2 of the tokens, kept 0.56: all blocks merged",)
 
 

@@ -15,7 +15,7 @@ from vgdfr.presets import PRESETS
 @pytest.fixture(scope="module")
 def hunyuan() -> Flops:
     preset = PRESETS["hunyuan_video"]
-    return Flops(preset.model.architecture(), preset.model.tiling, 544, 960, 97)
+    return Flops(preset.model.configuration(), preset.model.tiling, 544, 960, 97)
 
 
 def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_videos_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
         (["prompts=file"], "prompts.source has no value; give it, as prompts.source=..."),
         (["threads=0"], "threads must be a whole number from 1, or null for PyTorch's own choice, got 0"),
         (["+timing.foo=3"], "there is no setting timing.foo. There are mode, repeats, warmups"),
-        (["--cfg", "job"], "--dry-run goes with none of Hydra's flags, got --cfg"),
+        (["--cfg", "job"], "--dry-run goes with none of Hydra's flags but --config-dir, got --cfg"),
     ],
 )
 def test_a_dry_run_refuses_what_the_sweep_would(arguments: list[str], message: str, tmp_path: Path) -> None:

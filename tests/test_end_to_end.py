@@ -150,9 +150,9 @@ def test_the_comparison_is_drawn(study: Path) -> None:
 
 
 def test_every_condition_is_drawn_in_the_tables_order(study: Path) -> None:
-    titled = conditions_of(lines(load(study)), "00-still")
-    assert len(titled) == 16 and titled[0][0] == "Original" and titled[-1][0] == "VGDFR (k=15, θ=0.9)"
-    assert titled[-1][1].record["slug"] == "vgdfr-k15-theta0.9"
+    shown = conditions_of(lines(load(study)), "00-still")
+    assert len(shown) == 16 and shown[0][0].title == "Original" and shown[-1][0].title == "VGDFR (k=15, θ=0.9)"
+    assert shown[-1][1].record["slug"] == "vgdfr-k15-theta0.9"
     assert draw(study, "00-still", 5, 0.7, all_conditions=True).stat().st_size > 10_000
     with pytest.raises(StudyError, match="no sample of prompt nothing; prompts: 00-still"):
         conditions_of(lines(load(study)), "nothing")

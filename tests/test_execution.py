@@ -20,8 +20,8 @@ from bench.prompts import Prompt
 from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_dit import blocks_of
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
-from vgdfr.dyrope import blocks_of
 
 MERGING = Vgdfr(k=1, theta=0.01, global_layers=(1, 4), interpolator="linear")
 
@@ -125,7 +125,8 @@ COUNT_GRAPHS = """
 import sys, torch
 from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.execution import Execution
-from vgdfr.dyrope import dyrope
+from vgdfr.backbones.rope import shortened
+from vgdfr.methods.layers import positions_per_layer
 
 model = HunyuanVideo(sys.argv[1], dtype="float32", device="cpu", execution=Execution(compile="eager"))
 backbone = model.load()
@@ -133,11 +134,14 @@ spec = VideoSpec("a red circle", 3, 32, 32, 33, 4, 6.0, 7.0, 12)
 with torch.inference_mode():
     velocity, x = backbone.velocity(spec), backbone.noise(spec)
     print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    for kept in ([0, 1, 4, 7], [0, 2, 3, 5, 7], None, [0, 1, 2, 4, 5, 8], [0, 3, 8], None):
+    for kept, layers in (
+        ([0, 1, 4, 7], (1, 4)), ([0, 2, 3, 5, 7], (0, 1, 2)), (None, ()), ([0, 1, 2, 4, 5, 8], ()), ([0, 3, 8], (4,)),
+        ([0, 2, 3, 5], (0, 1, 2, 3, 4)), (None, ()),
+    ):
         if kept is None:
             velocity(x, 0.5)
         else:
-            with dyrope(backbone.transformer, kept, 9, (1, 4)):
+            with shortened(backbone.transformer, backbone.rope_site, positions_per_layer(kept, layers, 5), 9):
                 velocity(x[:, :, kept], 0.5)
         print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 """
@@ -152,7 +156,7 @@ def test_a_compiled_dit_has_its_graphs_before_the_first_step(tiny_checkpoint: Pa
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     counts = [int(line) for line in done.stdout.split()]
-    assert counts[0] > 0 and len(counts) == 7 and len(set(counts)) == 1
+    assert counts[0] > 0 and len(counts) == 8 and len(set(counts)) == 1
 
 
 def test_float8_weights_change_the_pixels_a_little(tiny_checkpoint: Path, backbone: Backbone, spec: VideoSpec) -> None:
@@ -207,3 +211,30 @@ def test_a_kernel_that_is_not_installed_is_refused(tiny_checkpoint: Path) -> Non
     if importlib.util.find_spec("flash_attn") is None:
         with pytest.raises(ValueError, match="flash-attn"):
             dataclasses.replace(model, execution=Execution(attention="flash")).check()
+
+
+def test_an_offloaded_dit_has_run_before_any_accelerator_is_applied(tiny_checkpoint: Path) -> None:
+    """Its hooks rearrange themselves in the first forward, which must be a plain one of all blocks."""
+    ran: list[str] = []
+
+    class Watched(HunyuanVideo):
+        def load(self) -> HunyuanVideoBackbone:
+            forward = HunyuanVideoBackbone.settle
+
+            def settle(backbone: HunyuanVideoBackbone) -> None:
+                hooks = [
+                    block.register_forward_hook(lambda *_: ran.append("block"))
+                    for block in blocks_of(backbone.transformer)
+                ]
+                forward(backbone)
+                for hook in hooks:
+                    hook.remove()
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(HunyuanVideoBackbone, "settle", settle)
+                return super().load()
+
+    for execution, count in ((Execution(), 0), (Execution(offload="blocks"), 5)):
+        ran.clear()
+        Watched(str(tiny_checkpoint), dtype="float32", device="cpu", execution=execution).load()
+        assert len(ran) == count

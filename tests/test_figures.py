@@ -34,7 +34,7 @@ def sample(
     """A sample whose compressed steps take `step` of a full one; its schedule merges the first `pairs` blocks."""
     slug = f"vgdfr-k{k}-theta{theta:g}" if k else "baseline"
     method: dict[str, Any] = {"name": "baseline"}
-    schedule = FrameSchedule.of_factors(FRAMES, [(1 + 8 * i, 2) for i in range(pairs)])
+    schedule = FrameSchedule.of_factors(FRAMES, [(1 + 8 * i, 2) for i in range(pairs)], frames_per_latent=4)
     seconds = {"denoise_full": STEPS * FULL_STEP_S}
     if k:
         method = {
@@ -176,7 +176,7 @@ def test_what_the_study_does_not_allow_is_named_and_the_rest_is_drawn_the_same_e
 
 
 def test_the_papers_grid_shows_the_baseline_and_of_each_k_first_middle_and_last_theta(study: Path) -> None:
-    titles = [title for title, _ in papers_columns(lines(load(study)), "00-still")]
+    titles = [line.title for line, _ in papers_columns(lines(load(study)), "00-still")]
     assert titles == ["Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=15, θ=0.9)"]
 
 
@@ -294,6 +294,19 @@ def test_figures_say_how_many_samples_a_mean_is_of_and_what_is_missing(study: Pa
     assert all(text.startswith("Incomplete: 15 of 16 samples, 0 failed.") for text in partial)
 
 
+@pytest.mark.parametrize("slugs", ["vgdfr-k15-theta0.9", "vgdfr-*"])
+def test_conditions_identical_to_the_baseline_are_named_below_the_trade_off(study: Path, slugs: str) -> None:
+    folders = sorted(study.glob(slugs))
+    for file in (file for folder in folders for file in folder.glob("*/scores.json")):
+        document = json.loads(file.read_text())
+        document["scores"]["psnr"]["value"] = float("inf")
+        file.write_text(json.dumps(document))
+    panels = tradeoff.panels(lines(load(study)))
+    assert [len(panel.points) for panel in panels] == [3, 3 - len(folders), 3]
+    text = tradeoff.tradeoff(panels).get_supxlabel().replace("\n", " ")
+    assert f"{len(folders)} at infinite PSNR, not drawn: VGDFR (k=" in text and "VGDFR (k=15, θ=0.9)" in text
+
+
 def test_different_devices_are_drawn_together_where_that_is_asked_for(study: Path) -> None:
     change(study, "baseline/*", lambda r: r["identity"]["model"].update(device_type="cuda"))
     with pytest.raises(StudyError, match="--allow-mixed"):
@@ -304,14 +317,14 @@ def test_different_devices_are_drawn_together_where_that_is_asked_for(study: Pat
 def test_flops_are_of_the_checkpoint_that_made_the_study(study: Path, tmp_path: Path) -> None:
     conf = FlopsOfStudy().of(load(study)[0].record)
     folder = tmp_path / "checkpoint"
-    for part, config in conf.architecture.items():
+    for part, config in conf.configuration.items():
         (folder / part).mkdir(parents=True)
         config = dict(config) | (
             {"num_single_layers": config["num_single_layers"] + 2} if part == "transformer" else {}
         )
         (folder / part / "config.json").write_text(json.dumps(config))
-    layers = {"dual": conf.architecture["transformer"]["num_layers"]}
-    layers["single"] = conf.architecture["transformer"]["num_single_layers"] + 2
+    layers = {"dual": conf.configuration["transformer"]["num_layers"]}
+    layers["single"] = conf.configuration["transformer"]["num_single_layers"] + 2
     change(study, "*/*", lambda r: r.update(checkpoint={"path": str(folder)}, layers=layers))
     record = load(study)[0].record
     assert FlopsOfStudy().of(record).count_dit(5) > conf.count_dit(5)

@@ -8,17 +8,18 @@ import pytest
 import torch
 from diffusers import HunyuanVideoPipeline
 from hydra import compose, initialize_config_dir
+from reference import euler
 from transformers import PreTrainedTokenizerFast
 
 from bench.config import CONF, job_of
 from vgdfr import Baseline, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_vae import reduced
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
-from vgdfr.denoise import euler, one_step_denoise, renoise
-from vgdfr.dyrope import dyrope
-from vgdfr.method import refuse_unknown
-from vgdfr.reduced_vae import reduced
-from vgdfr.similarity import frame_similarity
+from vgdfr.method import check_method
+from vgdfr.methods.layers import positions_per_layer
+from vgdfr.methods.similarity import frame_similarity
+from vgdfr.solver import one_step_denoise, renoise
 from vgdfr.video import to_uint8
 
 MERGING = Vgdfr(k=1, theta=0.01, spatial_levels=1)
@@ -37,7 +38,7 @@ def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec:
     video = generate(backbone, spec, Vgdfr(k=k, theta=0.01, global_layers=(1, 4), interpolator="linear"))
     assert isinstance(backbone, HunyuanVideoBackbone) and video.schedule is not None and video.similarity is not None
     vae, scale = backbone.codec.vae, backbone.codec.vae.config.scaling_factor
-    velocity, noise, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.sigmas(spec)
+    velocity, noise, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.solver(spec).sigmas
     x, v = noise, noise
     for i in range(k):
         v = velocity(x, sigmas[i])
@@ -55,7 +56,7 @@ def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec:
     kept = [0, 1, 5, 7, 8]
     assert list(video.schedule.kept_latents) == kept
     y = sigmas[k] * noise[:, :, kept] + (1 - sigmas[k]) * clean
-    with dyrope(backbone.transformer, kept, 9, (1, 4)):
+    with backbone.shortened(video.schedule, positions_per_layer(kept, (1, 4), 5)):
         for i in range(k, 4):
             y = y + (sigmas[i + 1] - sigmas[i]) * velocity(y, sigmas[i])
     frames = to_uint8(vae.decode(y / scale).sample[0].transpose(0, 1)).astype(int)
@@ -88,9 +89,8 @@ def test_merging_shortens_the_latent_and_restores_the_frame_count(
     assert video.schedule is not None and video.schedule.token_ratio < 1
     assert video.frames.shape == (33, 32, 32, 3) and video.frames.dtype == np.uint8
     assert set(video.seconds) >= {"encode_prompt", "denoise_full", "compress", "denoise_compressed", "decode"}
-    assert video.latency_s == pytest.approx(
-        sum(video.seconds[s] for s in ("denoise_full", "compress", "denoise_compressed"))
-    )
+    counted = ("denoise_full", "compress", "denoise_compressed", "other")
+    assert video.latency_s == pytest.approx(sum(video.seconds[s] for s in counted))
 
 
 def test_the_baseline_is_what_the_diffusers_pipeline_generates(
@@ -118,27 +118,21 @@ def test_a_straight_flow_is_followed_exactly_and_one_step_denoise_inverts_renois
 
 
 @dataclasses.dataclass(frozen=True)
-class MyMethod:
-    """Somebody's own: it has all that the plain model's class has."""
+class NoMethod:
+    """It has all that the plain model's class has, and does not derive from Method."""
 
     def check(self, *_: object) -> None:
         """Fits everything."""
 
 
-class MyVgdfr(Vgdfr):
-    """A class that derives from one of ours is another method, too."""
-
-
-def test_a_method_of_an_unknown_class_is_refused_and_not_taken_for_the_baseline(
-    backbone: Backbone, spec: VideoSpec
-) -> None:
-    with pytest.raises(ValueError, match=r"must be a Baseline, .* or Vgdfr, got a .*\.MyVgdfr"):
-        generate(backbone, spec, MyVgdfr(k=1, theta=0.5))
-    with pytest.raises(ValueError, match=r"got a .*\.MyMethod, which nothing here knows"):
-        refuse_unknown(MyMethod())
+def test_a_class_that_is_no_method_is_refused_and_not_taken_for_the_baseline() -> None:
+    with pytest.raises(ValueError, match=r"must be a class that derives from vgdfr.Method, got .*\.NoMethod"):
+        check_method(NoMethod())
+    with pytest.raises(ValueError, match="must be a value such as Baseline"):
+        check_method(Baseline)
     with initialize_config_dir(CONF, version_base="1.3"):
-        config = compose("config", ["method=baseline", f"method._target_={__name__}.MyMethod"])
-    with pytest.raises(ValueError, match=r"RopeProxy, got a .*\.MyMethod"):
+        config = compose("config", ["method=custom", f"method._target_={__name__}.NoMethod"])
+    with pytest.raises(ValueError, match=r"method._target_ must be a class .* got .*\.NoMethod"):
         job_of(config)
 
 

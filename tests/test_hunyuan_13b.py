@@ -7,9 +7,10 @@ import torch
 from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 
 from vgdfr.assets import MANIFESTS
-from vgdfr.backbones.hunyuan_vae import Tiling
-from vgdfr.dyrope import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, blocks_of, dyrope, paper_global_layers
-from vgdfr.reduced_vae import reduced
+from vgdfr.backbones.hunyuan_dit import blocks_of, rope_site_of
+from vgdfr.backbones.hunyuan_vae import Tiling, reduced
+from vgdfr.backbones.rope import shortened
+from vgdfr.methods.layers import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, paper_global_layers, positions_per_layer
 from vgdfr.schedule import FrameSchedule, by_token_ratio, uniform
 from vgdfr.schedule import Similarity as S
 
@@ -42,7 +43,12 @@ def test_it_is_the_model_of_the_paper(transformer: HunyuanVideoTransformer3DMode
 @torch.no_grad()
 @pytest.mark.parametrize(
     "schedule",
-    [FrameSchedule.keep_all(FRAMES), by_token_ratio(FALLING, 0.75), by_token_ratio(FALLING, 0.5), uniform(FRAMES)],
+    [
+        FrameSchedule.keep_all(FRAMES, frames_per_latent=4),
+        by_token_ratio(FALLING, 0.75, frames_per_latent=4),
+        by_token_ratio(FALLING, 0.5, frames_per_latent=4),
+        uniform(FRAMES, frames_per_latent=4),
+    ],
     ids=lambda s: f"{len(s.kept_latents)} latents",
 )
 def test_a_velocity_has_the_size_of_every_shortened_latent(
@@ -50,7 +56,8 @@ def test_a_velocity_has_the_size_of_every_shortened_latent(
 ) -> None:
     kept = len(schedule.kept_latents)
     x = torch.empty(1, 16, kept, *LATENTS[3:], device="meta")
-    with dyrope(transformer, schedule.kept_latents, schedule.num_latents, PAPER_GLOBAL_LAYERS):
+    positions = positions_per_layer(schedule.kept_latents, PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS)
+    with shortened(transformer, rope_site_of(transformer), positions, schedule.num_latents):
         v = transformer(
             hidden_states=x,
             timestep=torch.empty(1, device="meta"),
@@ -70,7 +77,7 @@ def test_previews_encodings_and_decodes_have_their_sizes(vae: AutoencoderKLHunyu
     with reduced(vae, levels):
         preview = vae.decode(latents, return_dict=False)[0]
         assert preview.shape == (1, 3, FRAMES, HEIGHT >> levels, WIDTH >> levels)
-        kept = len(uniform(FRAMES).kept_frames)
+        kept = len(uniform(FRAMES, frames_per_latent=4).kept_frames)
         assert vae.encode(preview[:, :, :kept], return_dict=False)[0].mode().shape == (1, 16, 9, *LATENTS[3:])
     assert vae.decode(latents[:, :, :9], return_dict=False)[0].shape == (1, 3, 33, HEIGHT, WIDTH)
 

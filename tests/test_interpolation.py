@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from vgdfr.interpolation import Interpolator, fill, flow, linear
+from vgdfr.methods.interpolation import Interpolator, fill, flow, linear
 from vgdfr.schedule import FrameSchedule
 
 BY_NAME = {"flow": Interpolator(flow), "linear": Interpolator(linear)}
-SCHEDULE = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+SCHEDULE = FrameSchedule.of_factors(33, [(1, 4), (17, 2)], frames_per_latent=4)
 
 
 def moving(t: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ METHODS = (
 def test_final_latents_give_the_same_frames(backbone: Backbone, spec: VideoSpec, method: object) -> None:
     video = generate(backbone, spec, method)  # type: ignore[arg-type]
     assert video.latents is not None and video.latents.dtype == torch.float32
-    again = frames_of(backbone.codec, video.latents, method, video.schedule)  # type: ignore[arg-type]
+    again = frames_of(backbone.codec, video.latents, method, video.schedule, spec)  # type: ignore[arg-type]
     assert np.array_equal(again, video.frames)
 
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from bench.condition import Condition, VideoSettings
 from bench.config import CONF, Job, job_of
 from bench.prompts import Prompt, embedded
-from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, Vgdfr
+from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, Model, Vgdfr
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.embedded import CHECKPOINT
@@ -49,7 +49,8 @@ def key(condition: Condition = CONDITION, prompt: Prompt = PROMPT, device: str =
 
 def test_every_setting_is_looked_at_here() -> None:
     assert set(OTHER_VIDEO) == {f.name for f in fields(VideoSettings)}
-    assert {*OTHER_METHOD, "token_ratio", "search", "interpolator_weights"} == {f.name for f in fields(Vgdfr)}
+    elsewhere = {"token_ratio", "search", "interpolator_weights", "accelerators"}
+    assert {*OTHER_METHOD, *elsewhere} == {f.name for f in fields(Vgdfr)}
     elsewhere = {"path", "revision", "device", "min_gpu_gib"}  # the weights' hash and the kind of device stand for them
     assert {*OTHER_MODEL, *elsewhere} == {f.name for f in fields(HunyuanVideo)}
 
@@ -131,7 +132,7 @@ def test_what_gives_a_model_other_pixels_than_before_is_in_its_key_and_in_no_oth
     known = {"weights_sha256", "dtype", "device_type", "tiling", "execution"}
     assert set(plain.identity("cpu")) == known
 
-    def added(model: HunyuanVideo, device: str = "cpu") -> dict[str, Any]:
+    def added(model: Model, device: str = "cpu") -> dict[str, Any]:
         return {name: value for name, value in model.identity(device).items() if name not in known}
 
     assert added(plain, "cuda") == {"float32": "ieee"}

@@ -1,6 +1,8 @@
 """Memory followed on the meta device: against what a real run's allocator says, and against the hw profiles."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,9 +19,9 @@ from torch.profiler import ProfilerActivity, profile
 from bench.config import CONF, condition_of
 from vgdfr import HunyuanVideo
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_dit import blocks_of
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
-from vgdfr.dyrope import blocks_of
-from vgdfr.memory import LiveBytes, Memory
+from vgdfr.memory import LiveBytes, Memory, memory_of
 from vgdfr.on_meta import codec_of, dit_pass, meta
 from vgdfr.presets import PRESETS
 
@@ -100,11 +102,27 @@ def test_a_caller_in_inference_mode_gets_the_same_numbers() -> None:
         assert memory.rise_of("preview") == outside
 
 
+def test_memory_is_known_of_a_model_that_can_be_built_from_its_configuration() -> None:
+    model = PRESETS["embedded"].model
+    assert memory_of(model, 64, 64, 9, levels=2) == Memory(model, 64, 64, 9, levels=2)
+
+    class Unknown(HunyuanVideo):
+        known_on_meta = False
+
+    assert memory_of(Unknown(model.path), 64, 64, 9) is None
+
+
+@pytest.mark.parametrize("module", ["flops", "memory", "passes", "backbones.hunyuan_video"])
+def test_each_module_is_imported_first_without_a_circle(module: str) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import vgdfr.{module}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_13b_preview_needs_no_mask() -> None:
     """One tile's mask alone takes 29 GB for a moment in diffusers' own way."""
     model = PRESETS["hunyuan_video"].model
     with meta(torch.float16):
-        codec = codec_of(model.architecture(), model.tiling)
+        codec = codec_of(model.configuration(), model.tiling)
     with meta():
         z = torch.empty(1, 16, 25, 68, 120)
 

@@ -71,7 +71,7 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
     ("arguments", "message"),
     [
         (["method.thet=0.5"], "there is no setting method.thet; did you mean method.theta? There are denoise_"),
-        (["metod=vgdfr"], "there is no setting metod; did you mean method? There are allow_mismatch, exp, "),
+        (["metod=vgdfr"], "there is no setting metod; did you mean method? There are accelerator, allow_mismatch, "),
         (["model.video.num_frmes=17"], "model.video.num_frmes; did you mean model.video.num_frames?"),
         (["method=fewer_steps", "method.step=5"], "there is no setting method.step; did you mean method.steps? "),
         (["method=vgdf"], "there is no method=vgdf; did you mean method=vgdfr? There are baseline, "),
@@ -85,7 +85,7 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
         (["thetaa", "method.k=1"], "the argument 'thetaa' cannot be read: expected KEY=VALUE"),
         (["method.k=(1"], "the argument 'method.k=(1' cannot be read: expected KEY=VALUE"),
         (["+thread=2"], "there is no setting thread; did you mean threads?"),
-        (["+foo=1"], "there is no setting foo. There are allow_mismatch, exp, "),
+        (["+foo=1"], "there is no setting foo. There are accelerator, allow_mismatch, exp, "),
         (["method.thet=0.5", "method.kk=5"], "there is no setting method.thet; did you mean method.theta?"),
     ],
 )  # fmt: skip

@@ -45,7 +45,7 @@ def test_sharing_first_steps_saves_table_1_at_the_papers_costs_what_was_promised
 def test_printed_speedups_above_the_bound_of_merging_pairs_are_marked() -> None:
     preset = PRESETS["hunyuan_video"]
     size = (preset.video[name] for name in ("height", "width", "num_frames"))
-    text = sheet.markdown(paper_sheet(Flops(preset.model.architecture(), preset.model.tiling, *size), 50))
+    text = sheet.markdown(paper_sheet(Flops(preset.model.configuration(), preset.model.tiling, *size), 50))
     table = [line for line in text.splitlines() if line.startswith("| ")][1:]
     marked = {tuple(c.strip() for c in line.strip("|").split("|")[:2]) for line in table if "▲" in line}
     assert ("5", "0.5") in marked and ("10", "0.6") in marked and ("5", "0.9") not in marked

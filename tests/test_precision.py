@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from bench.config import CONF, condition_of
-from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, frames_of, generate, rife
+from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, frames_of, generate
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.methods import rife
 from vgdfr.presets import PRESETS
 
 
@@ -103,7 +104,7 @@ def test_every_network_of_a_sample_runs_in_exact_float32_and_deterministically(
     try:
         video = generate(backbone, spec, method)
         assert video.latents is not None
-        frames_of(backbone.codec, video.latents, method, video.schedule)
+        frames_of(backbone.codec, video.latents, method, video.schedule, spec)
     finally:
         hook.remove()
     names = {

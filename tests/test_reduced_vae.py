@@ -9,8 +9,8 @@ from diffusers import AutoencoderKLHunyuanVideo
 from torch import nn
 
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_vae import reduced
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
-from vgdfr.reduced_vae import reduced
 
 
 @pytest.fixture

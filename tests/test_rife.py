@@ -14,9 +14,10 @@ from other_packages import folder_of, unpacked
 
 from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
-from vgdfr import HunyuanVideo, Vgdfr, VideoSpec, generate, rife
+from vgdfr import Architecture, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
-from vgdfr.interpolation import fill, interpolator_of
+from vgdfr.methods import rife
+from vgdfr.methods.interpolation import Interpolator, fill
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import to_uint8
 
@@ -125,7 +126,7 @@ def test_foreign_and_partial_weights_are_refused(weights: Path, tmp_path: Path) 
         rife.load(tmp_path / "broken.pkl")
     method = Vgdfr(k=1, theta=0.5, interpolator="rife", interpolator_weights=str(tmp_path / "broken.pkl"))
     with pytest.raises(ValueError, match="cannot be read as a PyTorch file"):
-        method.check(VideoSpec("a prompt", 0, 64, 64, 33, 4, 1.0, 1.0, 12), 12, 3)
+        method.check(VideoSpec("a prompt", 0, 64, 64, 33, 4, 1.0, 1.0, 12), Architecture(12, 4, 3, 2, 16))
     with pytest.raises(FileNotFoundError, match="check the path"):
         rife.weights_file(str(tmp_path / "nowhere.pkl"))
 
@@ -141,7 +142,7 @@ def test_without_the_pinned_weights_a_method_says_how_to_get_them(
 def test_a_sample_is_filled_in_by_rife(backbone: Backbone, spec: VideoSpec, weights: Path) -> None:
     method = Vgdfr(k=2, theta=0.01, interpolator="rife", interpolator_weights=str(weights))
     video = generate(backbone, spec, method)
-    assert video.schedule == FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    assert video.schedule == FrameSchedule.of_factors(33, [(1, 4), (17, 2)], frames_per_latent=4)
     assert video.latents is not None and video.schedule is not None
     with torch.inference_mode():
         kept = backbone.codec.decode(video.latents)  # frame 0, 4 of 1 to 16, then 17, 19, 21, 23
@@ -149,7 +150,7 @@ def test_a_sample_is_filled_in_by_rife(backbone: Backbone, spec: VideoSpec, weig
     assert np.array_equal(video.frames[18], expected) and np.array_equal(video.frames[17], to_uint8(kept)[5])
     bytes_ = np.random.default_rng(0).integers(0, 256, (len(kept), 32, 32, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="takes frames as they were decoded, got bytes"):
-        fill(bytes_, video.schedule, interpolator_of(method, torch.device("cpu")))
+        fill(bytes_, video.schedule, Interpolator.named("rife", str(weights), torch.device("cpu")))
 
 
 def test_the_weights_content_is_in_the_key_and_their_path_is_not(weights: Path, tmp_path: Path) -> None:

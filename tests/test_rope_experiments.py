@@ -18,7 +18,7 @@ from bench.prompts import Prompt
 from bench.run import run
 from bench.units import conditions_of, units_of
 from vgdfr import Vgdfr
-from vgdfr.dyrope import global_layers_of, paper_global_layers, shortest_name
+from vgdfr.methods.layers import global_layers_of, paper_global_layers, shortest_name
 
 SMALL = [
     "model.video.num_frames=17", "model.video.num_inference_steps=3", "method.k=1", "method.theta=0.01",

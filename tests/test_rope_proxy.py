@@ -16,14 +16,21 @@ from bench.prompts import Prompt
 from bench.score import score_study
 from bench.store import Store
 from bench.upkeep import verify
-from vgdfr import HunyuanVideo, RopeProxy, VideoSpec, generate, layer_errors
+from vgdfr import GeneratedVideo, HunyuanVideo, RopeProxy, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
-from vgdfr.rope_proxy import refuse_not_finite, relative_error
+from vgdfr.methods.layers import positions_per_layer
+from vgdfr.methods.rope_proxy import refuse_not_finite, relative_error
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import BrokenVideo
 
 PROXY = RopeProxy(k=2, theta=0.01)
+
+
+def data_of(video: GeneratedVideo) -> tuple[dict[str, Any], FrameSchedule]:
+    """What the proxy measured, and the schedule it did so on; there are no frames."""
+    assert video.made is None and video.latents is None and video.data is not None and video.schedule is not None
+    return video.data, video.schedule
 
 
 def dit_passes(backbone: Backbone, run: Any) -> tuple[Any, list[int]]:
@@ -42,14 +49,15 @@ def dit_passes(backbone: Backbone, run: Any) -> tuple[Any, list[int]]:
 @torch.inference_mode()
 def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: VideoSpec) -> None:
     """The schedule and everything after it written out; frames are merged as `generate` does in its own tests."""
-    errors = layer_errors(backbone, spec, PROXY)
-    assert generate(backbone, spec, PROXY.vgdfr).schedule == errors.schedule
-    velocity, sigmas, noise = backbone.velocity(spec), backbone.sigmas(spec), backbone.noise(spec)
+    video = generate(backbone, spec, PROXY)
+    errors, schedule = data_of(video)
+    assert generate(backbone, spec, PROXY.vgdfr).schedule == schedule
+    velocity, sigmas, noise = backbone.velocity(spec), backbone.solver(spec).sigmas, backbone.noise(spec)
     x = v = noise
     for i in range(2):
         v = velocity(x, sigmas[i])
         x = x + (sigmas[i + 1] - sigmas[i]) * v
-    kept_frames, kept = list(errors.schedule.kept_frames), list(errors.schedule.kept_latents)
+    kept_frames, kept = list(schedule.kept_frames), list(schedule.kept_latents)
     with backbone.codec.reduced(1):
         preview = backbone.codec.decode(x - sigmas[2] * v)
         ends = [*kept_frames[1:], len(preview)]
@@ -60,35 +68,38 @@ def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: V
     settings = [set(), every, *({n} for n in range(5)), *(every - {n} for n in range(5))]
     expected = []
     for layers in settings:
-        with backbone.dyrope(errors.schedule, sorted(layers)):
+        with backbone.shortened(schedule, positions_per_layer(kept, sorted(layers), 5)):
             difference = velocity(y, sigmas[2]) - full
         expected.append(((difference**2).sum() / (full**2).sum()).sqrt().item())
-    measured = [errors.none, errors.all, *errors.only, *errors.all_but]
+    measured = [errors["none"], errors["all"], *errors["only"], *errors["all_but"]]
     assert measured == pytest.approx(expected, rel=1e-4)
     assert len(set(measured)) == len(measured), "every layer's RoPE changes the velocity"
 
 
 def test_one_forward_pass_a_layer_and_direction(backbone: Backbone, spec: VideoSpec) -> None:
-    errors, seen = dit_passes(backbone, lambda: layer_errors(backbone, spec, PROXY))
-    short = len(errors.schedule.kept_latents)
+    video, seen = dit_passes(backbone, lambda: generate(backbone, spec, PROXY))
+    short = len(data_of(video)[1].kept_latents)
     assert seen == [9] * (2 + 1) + [short] * (2 * 5 + 2)
-    assert errors.passes == pytest.approx(sum(seen) / 9)
-    assert set(errors.seconds) == {"encode_prompt", "denoise_full", "compress", "full_velocity", "layers"}
+    assert video.passes == pytest.approx(sum(seen) / 9)
+    assert set(video.seconds) == {"encode_prompt", "denoise_full", "compress", "full_velocity", "layers", "other"}
 
 
 def test_where_nothing_merges_every_error_is_zero_and_no_pass_is_made_for_it(
     backbone: Backbone, spec: VideoSpec
 ) -> None:
-    errors, seen = dit_passes(backbone, lambda: layer_errors(backbone, spec, RopeProxy(k=2, theta=1.0)))
-    assert {errors.none, errors.all, *errors.only, *errors.all_but} == {0.0} and seen == [9, 9]
-    assert len(errors.only) == len(errors.all_but) == 5 and "nothing merged" in errors.notes[0]
+    video, seen = dit_passes(backbone, lambda: generate(backbone, spec, RopeProxy(k=2, theta=1.0)))
+    errors, _ = data_of(video)
+    assert {errors["none"], errors["all"], *errors["only"], *errors["all_but"]} == {0.0} and seen == [9, 9]
+    assert len(errors["only"]) == len(errors["all_but"]) == 5 and "nothing merged" in video.notes[0]
 
 
 @torch.inference_mode()
 def test_with_every_frame_kept_any_assignment_is_the_full_model(backbone: Backbone, spec: VideoSpec) -> None:
     velocity, x = backbone.velocity(spec), backbone.noise(spec)
     for layers in ((), (2,), (0, 1, 3, 4), tuple(range(5))):
-        with backbone.dyrope(FrameSchedule.keep_all(33), layers):
+        with backbone.shortened(
+            FrameSchedule.keep_all(33, frames_per_latent=4), positions_per_layer(range(9), layers, 5)
+        ):
             assert relative_error(velocity(x, 0.9), velocity(x, 0.9)) == 0
             inside = velocity(x, 0.9)
         assert relative_error(inside, velocity(x, 0.9)) < 1e-6
@@ -119,7 +130,8 @@ def test_every_setting_decides_the_key() -> None:
     changes: list[dict[str, Any]] = [
         {}, {"k": 6}, {"theta": 0.6}, {"max_merge": 2}, {"spatial_levels": 2}, {"similarity_dtype": "float16"}
     ]  # fmt: skip
-    assert {name for change in changes for name in change} == {f.name for f in dataclasses.fields(RopeProxy)}
+    settings = {f.name for f in dataclasses.fields(RopeProxy)} - {"accelerators"}
+    assert {name for change in changes for name in change} == settings
     keys = {
         Condition("a", HunyuanVideo("x"), video, RopeProxy(**base | change)).sample(Prompt("p", "p", 0), {}).key
         for change in changes
@@ -145,7 +157,7 @@ def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(st
     assert len(rows) == 2
     for row in rows:
         assert [f.name for f in row.folder.iterdir()] == ["record.json"] and row.record["latency_s"] is None
-        assert {k: len(v) for k, v in row.record["layer_errors"].items() if isinstance(v, list)} == {
+        assert {k: len(v) for k, v in row.record["data"].items() if isinstance(v, list)} == {
             "only": 5, "all_but": 5
         }  # fmt: skip
         assert row.record["layers"] == {"dual": 3, "single": 2, "global": None, "paper": [0, 1, 2, 3]}
@@ -190,12 +202,14 @@ def test_a_folder_of_layer_errors_that_cannot_be_used_costs_that_sample_only(
 
 def test_tables_leave_layer_errors_out(study: tuple[list[str], Path], tmp_path: Path) -> None:
     _, folder = study
-    with pytest.raises(StudyError, match="and no videos; they are read by: python -m analysis.rope_sensitivity"):
+    with pytest.raises(
+        StudyError, match="RoPE proxy and no videos; .* are read by: python -m analysis.rope_sensitivity"
+    ):
         load(folder)
     record = json.loads(next(folder.glob("*/*/record.json")).read_text())
-    for name, method in (("probe", record["method"]), ("video", {"name": "baseline"})):
+    for name, makes_video in (("probe", False), ("video", True)):
         (tmp_path / "a" / name).mkdir(parents=True)
-        (tmp_path / "a" / name / "record.json").write_text(json.dumps(record | {"method": method}))
+        (tmp_path / "a" / name / "record.json").write_text(json.dumps(record | {"makes_video": makes_video}))
     assert [row.folder.name for row in load(tmp_path)] == ["video"]
     assert [row.folder.name for row in load_probes(tmp_path)] == ["probe"]
     with pytest.raises(StudyError, match="holds no layer errors; they are made by"):

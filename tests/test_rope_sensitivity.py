@@ -284,7 +284,7 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     ),
     (
         lambda s: [spoil(f, lambda r: r.update(method={"name": "baseline"})) for f in s.glob("*/*/record.json")],
-        "holds no sample of method vgdfr",
+        "holds no sample of a method with global_layers",
     ),
     (lambda s: [shutil.rmtree(f) for f in s.iterdir()], r"holds no samples; .*\+exp=rope_sensitivity"),
     (lambda s: shutil.rmtree(s), r"is no folder; .*\+exp=rope_sensitivity"),

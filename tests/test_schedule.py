@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgdfr.compression import merge
+from vgdfr.methods.compression import merge
 from vgdfr.schedule import (
     FrameSchedule,
     Segment,
@@ -57,7 +57,7 @@ def pair(similarity: Similarity, i: int, j: int) -> float:
 
 @given(similarities(), st.floats(0.01, 1), st.sampled_from([2, 4]))
 def test_what_a_schedule_promises(similarity: Similarity, theta: float, max_merge: int) -> None:
-    schedule = by_threshold(similarity, theta, max_merge)
+    schedule = by_threshold(similarity, theta, max_merge, frames_per_latent=4)
     f = schedule.num_frames
     assert f == similarity.num_frames
     # kept frames and latents belong together, and are in order
@@ -82,14 +82,14 @@ def test_what_a_schedule_promises(similarity: Similarity, theta: float, max_merg
 
 @given(similarities())
 def test_a_higher_theta_keeps_no_fewer_frames_with_one_factor(similarity: Similarity) -> None:
-    kept = [len(by_threshold(similarity, theta, 2).kept_frames) for theta in (0.3, 0.6, 0.9, 1.0)]
+    kept = [len(by_threshold(similarity, theta, 2, frames_per_latent=4).kept_frames) for theta in (0.3, 0.6, 0.9, 1.0)]
     assert kept == sorted(kept) and kept[-1] == similarity.num_frames
 
 
 @pytest.mark.parametrize("max_merge", [2, 4])
 def test_a_threshold_s_schedule_is_the_released_one(max_merge: int) -> None:
     for case in RELEASED:
-        schedule = by_threshold(similarity_of(case), case["theta"], max_merge)
+        schedule = by_threshold(similarity_of(case), case["theta"], max_merge, frames_per_latent=4)
         assert kept(schedule) == case[f"max_merge_{max_merge}"], f"{schedule.num_frames} frames, {case['theta']}"
 
 
@@ -98,20 +98,20 @@ def test_a_threshold_s_schedule_is_the_released_one(max_merge: int) -> None:
 )
 def test_a_still_video_of_the_papers_length(max_merge: int, kept_latents: tuple[int, ...]) -> None:
     """97 frames: blocks of factor 4 start below 80, of factor 2 below 88; frames 81.. or 89.. stay."""
-    schedule = by_threshold(constant(97, 1.0), 0.9, max_merge)
+    schedule = by_threshold(constant(97, 1.0), 0.9, max_merge, frames_per_latent=4)
     assert schedule.kept_latents == kept_latents
     assert len(schedule.kept_latents) == {4: 9, 2: 14}[max_merge]  # of 25; the design names the 14
 
 
 def test_nothing_above_theta_keeps_everything() -> None:
-    schedule = by_threshold(constant(33, 0.7), 0.7)
-    assert schedule == FrameSchedule.keep_all(33) and schedule.keeps_everything
+    schedule = by_threshold(constant(33, 0.7), 0.7, frames_per_latent=4)
+    assert schedule == FrameSchedule.keep_all(33, frames_per_latent=4) and schedule.keeps_everything
     assert schedule.token_ratio == schedule.frame_ratio == 1
     assert schedule.kept_frames == tuple(range(33)) and schedule.kept_latents == tuple(range(9))
 
 
 def test_merging_takes_means_of_groups() -> None:
-    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)])
+    schedule = FrameSchedule.of_factors(33, [(1, 4), (17, 2)], frames_per_latent=4)
     frames = torch.arange(33.0)[:, None, None, None]
     merged = merge(frames, schedule).flatten().tolist()
     assert merged == [0, 2.5, 6.5, 10.5, 14.5, 17.5, 19.5, 21.5, 23.5, *range(25, 33)]
@@ -120,13 +120,15 @@ def test_merging_takes_means_of_groups() -> None:
 
 def test_torch_similarities_are_taken_too() -> None:
     similarity = Similarity(torch.ones(32), torch.ones(31), torch.ones(30))  # type: ignore[arg-type]
-    assert by_threshold(similarity, 0.5) == by_threshold(constant(33, 1.0), 0.5)
+    assert by_threshold(similarity, 0.5, frames_per_latent=4) == by_threshold(
+        constant(33, 1.0), 0.5, frames_per_latent=4
+    )
 
 
 @pytest.mark.parametrize("theta", [0.0, -0.1, 1.01])
 def test_theta_outside_its_range_is_refused(theta: float) -> None:
     with pytest.raises(ValueError, match=r"theta must be in \(0, 1\]"):
-        by_threshold(constant(33, 1.0), theta)
+        by_threshold(constant(33, 1.0), theta, frames_per_latent=4)
 
 
 def test_similarities_that_do_not_fit_are_refused() -> None:
@@ -135,14 +137,14 @@ def test_similarities_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         Similarity(np.full(32, np.nan), np.ones(31), np.ones(30))
     with pytest.raises(ValueError, match="4n\\+1, got 32"):
-        by_threshold(constant(32, 1.0), 0.5)
+        by_threshold(constant(32, 1.0), 0.5, frames_per_latent=4)
 
 
 def test_segments_that_break_latent_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="whole latent groups"):
-        FrameSchedule((Segment(0, 1, 1), Segment(1, 4, 2), Segment(5, 4, 1)))
+        FrameSchedule((Segment(0, 1, 1), Segment(1, 4, 2), Segment(5, 4, 1)), frames_per_latent=4)
     with pytest.raises(ValueError, match="last frame is never merged"):
-        FrameSchedule((Segment(0, 1, 1), Segment(1, 8, 2)))
+        FrameSchedule((Segment(0, 1, 1), Segment(1, 8, 2)), frames_per_latent=4)
 
 
 def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[int, int]]]:
@@ -172,7 +174,7 @@ def test_a_token_ratio_is_reached_from_above_by_the_most_similar_pairs(
         least = min((lowest(*block) for block in blocks), default=np.inf)
         most_similar[left] = max(least, most_similar.get(left, -np.inf))
     for latents in range(1, n + 1):
-        found = by_token_ratio(similarity, (latents - less) / n, max_merge)
+        found = by_token_ratio(similarity, (latents - less) / n, max_merge, frames_per_latent=4)
         assert len(found.kept_latents) == min(left for left in most_similar if left >= latents)
         merged = [(s.start, s.factor) for s in found.segments if s.factor > 1]
         assert min((lowest(*block) for block in merged), default=np.inf) == most_similar[len(found.kept_latents)]
@@ -193,8 +195,8 @@ def test_equally_similar_blocks_are_chosen_by_a_fixed_rule(
     """If all pairs are equal, the rule takes many small blocks before few large ones, and large ones come first."""
     ratio = latents / ((num_frames - 1) // 4 + 1)
     for value in (0.25, 0.75):
-        found = by_token_ratio(constant(num_frames, value), ratio, max_merge)
-        assert found == FrameSchedule.of_factors(num_frames, merged)
+        found = by_token_ratio(constant(num_frames, value), ratio, max_merge, frames_per_latent=4)
+        assert found == FrameSchedule.of_factors(num_frames, merged, frames_per_latent=4)
 
 
 def test_beyond_the_least_similar_pair_the_rule_is_fixed_and_no_optimum() -> None:
@@ -205,21 +207,25 @@ def test_beyond_the_least_similar_pair_the_rule_is_fixed_and_no_optimum() -> Non
     chosen, other = [(1, 2), (9, 4), (25, 2)], [(1, 2), (9, 2), (17, 4)]
     assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in chosen] == [0.1, 0.5, 0.5]
     assert [similarity.lowest_pair(at, 4 * factor, factor) for at, factor in other] == [0.1, 1.0, 0.45]
-    assert by_token_ratio(similarity, 0.5) == FrameSchedule.of_factors(37, chosen)
+    assert by_token_ratio(similarity, 0.5, frames_per_latent=4) == FrameSchedule.of_factors(
+        37, chosen, frames_per_latent=4
+    )
 
 
 def test_a_token_ratio_spends_on_the_still_half() -> None:
     values = np.where(np.arange(97) < 48, 0.99, 0.5)
     similarity = Similarity(values[:96], values[:95], values[:94])
-    schedule = by_token_ratio(similarity, 0.7)
+    schedule = by_token_ratio(similarity, 0.7, frames_per_latent=4)
     assert len(schedule.kept_latents) == 18  # of 25: the least that is no less than 70 %
     assert all(s.factor == 1 for s in schedule.segments if s.start >= 49)
 
 
 @pytest.mark.parametrize("max_merge", [2, 4])
 def test_uniform_is_the_schedule_of_a_video_that_does_not_change(max_merge: int) -> None:
-    assert uniform(97, max_merge) == by_threshold(constant(97, 1.0), 0.9, max_merge)
-    assert uniform(5, max_merge).keeps_everything, "too short to merge anything"
+    assert uniform(97, max_merge, frames_per_latent=4) == by_threshold(
+        constant(97, 1.0), 0.9, max_merge, frames_per_latent=4
+    )
+    assert uniform(5, max_merge, frames_per_latent=4).keeps_everything, "too short to merge anything"
 
 
 def falling(num_frames: int) -> Similarity:
@@ -238,25 +244,25 @@ def falling(num_frames: int) -> Similarity:
 )
 def test_the_released_search_counts_frames(frame_ratio: float, merged: int) -> None:
     """The search closes in on the threshold at which one block stops merging. Its last middle lies just below it."""
-    found = by_token_ratio_as_released(falling(97), frame_ratio)
-    assert found == FrameSchedule.of_factors(97, [(8 * i + 1, 2) for i in range(merged)])
+    found = by_token_ratio_as_released(falling(97), frame_ratio, frames_per_latent=4)
+    assert found == FrameSchedule.of_factors(97, [(8 * i + 1, 2) for i in range(merged)], frames_per_latent=4)
 
 
 def test_the_released_search_finds_the_released_schedule() -> None:
     for case in RELEASED:
-        schedule = by_token_ratio_as_released(similarity_of(case), case["frame_ratio"])
+        schedule = by_token_ratio_as_released(similarity_of(case), case["frame_ratio"], frames_per_latent=4)
         assert kept(schedule) == case["by_ratio"], f"{schedule.num_frames} frames, {case['frame_ratio']}"
 
 
 @pytest.mark.parametrize(("value", "factor"), [(0.4998, 4), (0.5007, 2)])
 def test_the_released_search_has_factor_4_below_a_theta_of_a_half(value: float, factor: int) -> None:
     """Both factors leave fewer than 0.6 of the frames, so the search ends just below `value`: at 0.4995 or 0.5005."""
-    found = by_token_ratio_as_released(constant(97, value), 0.6)
+    found = by_token_ratio_as_released(constant(97, value), 0.6, frames_per_latent=4)
     assert max(segment.factor for segment in found.segments) == factor
 
 
 @pytest.mark.parametrize("search", [by_token_ratio, by_token_ratio_as_released])
-def test_a_token_ratio_outside_its_range_is_refused(search: Callable[[Similarity, float], FrameSchedule]) -> None:
+def test_a_token_ratio_outside_its_range_is_refused(search: Callable[..., FrameSchedule]) -> None:
     for ratio in (0.0, 1.5):
         with pytest.raises(ValueError, match=r"token_ratio must be in \(0, 1\]"):
-            search(constant(33, 1.0), ratio)
+            search(constant(33, 1.0), ratio, frames_per_latent=4)

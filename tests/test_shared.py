@@ -2,14 +2,14 @@
 
 import dataclasses
 import hashlib
+import time
 
 import numpy as np
 import pytest
 
-from vgdfr import Baseline, BaselineRerun, Vgdfr, VideoSpec, generate
+from vgdfr import Baseline, BaselineRerun, FewerSteps, Method, Sampled, Sampling, Vgdfr, VideoSpec, generate
+from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone
-from vgdfr.method import FewerSteps, Method
-from vgdfr.shared import Shared
 
 METHODS: tuple[Method, ...] = (
     Baseline(),
@@ -57,7 +57,9 @@ def test_seconds_and_passes_are_those_of_the_sample_made_alone(backbone: Backbon
     assert first.passes == pytest.approx(1 + 3 * ratio) and first.passes_done == pytest.approx(3 * ratio)
     assert first.shared_stages == ("denoise_full", "encode_prompt")
     assert twin.passes == first.passes and twin.passes_done == 0
-    assert twin.latency_s == first.latency_s and "denoise_compressed" in twin.shared_stages
+    shared_by_both = set(first.seconds) - {"other", "interpolate"}  # what each does for itself
+    assert all(twin.seconds[stage] == first.seconds[stage] for stage in shared_by_both)
+    assert "denoise_compressed" in twin.shared_stages
     assert later.passes == pytest.approx(2 + 2 * ratio) and later.passes_done == pytest.approx(2 * ratio)
     assert 0 < first.seconds["denoise_full"] < later.seconds["denoise_full"] < baseline.seconds["denoise_full"]
     by_itself = generate(backbone, spec, METHODS[1])
@@ -78,3 +80,33 @@ def test_a_rerun_of_the_baseline_shares_nothing_and_is_the_baseline(backbone: Ba
 def test_what_is_shared_belongs_to_one_video(backbone: Backbone, spec: VideoSpec) -> None:
     with pytest.raises(ValueError, match="what is shared is of another video"):
         generate(backbone, dataclasses.replace(spec, seed=spec.seed + 1), Baseline(), Shared(spec))
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks(Method):
+    """A method whose shared part has a stage that is no latency, and one that is."""
+
+    nothing: int = 0
+
+    def sample(self, run: Sampling) -> Sampled:
+        def looked() -> float:
+            with run.stage("look", latency=False):
+                time.sleep(0.02)
+            with run.stage("think"):
+                time.sleep(0.02)
+            return 1.0
+
+        run.once("own", ("looked",), looked)
+        return Sampled(run.baseline(run.steps).x)
+
+
+def test_a_stage_outside_the_latency_is_so_for_every_sample_that_shares_its_part(
+    backbone: Backbone, spec: VideoSpec
+) -> None:
+    shared = Shared(spec)
+    for video in [generate(backbone, spec, Looks(nothing), shared) for nothing in (0, 1)]:
+        assert {"look", "decode"} <= video.outside_latency and "think" not in video.outside_latency
+        counted = {stage: s for stage, s in video.seconds.items() if stage not in video.outside_latency}
+        assert set(counted) == {"denoise_full", "own", "think", "other"}
+        assert video.latency_s == pytest.approx(sum(counted.values()))
+        assert video.seconds["own"] < 0.02 < video.seconds["think"], "every second counts once"

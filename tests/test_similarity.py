@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch.overrides import TorchFunctionMode
 
-from vgdfr.similarity import frame_similarity
+from vgdfr.methods.similarity import frame_similarity
 
 
 def reference(a: torch.Tensor, b: torch.Tensor) -> float:

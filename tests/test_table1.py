@@ -263,14 +263,19 @@ def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_pa
     assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
 
 
-def test_uniform_merging_is_no_setting_of_vgdfr(study: Path) -> None:
+def test_uniform_merging_competes_as_every_method_does_and_is_a_family_of_its_own(study: Path) -> None:
     for prompt in "ab":
         method = {"name": "vgdfr", "k": 10, "theta": 0.0, "schedule": "uniform"}
         write(study, "vgdfr-k10-theta0-schedule=uniform", prompt, 0.1, {"flicker": 0.99}, method=method)
-    found = table_sheet(lines(load(study)), "study", ["speedup", "flicker"]).rows
-    row = next(row for row in found if "schedule=uniform" in row[0].text)
-    assert [cell.text for cell in row[2:]] == ["150.00", "0.9900"] and not any(cell.mark for cell in row)
-    assert any(row[2].mark == "best" and row[2].text == "3.00" for row in found)
+    table = lines(load(study))
+    made = table_sheet(table, "study", ["speedup", "flicker"])
+    row = next(row for row in made.rows if "schedule=uniform" in row[0].text)
+    assert [(cell.text, cell.mark) for cell in row[2:]] == [("150.00", "best"), ("0.9900", "best")]
+    assert any(row[2].mark == "second" and row[2].text == "3.00" for row in made.rows)
+    assert {line.facts.family for line in table if line.ranked} == {"VGDFR", "Uniform merging"}
+    assert any(
+        note.startswith("Of all methods' rows, ablations and diagnostics apart, the best") for note in made.notes
+    )
 
 
 def test_a_row_with_an_infinite_value_is_not_beaten_by_what_its_mean_leaves_out(study: Path) -> None:

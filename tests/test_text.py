@@ -20,11 +20,12 @@ from torch import Tensor
 from transformers import CLIPTokenizer, LlamaTokenizerFast, PreTrainedTokenizerFast
 
 import bench.prompts
-from vgdfr import HunyuanVideo, text
+from vgdfr import HunyuanVideo
 from vgdfr.assets import pinned_files
+from vgdfr.backbones import text
+from vgdfr.backbones.text import CROP_START, TEMPLATE_HEAD, check_tokenizer, llama_tokenizer
 from vgdfr.files import sha256
 from vgdfr.presets import PRESETS
-from vgdfr.text import CROP_START, TEMPLATE_HEAD, check_tokenizer, llama_tokenizer
 
 PROMPT, OTHER = "a red circle stays still over sand", "a blue cross moves fast to the left over water"
 

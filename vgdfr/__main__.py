@@ -1,4 +1,4 @@
-"""A video for one prompt: `python -m vgdfr "a red circle moves fast to the left over sand" --k 5 --theta 0.7`."""
+"""Makes a video for one prompt: `python -m vgdfr "a red circle moves fast to the left over sand" --k 5 --theta 0.7`."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,8 @@ from jaxtyping import UInt8
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
 from vgdfr.embedded import CHECKPOINT, remark
 from vgdfr.generate import generate
-from vgdfr.method import Baseline, Method, Vgdfr
+from vgdfr.method import Method
+from vgdfr.methods import Baseline, Vgdfr
 from vgdfr.presets import PRESETS
 from vgdfr.video import GeneratedVideo, VideoSpec
 from vgdfr.video_file import write_preview
@@ -37,7 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", choices=PRESETS, default="embedded", help="default: embedded")
     parser.add_argument("--path", help="another checkpoint folder or hub repository for --model")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or auto (default: the model's)")
-    parser.add_argument("--threads", type=int, default=1, help="that a model on the CPU computes with (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model (default: 1)")
     for name in ("height", "width", "num_frames", "num_inference_steps"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the model's")
     return parser.parse_args(arguments)
@@ -46,12 +47,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def side_by_side(
     left: UInt8[np.ndarray, "t h w 3"], right: UInt8[np.ndarray, "t h w 3"]
 ) -> UInt8[np.ndarray, "t h w2 3"]:
-    """Two videos of equal size in one, a white gap between them."""
+    """Returns one video that shows two videos of equal size with a white gap between them."""
     return np.concatenate([left, np.full((*left.shape[:2], GAP, 3), 255, np.uint8), right], axis=2)
 
 
 def describe(name: str, video: GeneratedVideo) -> str:
-    """The schedule, the share of tokens and the stages' times, for people."""
+    """Returns text for people: the schedule, the share of tokens and the seconds of each stage."""
     lines = [f"{name}: {len(video.frames)} frames"]
     if video.schedule:
         parts = [
@@ -69,7 +70,10 @@ def describe(name: str, video: GeneratedVideo) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check, load, generate, print, write. Raises ValueError or FileNotFoundError for bad input, before loading."""
+    """Makes the videos, prints their times and writes the file.
+
+    Raises ValueError or FileNotFoundError for bad input before it loads a model.
+    """
     preset = PRESETS[arguments.model]
     changed = {name: value for name in preset.video if (value := getattr(arguments, name, None)) is not None}
     spec = VideoSpec(arguments.prompt, arguments.seed, **preset.video | changed)
@@ -81,8 +85,9 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.baseline:
         methods[f"VGDFR (k={arguments.k}, theta={arguments.theta:g})"] = Vgdfr(arguments.k, arguments.theta)
     model.check()
+    model.architecture().check(spec)
     for method in methods.values():
-        method.check(spec, model.num_layers(), model.num_spatial_levels())
+        method.check(spec, model.architecture())
     if arguments.out.suffix != ".mp4" or not arguments.out.parent.is_dir() or arguments.out.is_dir():
         raise ValueError(f"--out must be an .mp4 file in a folder that exists, got {arguments.out}")
     if not os.access(arguments.out if arguments.out.exists() else arguments.out.parent, os.W_OK):
@@ -94,7 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
     if model.path == str(CHECKPOINT) and (unknown := remark([spec.prompt])):
         print(unknown, file=sys.stderr)
     hide_loading_bars()
-    model.text().embed([spec.prompt])  # before the DiT is in memory
+    model.text().embed([spec.prompt])  # the text encoders and the DiT are never in memory together
     backbone = model.load()
     videos = []
     for name, method in methods.items():

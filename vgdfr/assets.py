@@ -1,4 +1,4 @@
-"""Files that must be fetched before a run: what they are, whether they are there, and getting them, checked."""
+"""Files that a run needs: the list of the missing ones, and their download with a checked sha256."""
 
 import json
 import uuid
@@ -20,10 +20,14 @@ MANIFESTS = Path(__file__).parent / "manifests"
 
 @dataclass(frozen=True)
 class Asset:
-    """A missing file: what it belongs to, its source, its size (None: not known before) and how much of it is here.
+    """A missing file.
 
-    `fetch` continues a download that broke off where the source allows it, checks the sha256 and returns the file's
-    place. It raises ValueError for other content, OSError where the source cannot be reached.
+    name: the owner and name of the file, for people.
+    source: the URL.
+    num_bytes: the size; None if it is not known in advance.
+    have_bytes: the bytes that are on this machine already.
+    fetch: downloads the file, checks its sha256 and returns its path. It continues an interrupted download if the
+        source allows that. It raises ValueError for other content and OSError if the source cannot be reached.
     """
 
     name: str
@@ -34,7 +38,7 @@ class Asset:
 
 
 def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, str]]:
-    """Size and sha256 of each file that a repository's manifest names at `revision`; empty if it has no manifest."""
+    """Returns size and sha256 of each file in a repository's manifest for `revision`; empty if there is none."""
     manifest = MANIFESTS / f"{repository.replace('/', '--')}.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {"revision": None, "files": {}}
     if known["revision"] != revision:
@@ -43,9 +47,9 @@ def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, 
 
 
 def hub_folder(repository: str, revision: str | None) -> Path:
-    """Where a repository of the Hugging Face hub lies: as `prefetch` left it, or a snapshot in the hub's own cache.
+    """Returns the folder of a Hugging Face repository: the one that `bench.prefetch` filled, or the hub's own cache.
 
-    Raises LocalEntryNotFoundError where there is neither.
+    Never downloads. Raises LocalEntryNotFoundError if neither exists.
     """
     fetched = cache_folder() / "hub" / repository / str(revision)
     if fetched.is_dir() and not _lacking(fetched, pinned_files(repository, revision)):
@@ -54,7 +58,7 @@ def hub_folder(repository: str, revision: str | None) -> Path:
 
 
 def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
-    """Files of a pinned repository that are to be fetched; none of one without a manifest."""
+    """Returns the files of a pinned repository that are missing; empty for a repository without a manifest."""
     files = pinned_files(repository, revision)
     if not files:
         return []
@@ -75,13 +79,13 @@ def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
 
 
 def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
-    """Fetch `url`, going on from `place`.part where that is there.
+    """Downloads `url` to `place`, and continues an interrupted download from `place`.part.
 
-    Raises ValueError for content of another sha256, OSError where the source cannot be reached.
+    Raises ValueError for content of another sha256, and OSError if the source cannot be reached.
     """
     part = place.with_name(f"{place.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):  # several processes may want it: one fetches, the others find it
+    with FileLock(f"{place}.lock"):  # of several processes one downloads, and the others find the file
         if place.is_file() and place.stat().st_size == num_bytes:
             return
         if part.is_file() and part.stat().st_size > num_bytes:
@@ -98,7 +102,7 @@ def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
 
 
 def _fetch(repository: str, revision: str, file: str, place: Path, num_bytes: int, digest: str) -> Path:
-    """Link what the hub's own cache holds, download the rest."""
+    """Links the file if the hub's own cache holds it, and downloads it otherwise."""
     cached = _in_hub_cache(repository, revision, file)
     if cached and Path(cached).stat().st_size == num_bytes and sha256(Path(cached)) == digest:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -130,14 +134,14 @@ def _lacking(folder: Path, files: dict[str, tuple[int, str]]) -> list[str]:
 
 
 def size(num_bytes: int | None) -> str:
-    """For people."""
+    """Returns the size as text for people."""
     if num_bytes is None:
         return "size not known"
     return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.2f} MB"
 
 
 def describe(assets: Sequence[Asset]) -> str:
-    """A line each, and their sum."""
+    """Returns one line per file and a line with their total size."""
     total = sum(asset.num_bytes or 0 for asset in assets)
     lines = [f"  {size(asset.num_bytes):>14}  {asset.name}  ({asset.source})" for asset in assets]
     unknown = sum(asset.num_bytes is None for asset in assets)

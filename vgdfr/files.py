@@ -1,4 +1,4 @@
-"""The cache folder, hashes of files, and files that are there whole or not at all."""
+"""The cache folder, hashes of files, and atomic writes."""
 
 import hashlib
 import json
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pooch
 
-REMEMBERED_BYTES = 2**26  # from this size on, a hash is worth a note in the cache folder
+REMEMBERED_BYTES = 2**26  # the cache folder keeps the hashes of files from this size on
 
 
 def cache_folder() -> Path:
-    """Where downloads and prompt embeddings lie: `$VGDFR_CACHE`, else the system's place for caches."""
+    """Returns the folder of downloads and prompt embeddings: `$VGDFR_CACHE`, or the system's cache folder."""
     return Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr"))
 
 
 def without_cache(error: OSError) -> None:
-    """Warn, once per process and folder, that the cache folder cannot be written, and go on without it."""
+    """Warns, once per process, folder and reason, that the cache folder cannot be written."""
     _warn_without_cache(cache_folder(), error.strerror or str(error))
 
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
-    """A path beside `file` to write to; it takes `file`'s place when the block ends, and is gone if it raises."""
+    """Yields a path to write to. It replaces `file` when the block ends; if the block raises, it is removed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
     try:
@@ -53,20 +53,21 @@ def whole(file: Path) -> Iterator[Path]:
 
 
 def readable(file: Path) -> bool:
-    """Whether there is a file that this user may read. Unlike `is_file`, False in a folder that may not be searched."""
+    """Returns whether this user may read the file; False, unlike `is_file`, in a folder that may not be searched."""
     return os.access(file, os.R_OK)
 
 
 def sha256(file: Path) -> str:
-    """Of the file's bytes, as hexadecimal digits."""
+    """Returns the sha256 of the file's bytes as hexadecimal digits."""
     with file.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def safetensors_bytes(file: Path) -> int:
-    """How long a safetensors file is by its own header: 8 bytes of the header's length, the header, the tensors.
+    """Returns the size of a safetensors file according to its header: length field (8 bytes), header and tensors.
 
-    At least what is needed to know, where not even the header is whole.
+    If the header itself is cut short, the size without the tensors is returned. Raises ValueError if the header is no
+    JSON.
     """
     with file.open("rb") as f:
         head = 8 + int.from_bytes(f.read(8), "little")
@@ -79,11 +80,11 @@ def safetensors_bytes(file: Path) -> int:
 
 @cache
 def sha256_of_weights(file: Path) -> str:
-    """`sha256`, once per process: weights do not change while a sweep runs.
+    """Returns `sha256(file)`, computed once per process, since weights do not change while a sweep runs.
 
-    Of a large file it is also noted in the cache folder, by place, inode, size and times of change, so that a model of
-    tens of gigabytes is read for its hash once, not at every start. Where the cache folder cannot be written, a warning
-    says so and the hash is computed at every start.
+    The hash of a large file is also kept in the cache folder, with its path, inode, size and times of change. A model
+    of tens of gigabytes is therefore hashed once, not at every start. If the cache folder cannot be written, a warning
+    says so and every start computes the hash.
     """
     file = file.resolve()
     state = file.stat()
@@ -110,7 +111,7 @@ def sha256_of_weights(file: Path) -> str:
 
 
 def sha256_of_folder(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
-    """One hash over the weight, configuration and tokenizer files in `parts` of a checkpoint, by name and content."""
+    """Returns one hash over names and contents of weight, configuration and tokenizer files in `parts` of a folder."""
     total = hashlib.sha256()
     for file in sorted({file for part in parts for file in (folder / part).rglob("*")}):
         if file.suffix in (".safetensors", ".json", ".model", ".txt"):

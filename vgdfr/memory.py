@@ -1,14 +1,14 @@
-"""Peak memory of every stage of a model, followed tensor by tensor on the meta device: no weights, no GPU.
+"""Peak memory of every stage of a model, counted on the meta device. It needs neither weights nor a GPU.
 
-Every stage runs for real, on tensors that have a shape and no content; a mode sees each operation's output appear and,
-when nothing refers to it any more, go. What an allocator wastes and what CUDA itself takes (about 0.5 GB) come on top.
+Every stage runs its real code on tensors that have a shape and no content. A dispatch mode sees when each tensor is
+made and when nothing refers to it any more. Waste of the allocator and CUDA's own 0.5 GB or so come on top.
 """
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,20 +17,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from vgdfr.backbones.base import Model
+from vgdfr.backbones.checkpoint import compression_of
+from vgdfr.backbones.hunyuan_dit import blocks_of
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, replaced_forward
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
-from vgdfr.dyrope import blocks_of
+from vgdfr.methods.rife import MULTIPLE, IFNet
+from vgdfr.methods.similarity import ssim_at_lags
 from vgdfr.on_meta import DEVICE, ENCODER_TOKENS, codec_of, dit_pass, meta, text_pass
-from vgdfr.rife import MULTIPLE, IFNet
-from vgdfr.schedule import GROUP
-from vgdfr.similarity import ssim_at_lags
 
 
 class LiveBytes(TorchDispatchMode):
-    """Within the block `live` is how many bytes of tensors made in it exist, and `peak` the most there were.
+    """Counts bytes of the tensors that are made in the block: `live` exist now, `peak` existed at most.
 
-    A convolution is taken to need its input and output once more while it runs, in a layout of its own: oneDNN does so,
-    and cuDNN's workspaces are of that order. Attention is taken to be a fused kernel, which holds no scores.
+    A convolution counts one more copy of its input or its output, the larger one, while it runs: oneDNN converts the
+    layout, and cuDNN's workspaces have a similar size. Attention counts as a fused kernel, which holds no scores.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class LiveBytes(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         for tensor in _tensors([args, kwargs]):
-            self._follow(tensor, is_new=False)  # a view of a weight is nothing new
+            self._follow(tensor, is_new=False)  # a view of a weight takes no memory
         before = self.live
         out = func(*args, **(kwargs or {}))
         for tensor in _tensors(out):
@@ -76,7 +77,7 @@ class LiveBytes(TorchDispatchMode):
 
     @contextmanager
     def each_once(self, modules: Iterable[nn.Module]) -> Iterator[None]:
-        """Within the block those of `modules` that are equal and see equal shapes run once; the others take as much."""
+        """Within the block, equal `modules` that see equal shapes run once. Its rise stands for the others."""
         with ExitStack() as restore:
             for module in modules:
                 restore.enter_context(replaced_forward(module, self._once(module, module.forward)))
@@ -104,7 +105,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 class _Like:
-    """The shape of a tensor, without the tensor."""
+    """The shape and dtype of a tensor, without the tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.shape, self.dtype = tensor.shape, tensor.dtype
@@ -127,12 +128,12 @@ def _tensors(values: Any) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Memory:
-    """Peak bytes on the device of each stage of `model`, for videos of `num_frames` frames of `height` x `width`.
+    """Peak bytes on the device in each stage of `model`, for videos of `num_frames` frames of `height` x `width`.
 
-    Each stage counts what is there beside it: the weights of DiT and VAE, or of the text encoders alone; the preview
-    and, for RIFE, the decoded frames that samples of one prompt share. `levels` are the spatial levels that the
-    compression module leaves out. Nothing is taken to merge, which is the most that a stage can need. The latents after
-    the shared steps, some tens of megabytes at 540P, are left out.
+    The text stage counts the text encoders alone. Every other stage counts the weights of DiT and VAE, and the preview
+    and decoded float frames of the latest sample, which stay for other samples of the prompt. `levels` are the spatial
+    levels that the compression module leaves out. No frames merge here, because that is the most a stage can need. The
+    latents after the shared steps, some tens of megabytes at 540P, are left out.
     """
 
     model: HunyuanVideo
@@ -142,11 +143,11 @@ class Memory:
     levels: int = 1
 
     def stages(self, rife: bool = True) -> dict[str, int]:
-        """Peak bytes by stage, in the order in which a sample takes them; `interpolate` where `rife` does it."""
+        """Returns peak bytes by stage, in a sample's order. The stage `interpolate` is there only with `rife`."""
         idle, at_work, rise = self._dit()
         preview = 4 * 3 * self.num_frames * (self.height >> self.levels) * (self.width >> self.levels)
         frames = 4 * 3 * self.num_frames * self.height * self.width
-        beside = _weights(self._codec().vae) + preview + frames * rife
+        beside = _weights(self._codec().vae) + preview + frames
         stages = {
             "text": self._text(),
             "denoise": beside + at_work + rise,
@@ -160,9 +161,9 @@ class Memory:
         return stages
 
     def rise_of(self, stage: Literal["preview", "encode", "decode"]) -> int:
-        """What a stage of the VAE needs at most beside its weights and its input, in bytes; its result counts."""
+        """Returns the peak bytes of a VAE stage without its weights and input, and with its result."""
         codec, levels = self._codec(), 0 if stage == "decode" else self.levels
-        with meta():  # what is decoded and encoded is float32; the VAE makes of it what it needs
+        with meta():  # latents and frames are float32; the VAE converts them to its own dtype
             z = torch.empty(1, codec.vae.config.latent_channels, *self._latent)
             shown = torch.empty(self.num_frames, 3, self.height >> levels, self.width >> levels)
 
@@ -174,18 +175,19 @@ class Memory:
 
     @property
     def _latent(self) -> tuple[int, int, int]:
-        return (self.num_frames - 1) // GROUP + 1, self.height // 8, self.width // 8
+        time, space = compression_of(self.model.configuration())
+        return (self.num_frames - 1) // time + 1, self.height // space, self.width // space
 
     def _text(self) -> int:
-        """Both encoders are loaded together and run one after the other."""
+        """Returns the bytes of both encoders, which are loaded together, and of the larger of their passes."""
         with meta(_dtype(self.model.text_dtype or self.model.dtype)):
-            passes = [text_pass(self.model.architecture(), part) for part in ENCODER_TOKENS]
+            passes = [text_pass(self.model.configuration(), part) for part in ENCODER_TOKENS]
         return sum(_weights(encoder) for encoder, _ in passes) + max(_rise(run) for _, run in passes)
 
     def _dit(self) -> tuple[int, int, int]:
-        """Bytes of the DiT's weights on the device between passes and during one, and what a pass needs beside."""
+        """Returns bytes: the DiT's weights on the device between passes, those during a pass, and a pass's tensors."""
         with meta(_dtype(self.model.dtype)):
-            dit, run = dit_pass(self.model.architecture(), self._latent)
+            dit, run = dit_pass(self.model.configuration(), self._latent)
             execution = replace(self.model.execution, offload="none", attention="native", compile=None)
             execution.apply(dit, _dtype(self.model.dtype), DEVICE)
         blocks = blocks_of(dit)
@@ -194,11 +196,11 @@ class Memory:
         if self.model.execution.offload == "none":
             return weights, weights, rise
         waiting = weights - sum(of_blocks)
-        return waiting, waiting + 2 * max(of_blocks), rise  # a block at work, and the next one on its way
+        return waiting, waiting + 2 * max(of_blocks), rise  # one block computes while the next one arrives
 
     def _codec(self) -> HunyuanVideoCodec:
         with meta(_dtype(self.model.vae_dtype or self.model.dtype)):
-            return codec_of(self.model.architecture(), self.model.tiling)
+            return codec_of(self.model.configuration(), self.model.tiling)
 
     def _similarity(self) -> int:
         with meta():
@@ -213,6 +215,13 @@ class Memory:
         return _weights(network) + _rise(lambda: network(before, after, 0.5))
 
 
+def memory_of(model: Model, height: int, width: int, num_frames: int, levels: int = 1) -> Memory | None:
+    """Returns the peak memory of a model's stages, or None if its configuration is not enough to build the model."""
+    if not model.known_on_meta:
+        return None
+    return Memory(cast(HunyuanVideo, model), height, width, num_frames, levels)
+
+
 def _dtype(name: str) -> torch.dtype:
     return getattr(torch, name)
 
@@ -222,7 +231,7 @@ def _weights(module: nn.Module) -> int:
 
 
 def _rise(run: Callable[[], object], repeated: Iterable[nn.Module] = ()) -> int:
-    """How many bytes `run` needs at most beside what is there, its result among them."""
+    """Returns the peak bytes of the tensors that `run` makes, its result included."""
     with meta(), LiveBytes() as live, live.each_once(repeated):
         run()
     return live.peak

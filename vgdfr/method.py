@@ -1,216 +1,190 @@
-"""The ways to generate a video: frozen settings that check themselves, no behaviour."""
+"""The interface of a method, which is a way to generate a video: settings, a loop, and facts for records."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import torch
+import numpy as np
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from vgdfr.dyrope import LAYERS_EXPECTED, NAMED_LAYERS, global_layers_of
-from vgdfr.rife import loaded, weights_file
-from vgdfr.similarity import WINDOW
-from vgdfr.video import VideoSpec
+from vgdfr.accelerator import Accelerator
+from vgdfr.architecture import Architecture
+from vgdfr.assets import Asset
+from vgdfr.forecast import Work
+from vgdfr.naming import Named, check_class, path_of
+from vgdfr.sampling import Sampling
+from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.video import VideoSpec, to_uint8
 
-ScheduleName = Literal["threshold", "token_ratio", "uniform"]
-MergeSpace = Literal["pixel", "latent"]
-InterpolatorName = Literal["flow", "linear", "rife"]
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """The model as it is: every step on every latent frame."""
-
-    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
-        """Nothing can be wrong with a baseline for any spec and model."""
+Role = Literal["reference", "method", "ablation", "diagnostic"]
 
 
-@dataclass(frozen=True, slots=True)
-class BaselineRerun:
-    """The baseline computed once more, of nothing that it left: how far "identical" is from identical on a machine."""
+class Sampled(NamedTuple):
+    """The result of a method's loop.
 
-    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
-        """Nothing can be wrong with it for any spec and model."""
-
-
-@dataclass(frozen=True, slots=True)
-class FewerSteps:
-    """The plainest way to save time: the model as it is, in `steps` denoising steps instead of the spec's."""
-
-    steps: int
-
-    def __post_init__(self) -> None:
-        _refuse_wrong_kind("steps", self.steps, int)
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-
-    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
-        """Raise ValueError where `steps` is not fewer than the spec's."""
-        if self.steps >= spec.num_inference_steps:
-            raise ValueError(
-                f"steps (method.steps) must be below num_inference_steps ({spec.num_inference_steps}), got {self.steps}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Vgdfr:
-    """VGDFR (arXiv 2504.12259) and its ablations.
-
-    k: denoising steps on the full latent before the compression module, at least 1 and below the number of steps.
-    schedule: how blocks to merge are chosen: those more similar than `theta` ("threshold", the paper's Table 1), the
-        most similar ones down to a share of tokens ("token_ratio"), or all of them ("uniform").
-    theta: similarity above which frames may merge, in (0, 1]; of the threshold schedule.
-    token_ratio: share of latent frames to keep, in (0, 1]; of the token-ratio schedule.
-    search: "exact", or "released" for the released code's bisection, which counts frames instead of latents.
-    max_merge: the largest number of frames merged into one, 2 or 4.
-    global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0; the others
-        use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models that have not 60 layers.
-        "all", "none", "only_3" and "all_but_3" are what they say.
-    spatial_levels: levels removed from the VAE for the compression decoder and encoder.
-    similarity_dtype: precision of the SSIM; "float16" is the released code's, see `frame_similarity`.
-    interpolator: what fills in merged frames: DIS optical flow, a blend, or RIFE 4.26 heavy (the paper's).
-    interpolator_weights: file with RIFE's weights; None for the pinned ones in the cache.
-    preview_steps: Euler steps from the noise level after step k to 0 that make the preview; 1 costs no DiT pass.
-    preview_latent: with several of them, each on the "latest" latent, or "as_released" on the one after step k, at
-        the released code's noise levels.
-    merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
-    denoise_renoise: False puts the noisy latent itself through decoder and encoder (Fig. 4).
-    schedule_from: the preview whose similarities decide the schedule: of the "clean" latent, or of the "noisy" one,
-        as an ablation left to itself would have to.
+    latents: the final latents, `[1, c, n, y, x]`; None for a method that makes no video.
+    schedule: the frames that were merged; None for a method without a schedule.
+    similarity: the similarities that decided the schedule, for figures.
+    notes: sentences for the readers of the record.
+    data: the measurements of a method without a video, as JSON values.
     """
 
-    k: int
-    theta: float | None = None
-    schedule: ScheduleName = "threshold"
-    token_ratio: float | None = None
-    search: Literal["exact", "released"] = "exact"
-    max_merge: int = 4
-    global_layers: tuple[int, ...] | str = "paper"
-    spatial_levels: int = 1
-    similarity_dtype: Literal["float32", "float16"] = "float32"
-    interpolator: InterpolatorName = "flow"
-    interpolator_weights: str | None = None
-    preview_steps: int = 1
-    preview_latent: Literal["latest", "as_released"] = "latest"
-    merge_space: MergeSpace = "pixel"
-    denoise_renoise: bool = True
-    schedule_from: Literal["clean", "noisy"] = "clean"
+    latents: Float[Tensor, "1 c n y x"] | None
+    schedule: FrameSchedule | None = None
+    similarity: Similarity | None = None
+    notes: tuple[str, ...] = ()
+    data: dict[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("k", "max_merge", "spatial_levels", "preview_steps"):
-            _refuse_wrong_kind(name, getattr(self, name), int)
-        if not isinstance(self.denoise_renoise, bool):
-            raise ValueError(f"denoise_renoise must be true or false, got {self.denoise_renoise!r}")
-        for name, annotation in (
-            ("schedule", ScheduleName), ("search", Literal["exact", "released"]), ("interpolator", InterpolatorName),
-            ("similarity_dtype", Literal["float32", "float16"]), ("preview_latent", Literal["latest", "as_released"]),
-            ("merge_space", MergeSpace),
-            ("schedule_from", Literal["clean", "noisy"]),
-        ):  # fmt: skip
-            if getattr(self, name) not in get_args(annotation):
-                allowed = ", ".join(map(str, get_args(annotation)))
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        for name in ("theta", "token_ratio"):
-            self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1 (steps before compression), got {self.k}")
-        if self.max_merge not in (2, 4):
-            raise ValueError(f"max_merge must be 2 or 4, got {self.max_merge}")
-        for name in ("spatial_levels", "preview_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.search != "exact" and self.schedule != "token_ratio":
-            raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
-        if self.search == "released" and self.max_merge != 4:
-            raise ValueError(
-                f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
-            )
-        if self.schedule == "uniform":
-            for name, value in (("similarity_dtype", "float32"), ("schedule_from", "clean")):
-                if getattr(self, name) != value:
-                    raise ValueError(f"{name} decides nothing in the uniform schedule; leave it at {value}")
-            if not self.renoises and self.preview_steps > 1:
-                raise ValueError("preview_steps decides nothing here: no preview is made; leave it at 1")
-            if self.merge_space == "latent" and self.spatial_levels > 1:
-                raise ValueError("spatial_levels decides nothing here: nothing is decoded; leave it at 1")
-        if self.preview_latent != "latest" and self.preview_steps == 1:
-            raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
-        if self.interpolator_weights is not None and self.interpolator != "rife":
-            raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
-        if self.merge_space == "latent" and not self.denoise_renoise:
-            raise ValueError("merge_space=latent has no denoise and renoise to leave out; drop denoise_renoise=false")
-        layers = self.global_layers
-        if isinstance(layers, tuple) and all(type(layer) is int for layer in layers):
-            object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
-        elif not isinstance(layers, str) or not NAMED_LAYERS.fullmatch(layers):
-            raise ValueError(f"global_layers must be {LAYERS_EXPECTED}, got {layers!r}")
 
-    def _check_share(self, name: str, needed: bool) -> None:
-        value = getattr(self, name)
-        if needed and value is None:
-            raise ValueError(f"the {self.schedule} schedule needs {name}, in (0, 1]")
-        if not needed and value is not None:
-            raise ValueError(f"{name} is not of the {self.schedule} schedule, got {value!r}; leave it out (null)")
-        if value is None:
-            return
-        _refuse_wrong_kind(name, value, (int, float))
-        object.__setattr__(self, name, float(value))  # equal settings are equal in a key, too
-        if not 0 < value <= 1:
-            raise ValueError(f"{name} must be in (0, 1], got {value}")
+@dataclass(frozen=True)
+class Method(Named, ABC):
+    """Settings of a way to generate a video, and its loop: a frozen dataclass with flat values as its fields.
+
+    The same fields are written in YAML, on the command line (`method.theta=0.5`), in a sample's key and in its record.
+    `accelerators` are patches of the DiT's calls that the method runs with.
+    """
+
+    accelerators: tuple[Accelerator, ...] = field(default=(), kw_only=True, metadata={"later": True, "own_words": True})
+
+    makes_video: ClassVar[bool] = True
+    """False for a method that only measures. It has no master, scores or baseline; its data is in the record."""
+    needs_reference: ClassVar[bool] = True
+    """Whether the method's videos are compared with the baseline's. A sweep then also makes the baseline."""
+    shares: ClassVar[bool] = True
+    """False for a method that computes all of its parts anew, whatever other samples of the prompt left."""
 
     @property
-    def borrows_schedule(self) -> bool:
-        """Whether a preview is made only to have the schedule the full method would have used (Fig. 4)."""
-        return self.merge_space == "latent" and self.schedule_from == "clean" and self.schedule != "uniform"
+    def title(self) -> str:
+        """Returns the method's name for people, without settings."""
+        return type(self).__name__
 
     @property
-    def renoises(self) -> bool:
-        """Whether what is merged is a clean latent, which noise is added to again."""
-        return self.merge_space == "pixel" and self.denoise_renoise
+    def role(self) -> Role:
+        """Returns the role of the method's rows in a table; only a "method" is ranked."""
+        return "method"
 
-    def check(self, spec: VideoSpec, num_layers: int, num_spatial_levels: int) -> None:
-        """Raise ValueError where these settings do not fit `spec`, or a DiT and a VAE of so many layers and levels.
+    @property
+    def family(self) -> str:
+        """Returns the name of the line in a figure that joins the method's rows."""
+        return self.title
 
-        Raises FileNotFoundError or ValueError where RIFE is asked for and its weights are not there, or not its own.
+    def check(self, spec: VideoSpec, architecture: Architecture) -> None:
+        """Raises ValueError if the settings do not fit `spec` or the model. It runs before a model is loaded.
+
+        Raises FileNotFoundError if a file that the method needs is missing.
         """
-        if self.k >= spec.num_inference_steps:
-            raise ValueError(
-                f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
-                "no step would be left to run on the merged latent"
-            )
-        if self.preview_steps > spec.num_inference_steps - self.k:
-            raise ValueError(
-                f"preview_steps must be at most the {spec.num_inference_steps - self.k} steps left after k, "
-                f"got {self.preview_steps}"
-            )
-        size = min(spec.height, spec.width)
-        fitting = [n for n in range(1, num_spatial_levels + 1) if size // 2**n >= WINDOW]
-        if self.spatial_levels not in fitting:
-            raise ValueError(
-                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
-                f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
-            )
-        global_layers_of(self.global_layers, num_layers)
-        if self.interpolator == "rife":
-            loaded(weights_file(self.interpolator_weights), torch.device("cpu"))
+
+    def canonical(self, architecture: Architecture) -> "Method":
+        """Returns the one spelling of all equal settings, which gives them one key."""
+        return self
+
+    def identity(self, spec: VideoSpec) -> dict[str, Any]:
+        """Returns what of the method decides the pixels, for a sample's key.
+
+        `identity_of` adds where the class is from, and its accelerators.
+        """
+        return self.settings()
+
+    def missing(self) -> list[Asset]:
+        """Returns the files that must be downloaded before the method can run."""
+        return []
+
+    def stops(self) -> frozenset[int]:
+        """Returns the steps after which the method branches off the baseline's trajectory."""
+        return frozenset()
+
+    @abstractmethod
+    def sample(self, run: Sampling) -> Sampled:
+        """Runs the loop from the noise and returns its result, such as the final latents."""
+
+    def fill(
+        self, frames: Float[Tensor, "kept 3 h w"], schedule: FrameSchedule | None, spec: VideoSpec
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        """Returns all frames of the video `spec` from the `frames` that its final latents decode to, in [-1, 1].
+
+        The result must depend only on the arguments and the settings, since `fill` also rebuilds a dropped master.
+        Raises BrokenVideo if a value is not finite, or if all pixels are equal.
+        """
+        return to_uint8(frames)
+
+    def layers(self, architecture: Architecture) -> dict[str, Any] | None:
+        """Returns the record's field `layers`; None if the method changes no layer."""
+        return None
+
+    def work(self, spec: VideoSpec, architecture: Architecture, token_ratio: float) -> list[Work]:
+        """Returns the expected work of one sample, for plans. Schedules are taken to keep `token_ratio` of the tokens.
+
+        The default is the baseline's work.
+        """
+        n = architecture.num_latents(spec.num_frames)
+        return [Work("dit", n, n, spec.num_inference_steps), Work("decode", n, n)]
+
+    def words(self) -> list[str]:
+        accelerators = (".".join([type(each).__name__.lower(), *each.words()]) for each in self.accelerators)
+        return [*super().words(), *accelerators]
+
+    @property
+    def row_title(self) -> str:
+        """Returns the title of a table's row: the method and its accelerators."""
+        return " + ".join([self.title, *(each.title for each in self.accelerators)])
+
+    @property
+    def row_family(self) -> str:
+        """Returns the family of a table's row: the method's family and its accelerators."""
+        return " + ".join([self.family, *(each.title for each in self.accelerators)])
 
 
-Method = Baseline | BaselineRerun | FewerSteps | Vgdfr
+def identity_of(method: Method, spec: VideoSpec) -> dict[str, Any]:
+    """Returns what a sample's key holds of its method; no method can leave its origin or its accelerators out."""
+    accelerators = [each.settings() for each in method.accelerators]
+    return method.identity(spec) | method.origin() | ({"accelerators": accelerators} if accelerators else {})
 
 
-def refuse_unknown(method: object, *also: type) -> None:
-    """Raise ValueError unless `method` is exactly one of the classes above, or of `also`.
-
-    `generate` would otherwise take a class that it has no code for as the plain model, and its pixels would be stored
-    under that class's name.
-    """
-    known = (*get_args(Method), *also)
-    if type(method) not in known:
-        kind = type(method)
-        raise ValueError(
-            f"method must be a {', '.join(k.__name__ for k in known[:-1])} or {known[-1].__name__}, got a "
-            f"{kind.__module__}.{kind.__qualname__}, which nothing here knows how to generate with"
-        )
+def facts_of(method: Method) -> dict[str, Any]:
+    """Returns what a record says of its method for those who read it: nothing else in there names a method."""
+    return {
+        "title": method.row_title,
+        "role": method.role,
+        "family": method.row_family,
+        "settings": Named.words(method) + [word for each in method.accelerators for word in each.words()],
+        "makes_video": method.makes_video,
+    }
 
 
-def _refuse_wrong_kind(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+def check_method(method: object) -> None:
+    """Raises ValueError unless `method` is a Method and its accelerators are different Accelerators. Loads nothing."""
+    check_class("method", method if isinstance(method, type) else type(method), Method)
+    if not isinstance(method, Method):
+        raise ValueError(f"method must be a value such as {method.__name__}(...), got the class itself")
+    if not isinstance(method.accelerators, tuple):
+        raise ValueError(f"accelerators must be a tuple of accelerators, got {method.accelerators!r}")
+    for each in method.accelerators:
+        check_class("accelerators", type(each), Accelerator)
+    names = [each.name for each in method.accelerators]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each accelerator goes once with a method, got {', '.join(names)}")
+
+
+def check_sampled(method: Method, sampled: object) -> None:
+    """Raises ValueError unless a loop gave what its class says: latents, or data of a method that makes no video."""
+    kind = path_of(type(method))
+    if not isinstance(sampled, Sampled):
+        raise ValueError(f"{kind}.sample must return a vgdfr.Sampled, got a {type(sampled).__name__}")
+    if method.makes_video and sampled.latents is None:
+        raise ValueError(f"{kind} gave no latents; set makes_video=False for a method that only measures")
+    if not method.makes_video and (sampled.latents is not None or sampled.data is None):
+        raise ValueError(f"{kind} has makes_video=False: its latents must be None and its data a dictionary")
+
+
+def check_frames(frames: np.ndarray, spec: VideoSpec) -> None:
+    """Raises ValueError unless `frames` are the video that `spec` asks for."""
+    expected = (spec.num_frames, spec.height, spec.width, 3)
+    if frames.shape != expected or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8 of {expected}, got {frames.dtype} of {frames.shape}")
+
+
+def refuse_wrong_kind(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Raises ValueError unless `value` is of this kind. A bool is refused, since true and false are no numbers."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{name} must be a {'whole number' if kind is int else 'number'}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Models with the settings they are meant to run in: what `conf/model/` says, for use without Hydra."""
+"""Models with their intended settings, for use without Hydra. The values equal those in `conf/model/`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,14 @@ from vgdfr.embedded import CHECKPOINT
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A model, and everything of its `VideoSpec` but prompt and seed."""
+    """A model, and all fields of its `VideoSpec` except prompt and seed."""
 
     model: HunyuanVideo
     video: dict[str, Any]
 
 
 PRESETS = {
-    # tiles longer than the clip, so that none is cut in two
+    # tiles are longer than the clip, so that no clip is split in time
     "embedded": Preset(
         HunyuanVideo(str(CHECKPOINT), dtype="float32", device="cpu", tiling=Tiling(frames=128, frames_stride=96)),
         {

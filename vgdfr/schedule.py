@@ -1,4 +1,4 @@
-"""The dynamic frame rate schedule: which frames are merged, and what is kept (paper, section 3.2, step 3)."""
+"""The dynamic frame rate schedule: which frames are merged and which are kept (paper, section 3.2, step 3)."""
 
 import math
 from dataclasses import dataclass
@@ -8,17 +8,15 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-# Frames per latent frame of the causal video VAE; a merge of factor f turns f latent frames into one.
-GROUP = 4
-FACTORS = (4, 2)
+FACTORS = (4, 2)  # a merge of factor f turns f latent frames into one
 
 
 @dataclass(frozen=True, init=False, eq=False)
 class Similarity:
-    """Similarity of frames 1, 2 and 3 apart: `lag1[i]` compares frames i and i+1, and so on; 1 means identical.
+    """Similarity of frames that are 1, 2 and 3 apart: `lagN[i]` compares frames i and i+N; 1 means identical.
 
-    Each is a numpy array or a torch tensor (any device), kept as float64 numpy. For F frames their lengths are
-    F-1, F-2 and F-3 (never below 0). Raises ValueError otherwise, and when a value is not finite.
+    Each lag is a numpy array or a torch tensor on any device, and is kept as float64 numpy. For F frames the lengths
+    are F-1, F-2 and F-3 (never below 0). Raises ValueError for other lengths and for values that are not finite.
     """
 
     lag1: np.ndarray
@@ -39,7 +37,7 @@ class Similarity:
         return len(self.lag1) + 1
 
     def lowest_pair(self, start: int, length: int, factor: int) -> float:
-        """The least similar pair that would be averaged together, merging `length` frames by `factor` (2 or 4)."""
+        """Returns the lowest similarity of two frames that a merge of `length` frames by `factor` (2 or 4) averages."""
         groups = np.arange(start, start + length, factor)
         lags = ((self.lag1, factor - 1), (self.lag2, factor - 2), (self.lag3, factor - 3))
         return float(min(lag[groups + i].min() for lag, pairs in lags for i in range(max(pairs, 0))))
@@ -47,7 +45,7 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`length` consecutive frames from `start`, averaged in groups of `factor` (1: kept as they are)."""
+    """A run of `length` frames from `start`, averaged in groups of `factor` (1: the frames are kept as they are)."""
 
     start: int
     length: int
@@ -55,20 +53,25 @@ class Segment:
 
     @property
     def kept_frames(self) -> range:
-        """The first frame of each averaged group, at its original index."""
+        """Returns the original index of the first frame of each averaged group."""
         return range(self.start, self.start + self.length, self.factor)
 
 
 @dataclass(frozen=True)
 class FrameSchedule:
-    """Segments that cover frames 0..F-1 in order; frame 0 is a segment of its own, all others are latent groups."""
+    """Segments that cover frames 0..F-1 in order. Frame 0 is a segment of its own; others hold whole latent groups.
+
+    A latent group is `frames_per_latent` frames, which the VAE turns into one latent frame. Raises ValueError for other
+    segments, and if the last segment merges frames.
+    """
 
     segments: tuple[Segment, ...]
+    frames_per_latent: int
 
     def __post_init__(self) -> None:
         expected = 0
         for i, s in enumerate(self.segments):
-            whole = (s.length == 1 and s.factor == 1) if i == 0 else s.length % (GROUP * s.factor) == 0
+            whole = (s.length == 1 and s.factor == 1) if i == 0 else s.length % (self.frames_per_latent * s.factor) == 0
             if s.start != expected or s.length < 1 or s.factor not in (1, *FACTORS) or not whole:
                 raise ValueError(
                     f"segment {i} must start at frame {expected} and hold whole latent groups (frame 0 alone), got {s}"
@@ -83,26 +86,27 @@ class FrameSchedule:
 
     @property
     def num_latents(self) -> int:
-        return (self.num_frames - 1) // GROUP + 1
+        return (self.num_frames - 1) // self.frames_per_latent + 1
 
     @cached_property
     def kept_frames(self) -> tuple[int, ...]:
-        """Original indices of the frames that remain; frame i of the shortened video stands at `kept_frames[i]`."""
+        """Returns the original indices of the kept frames: frame i of the shortened video was `kept_frames[i]`."""
         return tuple(f for s in self.segments for f in s.kept_frames)
 
     @cached_property
     def kept_latents(self) -> tuple[int, ...]:
-        """Indices of the latent frames that remain: those of the first frame of each group of `GROUP` kept frames."""
-        return tuple((f + GROUP - 1) // GROUP for f in (0, *self.kept_frames[1::GROUP]))
+        """Returns the original index of each kept latent frame: its latent group's first frame decides the index."""
+        group = self.frames_per_latent
+        return tuple((f + group - 1) // group for f in (0, *self.kept_frames[1::group]))
 
     @property
     def token_ratio(self) -> float:
-        """Kept share of the latent frames, which is the share of the tokens the DiT sees; in (0, 1]."""
+        """Returns the kept share of the latent frames, in (0, 1]. It equals the share of tokens that the DiT sees."""
         return len(self.kept_latents) / self.num_latents
 
     @property
     def frame_ratio(self) -> float:
-        """Kept share of the video frames; in (0, 1]."""
+        """Returns the kept share of the video frames, in (0, 1]."""
         return len(self.kept_frames) / self.num_frames
 
     @property
@@ -110,90 +114,96 @@ class FrameSchedule:
         return len(self.kept_frames) == self.num_frames
 
     @classmethod
-    def of_factors(cls, num_frames: int, blocks: list[tuple[int, int]]) -> "FrameSchedule":
-        """The schedule with the merged `blocks` (start, factor), everything between them kept."""
+    def of_factors(cls, num_frames: int, blocks: list[tuple[int, int]], frames_per_latent: int) -> "FrameSchedule":
+        """Returns the schedule that merges `blocks` (start, factor) and keeps all frames between them."""
         segments, at = [Segment(0, 1, 1)], 1
         for start, factor in [*blocks, (num_frames, 1)]:
             if start > at:
                 segments.append(Segment(at, start - at, 1))
             if factor > 1:
-                segments.append(Segment(start, GROUP * factor, factor))
-            at = start + GROUP * factor
-        return cls(tuple(segments))
+                segments.append(Segment(start, frames_per_latent * factor, factor))
+            at = start + frames_per_latent * factor
+        return cls(tuple(segments), frames_per_latent)
 
     @classmethod
-    def keep_all(cls, num_frames: int) -> "FrameSchedule":
-        return cls.of_factors(num_frames, [])
+    def keep_all(cls, num_frames: int, frames_per_latent: int) -> "FrameSchedule":
+        return cls.of_factors(num_frames, [], frames_per_latent)
 
 
-def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4) -> FrameSchedule:
-    """Merge from the left wherever every pair of frames that would be averaged is more similar than `theta`.
+def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4, *, frames_per_latent: int) -> FrameSchedule:
+    """Merges blocks from the left if all pairs of frames to be averaged are more similar than `theta`.
 
-    At each position a block of factor 4 is tried first (16 frames become 4; only if `max_merge` is 4), then one of
-    factor 2 (8 become 4), else 8 frames are kept. A block may only start where at least two frames follow it, so the
-    last frame is never merged. (Paper, equation 4; alignment as in the released code.)
+    At each position a block of factor 4 is tried first (if `max_merge` is 4), then a block of factor 2. If neither
+    merges, two latent groups are kept. With 4 frames per latent frame, factor 4 turns 16 frames into 4, factor 2 turns
+    8 into 4, and otherwise 8 frames are kept. At least two frames must follow a block, so the last frame is never
+    merged. (Paper, equation 4; alignment as in the released code.)
 
-    Raises ValueError unless 0 < theta <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
+    Raises ValueError unless 0 < theta <= 1, `max_merge` is 2 or 4, and the number of frames is one more than a multiple
+    of `frames_per_latent`.
     """
     if not 0 < theta <= 1:
         raise ValueError(f"theta must be in (0, 1], got {theta}")
-    _check(similarity.num_frames, max_merge)
+    _check(similarity.num_frames, max_merge, frames_per_latent)
     f = similarity.num_frames
     blocks, at = [], 1
     while at < f:
         for factor in FACTORS:
-            length = GROUP * factor
+            length = frames_per_latent * factor
             fits = factor <= max_merge and at < f - length - 1
             if fits and similarity.lowest_pair(at, length, factor) > theta:
                 blocks.append((at, factor))
                 at += length
                 break
         else:
-            at += 2 * GROUP
-    return FrameSchedule.of_factors(f, blocks)
+            at += 2 * frames_per_latent
+    return FrameSchedule.of_factors(f, blocks, frames_per_latent)
 
 
-def uniform(num_frames: int, max_merge: int = 4) -> FrameSchedule:
-    """Every block merged, whatever it shows: `by_threshold` of a video that does not change."""
+def uniform(num_frames: int, max_merge: int = 4, *, frames_per_latent: int) -> FrameSchedule:
+    """Merges every block, whatever its content, as `by_threshold` does for a video that does not change."""
     still = (np.ones(max(num_frames - lag, 0)) for lag in (1, 2, 3))
-    return by_threshold(Similarity(*still), 0.5, max_merge)
+    return by_threshold(Similarity(*still), 0.5, max_merge, frames_per_latent=frames_per_latent)
 
 
-def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 4) -> FrameSchedule:
-    """The schedule whose share of kept latents is closest to `token_ratio` from above, with its worst merge the best.
+def by_token_ratio(
+    similarity: Similarity, token_ratio: float, max_merge: int = 4, *, frames_per_latent: int
+) -> FrameSchedule:
+    """Returns a schedule that keeps the smallest possible share of latent frames of at least `token_ratio`.
 
     Blocks lie where `by_threshold` may put them. Among the schedules with that share, the least similar merged pair is
-    as similar as possible. If several schedules are equal in this, a fixed rule chooses one of them; beyond the least
-    similar pair the choice is no optimum. If too few frames can merge, as many merge as can.
+    as similar as possible. A fixed rule chooses between schedules that are equal in this; it optimises nothing else.
+    If too few frames can merge, as many as possible merge.
 
-    Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is 4n+1.
+    Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is one more than a
+    multiple of `frames_per_latent`.
     """
-    _check(similarity.num_frames, max_merge)
+    _check(similarity.num_frames, max_merge, frames_per_latent)
     if not 0 < token_ratio <= 1:
         raise ValueError(f"token_ratio must be in (0, 1], got {token_ratio}")
-    f = similarity.num_frames
-    num_latents = (f - 1) // GROUP + 1
+    f, group = similarity.num_frames, frames_per_latent
+    num_latents = (f - 1) // group + 1
     lowest = {
-        (start, factor): similarity.lowest_pair(start, GROUP * factor, factor)
+        (start, factor): similarity.lowest_pair(start, group * factor, factor)
         for factor in FACTORS
-        for start in range(1, f - GROUP * factor - 1, 2 * GROUP)
+        for start in range(1, f - group * factor - 1, 2 * group)
         if factor <= max_merge
     }
 
     @cache
     def best(at: int, saved: int) -> tuple[float, float, tuple[tuple[int, int], ...]] | None:
-        """Save exactly `saved` latents from frame `at` on: the least similarity, the blocks' sum, and the blocks.
+        """Returns the best blocks from frame `at` on that save exactly `saved` latents, or None if there are none.
 
-        The least similarity is the greatest possible. The sum only breaks ties between the options below and is not the
-        greatest possible: a rest whose least similarity is lower may have a greater sum, and is no option here.
+        The result holds the least similarity of a pair, the sum over the blocks, and the blocks. The least similarity
+        is the greatest possible. The sum only breaks ties and is not the greatest possible, because the search drops
+        rests with a lower least similarity and a greater sum.
         """
         if saved == 0:
             return np.inf, 0.0, ()
         if saved < 0 or at >= f:
             return None
-        options = [best(at + 2 * GROUP, saved)]
+        options = [best(at + 2 * group, saved)]
         for factor in FACTORS:
-            rest = best(at + GROUP * factor, saved - factor + 1) if (at, factor) in lowest else None
+            rest = best(at + group * factor, saved - factor + 1) if (at, factor) in lowest else None
             if rest:
                 own = lowest[at, factor]
                 options.append((min(own, rest[0]), own + rest[1], ((at, factor), *rest[2])))
@@ -201,19 +211,20 @@ def by_token_ratio(similarity: Similarity, token_ratio: float, max_merge: int = 
 
     most = num_latents - math.ceil(token_ratio * num_latents - 1e-9)
     chosen = next(found for saved in range(most, -1, -1) if (found := best(1, saved)))
-    return FrameSchedule.of_factors(f, list(chosen[2]))
+    return FrameSchedule.of_factors(f, list(chosen[2]), group)
 
 
-def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float) -> FrameSchedule:
-    """The released code's search: bisect theta in [0.01, 0.99] to 1e-3 for a share of kept *frames*, take the middle.
+def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float, *, frames_per_latent: int) -> FrameSchedule:
+    """Searches as the released code does: bisects theta in [0.01, 0.99] to 1e-3 for a share of kept *frames*.
 
-    Factor 4 is allowed only while theta is below 0.5. Raises ValueError unless 0 < frame_ratio <= 1.
+    Returns the schedule at the middle of the last interval. Factor 4 is allowed only for theta below 0.5. Raises
+    ValueError unless 0 < frame_ratio <= 1 and the number of frames is one more than a multiple of `frames_per_latent`.
     """
     if not 0 < frame_ratio <= 1:
         raise ValueError(f"token_ratio must be in (0, 1], got {frame_ratio}")
 
     def at(theta: float) -> FrameSchedule:
-        return by_threshold(similarity, theta, 4 if theta < 0.5 else 2)
+        return by_threshold(similarity, theta, 4 if theta < 0.5 else 2, frames_per_latent=frames_per_latent)
 
     low, high = 0.01, 0.99
     while high - low > 1e-3:
@@ -225,11 +236,11 @@ def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float) -> Fr
     return at((low + high) / 2)
 
 
-def _check(num_frames: int, max_merge: int) -> None:
+def _check(num_frames: int, max_merge: int, frames_per_latent: int) -> None:
     if max_merge not in FACTORS:
         raise ValueError(f"max_merge must be 2 or 4, got {max_merge}")
-    if num_frames % GROUP != 1:
-        raise ValueError(f"the number of frames must be 4n+1, got {num_frames}")
+    if num_frames % frames_per_latent != 1 % frames_per_latent:
+        raise ValueError(f"the number of frames must be {frames_per_latent}n+1, got {num_frames}")
 
 
 def _as_float64(name: str, values: np.ndarray | Tensor) -> Float[np.ndarray, " n"]:

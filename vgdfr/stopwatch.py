@@ -1,33 +1,41 @@
-"""Seconds per stage, measured so that a GPU's work counts in the stage that started it."""
+"""Seconds per stage. The work of a GPU counts in the stage that started it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
+K = TypeVar("K", bound=Hashable)
+
 
 class Stopwatch:
-    """`with watch.stage("denoise"):` adds the block's wall time to `watch.seconds["denoise"]`.
+    """Adds a block's wall time to `seconds["denoise"]`: `with watch.stage("denoise", seconds): ...`.
 
-    On a GPU the device is synchronised at both ends, and `peak_bytes` is its peak memory since the watch was made.
+    The time of an inner stage is subtracted from the outer stage, so that every second counts once. On a GPU the device
+    is synchronised at both ends, and `peak_bytes` is its peak memory since the watch was made. On a CPU it is None.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds: dict[str, float] = {}
+        self._inner_s: list[float] = []  # the time of the inner stages of each open stage
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: K, seconds: dict[K, float]) -> Iterator[None]:
         self._synchronise()
+        self._inner_s.append(0.0)
         start = time.perf_counter()
         try:
             yield
         finally:
             self._synchronise()
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            elapsed_s = time.perf_counter() - start
+            seconds[name] = seconds.get(name, 0.0) + elapsed_s - self._inner_s.pop()
+            if self._inner_s:
+                self._inner_s[-1] += elapsed_s
 
     @property
     def peak_bytes(self) -> int | None:

@@ -1,7 +1,8 @@
-"""What is asked for (`VideoSpec`) and what comes back (`GeneratedVideo`)."""
+"""The input of `generate` (`VideoSpec`) and its result (`GeneratedVideo`)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -9,15 +10,21 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vgdfr.passes import Passes
 from vgdfr.schedule import FrameSchedule, Similarity
 
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
-    """One video to generate; together with a method and a backbone it decides every pixel.
+    """One video to generate. Spec, method and backbone together decide every pixel.
 
-    `height` and `width` in pixels, `num_frames` and `fps` of the finished video, `flow_shift` of the noise schedule
-    (HunyuanVideo: 7.0), `guidance_scale` of the embedded guidance (HunyuanVideo: 6.0; ignored by models without it).
+    height, width: in pixels.
+    num_frames, fps: of the finished video.
+    num_inference_steps: denoising steps of the baseline.
+    guidance_scale: scale of the embedded guidance (HunyuanVideo: 6.0; models without guidance ignore it).
+    flow_shift: shift of the noise levels (HunyuanVideo: 7.0).
+
+    Raises ValueError for a value of the wrong kind or outside its range.
     """
 
     prompt: str
@@ -35,20 +42,16 @@ class VideoSpec:
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool):
                 raise ValueError(f"{name} must be a number, got {value!r}")
-            object.__setattr__(self, name, float(value))  # equal settings are equal in a key, too
+            object.__setattr__(self, name, float(value))  # 6 and 6.0 must give the same key
         for name in ("seed", "height", "width", "num_frames", "num_inference_steps", "fps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         if not self.prompt.strip():
             raise ValueError("prompt must not be empty")
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            if value < 16 or value % 16:
-                raise ValueError(f"{name} must be divisible by 16, got {value}; nearest are {_nearest(value, 16, 0)}")
-        if self.num_frames < 1 or self.num_frames % 4 != 1:
-            nearest = _nearest(self.num_frames, 4, 1)
-            raise ValueError(f"num_frames must be 4n+1 for this VAE, got {self.num_frames}; nearest are {nearest}")
+        for name in ("height", "width", "num_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("num_inference_steps", "fps", "flow_shift"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -57,7 +60,7 @@ class VideoSpec:
 
 
 class BrokenVideo(Exception):
-    """What was decoded is no video: `kind` is "nan" (a value is not finite) or "constant" (all pixels are equal)."""
+    """The decoded frames are no video: `kind` is "nan" (a value is not finite) or "constant" (all pixels are equal)."""
 
     def __init__(self, kind: Literal["nan", "constant"], message: str) -> None:
         super().__init__(message)
@@ -66,19 +69,25 @@ class BrokenVideo(Exception):
 
 @dataclass(frozen=True, eq=False)
 class GeneratedVideo:
-    """A finished video and how it came about.
+    """A finished sample and the account of its cost.
 
-    `frames` are uint8 RGB. `schedule` and the preview's `similarity` are None for a baseline. `seconds` maps stage to
-    wall time (`LATENCY_STAGES` are those the paper counts); `peak_bytes` is the device's peak memory, None where it is
-    not measured.
-    `notes` say in words what a reader of the record should know. `shared_stages` are those whose seconds were measured,
-    in part at least, while another sample was made. `passes` are the DiT passes that the sample takes alone,
-    `passes_done` those that were made for it; one on a shortened latent counts as its share of the tokens.
-    `noise_sha256` is of the noise it began with, float32, which is the same on every device. `latents` are those that
-    were decoded, on the CPU; `frames_of` makes the same frames of them.
+    made: uint8 RGB frames `[t, h, w, 3]`, read as `frames`; None if the method makes no video.
+    schedule, similarity: the merged frames, and the similarities that decided them; None if the method has none.
+    seconds: wall time by stage.
+    outside_latency: stages that do not count in the latency.
+    peak_bytes: the device's peak memory; None on a CPU.
+    notes: sentences for the readers of the record.
+    shared_stages: stages with at least one part that another sample computed.
+    passes: DiT passes of the sample when made alone. A pass on fewer tokens counts as its share of the full tokens.
+    passes_done: DiT passes that ran for this sample, without the passes of reused parts.
+    dit_passes: histogram of the passes of the sample when made alone, with the computed shares of the layers.
+    noise_sha256: hash of the initial noise in float32, which is the same on every device.
+    latents: the decoded latents, on the CPU; `frames_of` decodes them to the same frames.
+    accelerated: each accelerator's counts, by its name.
+    data: the measurements of a method that makes no video.
     """
 
-    frames: UInt8[np.ndarray, "t h w 3"]
+    made: UInt8[np.ndarray, "t h w 3"] | None
     schedule: FrameSchedule | None
     similarity: Similarity | None
     seconds: dict[str, float]
@@ -89,21 +98,38 @@ class GeneratedVideo:
     passes_done: float = 0.0
     noise_sha256: str = ""
     latents: Float[Tensor, "1 c n y x"] | None = None
+    dit_passes: Passes = field(default_factory=Counter)
+    outside_latency: frozenset[str] = frozenset()
+    accelerated: dict[str, dict[str, float]] = field(default_factory=dict)
+    data: dict[str, Any] | None = None
+
+    @property
+    def frames(self) -> UInt8[np.ndarray, "t h w 3"]:
+        """Returns the video's frames. Raises ValueError for a sample without a video."""
+        if self.made is None:
+            raise ValueError("this method makes no video; what it measured is in `data`")
+        return self.made
 
     @property
     def latency_s(self) -> float:
-        """The paper's latency: the denoising loop with the compression module; no text, final decode, interpolation."""
-        return sum(s for stage, s in self.seconds.items() if stage in LATENCY_STAGES)
+        """Returns the seconds of all stages except `outside_latency`, as the paper counts latency.
+
+        Prompt encoding, the final decode and interpolation, among others, do not count.
+        """
+        return sum(s for stage, s in self.seconds.items() if stage not in self.outside_latency)
 
 
 def refuse_not_finite(frames: Float[Tensor, "t 3 h w"]) -> None:
-    """Raise BrokenVideo where a decoded value is not a number, or infinite."""
+    """Raises BrokenVideo if a decoded value is not a number, or infinite."""
     if not frames.isfinite().all():
         raise BrokenVideo("nan", f"{int((~frames.isfinite()).sum())} of {frames.numel()} decoded values are not finite")
 
 
 def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames in [-1, 1] to bytes, rounded. Raises BrokenVideo where a value is not finite, or all pixels are equal."""
+    """Returns frames in [-1, 1] as rounded bytes.
+
+    Raises BrokenVideo if a value is not finite, or if all pixels are equal.
+    """
     refuse_not_finite(frames)
     scaled = ((frames / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     if (scaled == scaled[:1, :, :1, :1]).all():
@@ -111,9 +137,7 @@ def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     return rearrange(scaled, "t c h w -> t h w c").cpu().numpy()
 
 
-LATENCY_STAGES = ("denoise_full", "compress", "denoise_compressed")
-
-
-def _nearest(value: int, step: int, offset: int) -> str:
+def nearest(value: int, step: int, offset: int) -> str:
+    """Returns text with the two positive numbers around `value` that leave `offset` when divided by `step`."""
     lower = max((value - offset) // step * step + offset, offset or step)
     return f"{lower} and {lower + step}"

@@ -5,6 +5,7 @@ from functools import partial
 from vgdfr_commands.start import run_script
 
 vgdfr = partial(run_script, "vgdfr.__main__")
+conform = partial(run_script, "vgdfr.conform.__main__")
 metrics = partial(run_script, "metrics.__main__")
 
 sweep = partial(run_script, "bench.sweep")

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 OLDEST = (3, 11)
 SCRIPTS = {
     "vgdfr": "vgdfr",
+    "vgdfr.conform": "vgdfr-conform",
     "metrics": "vgdfr-metrics",
     "bench.sweep": "vgdfr-sweep",
     "bench.launch": "vgdfr-launch",

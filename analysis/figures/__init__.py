@@ -1,22 +1,22 @@
-"""Figures from a study, drawn into report/ in its folder, or --out DIR, as PNG, SVG and PDF, the same bytes each time.
+"""Draws figures of a study as PNG, SVG and PDF into report/ in its folder, or --out DIR.
 
-`python -m analysis.figures runs/table1` draws all that the study allows, `--only tradeoff content` some of them;
-`python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` a few frames of the baseline and of
-VGDFR under each other, with the schedule and the preview's similarity under them;
-`python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` the start, middle and end of the prompt's
-video under every condition of the study (the paper's Fig. 3 and 4).
+`python -m analysis.figures runs/table1` draws all figures that the study allows, and `--only tradeoff content` draws
+some. `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the
+baseline and, below them, of the condition with this k and theta, its schedule and the preview's similarity.
+`python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` draws the start, middle and end of the
+prompt's video under every condition of the study (the paper's Fig. 3 and 4). The same data give the same bytes.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.complete import incomplete
 from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
-from analysis.figures.choose import conditions_of, find, papers_columns, telling_prompt
+from analysis.figures.choose import beside_reference, conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
-from analysis.load import MORE, StudyError, load, planned
-from analysis.table1 import incomplete
+from analysis.load import MORE, StudyError, load_both, planned
 from bench.drawing import Figure
 
 __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
@@ -24,7 +24,12 @@ __all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
 
 @dataclass(frozen=True)
 class Study:
-    """What the figures are drawn from, the choices a caller may make, and what is missing of it."""
+    """A study to draw.
+
+    table: the study's conditions.
+    prompt, k, theta: choices of the caller. None lets each figure choose.
+    banner: a warning if the study is not complete.
+    """
 
     table: list[Line]
     prompt: str | None = None
@@ -48,19 +53,27 @@ def _ablation(study: Study) -> Figure:
 
 
 def _comparison(study: Study) -> Figure:
-    """By default the lowest k and the middle theta."""
-    ranked = [line for line in study.table if line.ranked and line.rows and line.theta is not None]
-    if not ranked:
-        raise StudyError("the study has no finished sample of VGDFR by threshold")
-    k = study.k if study.k is not None else min(line.k or 0 for line in ranked)
+    """Shows the lowest k and its middle theta by default. A study without thetas shows its first method."""
+    methods = [line for line in study.table if line.ranked and line.rows]
+    ranked = [line for line in methods if line.theta is not None]
+    if not methods:
+        raise StudyError("the study has no finished sample of a method beside the baseline")
+    if not ranked and study.k is None and study.theta is None:
+        return videos.comparison(*beside_reference(study.table, methods[0], study.chosen_prompt))
+    k = study.k if study.k is not None else min((line.k or 0 for line in ranked), default=0)
     thetas = sorted({line.theta for line in ranked if line.k == k and line.theta is not None})
     theta = study.theta if study.theta is not None else (thetas[len(thetas) // 2] if thetas else 0.0)
     return videos.comparison(*find(study.table, study.chosen_prompt, k, theta))
 
 
+def _content(study: Study) -> Figure:
+    method = content.by_threshold(study.table)[0].name
+    return content.content(*content.panels(study.table, study.k), method, study.banner)
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A figure: its title for a page, and how it is drawn; that raises StudyError where the study does not allow it."""
+    """A kind of figure. `draw` raises StudyError if the study does not allow the figure. `title` is for a page."""
 
     title: str
     draw: Callable[[Study], Figure]
@@ -75,14 +88,14 @@ FIGURES = {
         lambda s: timeline.timeline(timeline.timeline_of(s.table, s.chosen_prompt, s.k)),
     ),
     "comparison": Kind("A sample beside its baseline", _comparison),
-    "content": Kind("Quality by content", lambda s: content.content(*content.panels(s.table, s.k), s.banner)),
+    "content": Kind("Quality by content", _content),
     "tokens": Kind("DiT cost against tokens", lambda s: tokens.tokens(tokens.costs_of(s.table))),
 }
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure's files (the PNG first), or the reason why the study does not allow it."""
+    """A figure's files, the PNG first, or the reason why the study does not allow the figure."""
 
     name: str
     title: str
@@ -91,7 +104,7 @@ class Drawn:
 
 
 def draw(study: Study, folder: Path, names: Sequence[str] = tuple(FIGURES)) -> list[Drawn]:
-    """Draw those of the figures that the study allows into `folder`."""
+    """Draws the figures `names` into `folder`. Returns their files, or the reason why the study does not allow one."""
     out = []
     for name in names:
         try:
@@ -111,9 +124,9 @@ def main(
     allow_mixed: bool = False,
     out: Path | None = None,
 ) -> Path:
-    """Draw the comparison, or the grid of all conditions, of one prompt; returns the PNG's path.
+    """Draws the comparison, or the grid of all conditions, of one prompt. Returns the PNG's path.
 
-    It is drawn into `out` (by default report/ in the study). Raises CannotWrite if that cannot be written.
+    The files go into `out` (by default report/ in the study). Raises CannotWrite if the folder cannot be written.
     """
     table = of(study, allow_mixed=allow_mixed).table
     if all_conditions:
@@ -130,6 +143,7 @@ def of(
     theta: float | None = None,
     allow_mixed: bool = False,
 ) -> Study:
-    """A stored study. Raises StudyError for a folder that is none, or cannot be reported on."""
-    table = lines(load(folder, light=True, also=MORE), allow_mixed=allow_mixed)
-    return Study(table, prompt, k, theta, incomplete(table, planned(folder)))
+    """Returns the study stored in `folder`, or raises StudyError if there is none or it cannot be reported on."""
+    rows, probes = load_both(folder, light=True, also=MORE)
+    table = lines(rows, allow_mixed=allow_mixed)
+    return Study(table, prompt, k, theta, incomplete(table, planned(folder), probes))

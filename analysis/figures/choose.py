@@ -1,4 +1,4 @@
-"""Which samples of a study a figure shows."""
+"""Chooses the samples of a study that a figure shows."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,13 @@ from analysis.load import Row, StudyError, whole
 
 
 def find(table: Sequence[Line], prompt: str, k: int, theta: float) -> tuple[Row, Row]:
-    """The finished baseline and VGDFR samples of `prompt`, of the first video setting and seed that has both.
+    """Returns the finished reference and the sample of `prompt` with `k` and `theta`.
 
-    Raises StudyError naming what there is instead.
+    Prefers a condition without other settings. Both samples are of the first video setting and seed that has both.
+    Raises StudyError that lists the prompts and conditions of the study, if there is not exactly one such condition.
     """
-    baselines = {(line.video, r.sample_id): r for line in table if line.method == "baseline" for r in line.rows}
-    pairs = [
-        (baselines[line.video, r.sample_id], r)
-        for line in table
-        for r in sorted(line.rows, key=lambda r: r.sample_id)
-        if (line.k, line.theta, r.record["prompt_id"]) == (k, theta, prompt) and (line.video, r.sample_id) in baselines
-    ]
+    chosen = [line for line in table if (line.k, line.theta) == (k, theta)]
+    pairs = _pairs(table, [line for line in chosen if not line.other], prompt) or _pairs(table, chosen, prompt)
     if len({r.record["slug"] for _, r in pairs}) != 1:
         prompts = ", ".join(_prompts(table))
         finished = {line.slug for line in table for r in line.rows if r.record["prompt_id"] == prompt}
@@ -29,14 +25,35 @@ def find(table: Sequence[Line], prompt: str, k: int, theta: float) -> tuple[Row,
     return pairs[0][0], whole(pairs[0][1])
 
 
+def beside_reference(table: Sequence[Line], line: Line, prompt: str) -> tuple[Row, Row]:
+    """Returns the finished reference and the sample of `line` for the first seed of `prompt` that has both.
+
+    Raises StudyError if no seed has both.
+    """
+    if not (pairs := _pairs(table, [line], prompt)):
+        raise StudyError(f"no seed of prompt {prompt} is finished under both the reference and {line.title}")
+    return pairs[0][0], whole(pairs[0][1])
+
+
+def _pairs(table: Sequence[Line], chosen: Sequence[Line], prompt: str) -> list[tuple[Row, Row]]:
+    """Returns (reference, sample) for each sample of the prompt under the `chosen` conditions that has a reference."""
+    references = {(line.video, r.sample_id): r for line in table if line.is_reference for r in line.rows}
+    return [
+        (references[line.video, r.sample_id], r)
+        for line in chosen
+        for r in sorted(line.rows, key=lambda r: r.sample_id)
+        if r.record["prompt_id"] == prompt and (line.video, r.sample_id) in references
+    ]
+
+
 def _prompts(table: Sequence[Line]) -> list[str]:
     return sorted({prompt for line in table for prompt, _ in line.planned})
 
 
-def conditions_of(table: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
-    """The finished sample of `prompt` under each condition, with the condition's title, in the table's order.
+def conditions_of(table: Sequence[Line], prompt: str) -> list[tuple[Line, Row]]:
+    """Returns line and finished sample of `prompt` for each condition that has the prompt, in the table's order.
 
-    Of several seeds the first that all have. Raises StudyError where there is none.
+    All samples are of the first seed that these conditions share. Raises StudyError if there is no such seed.
     """
     return of_one_seed(_lines_of(table, prompt), prompt)
 
@@ -50,39 +67,49 @@ def _lines_of(table: Sequence[Line], prompt: str) -> list[Line]:
     return made
 
 
-def of_one_seed(chosen: Sequence[Line], prompt: str) -> list[tuple[str, Row]]:
-    """The prompt's sample under each of the conditions, of the first seed that all have. Raises StudyError if none."""
+def of_one_seed(chosen: Sequence[Line], prompt: str) -> list[tuple[Line, Row]]:
+    """Returns line and sample for each condition, of the first seed that all share, or raises StudyError."""
     samples = [{r.sample_id: r for r in line.rows if r.record["prompt_id"] == prompt} for line in chosen]
     if not (common := set.intersection(*map(set, samples))):
         raise StudyError(f"no seed of prompt {prompt} is finished under all of {', '.join(x.title for x in chosen)}")
-    return [(line.title, own[min(common)]) for line, own in zip(chosen, samples, strict=True)]
+    return [(line, own[min(common)]) for line, own in zip(chosen, samples, strict=True)]
 
 
-def papers_columns(table: Sequence[Line], prompt: str, thetas: int = 3) -> list[tuple[str, Row]]:
-    """For the paper's Fig. 3: the baseline, and of each k the first, middle and last theta; no ablations.
+def papers_columns(table: Sequence[Line], prompt: str, thetas: int = 3) -> list[tuple[Line, Row]]:
+    """Returns the columns of the paper's Fig. 3: the reference, and the first, middle and last theta of each k.
 
-    Of one video setting, the first, and of several seeds the first that all have.
+    A family without k or theta has its first, middle and last setting. Only the reference and methods are shown, under
+    the first video setting and the first seed that all share. Raises StudyError for fewer than two columns.
     """
     made = _lines_of(table, prompt)
     made = [line for line in made if line.video == made[0].video]
-    chosen = [line for line in made if line.method == "baseline"]
-    ranked = [line for line in made if line.ranked]
-    for k in sorted({line.k for line in ranked if line.k is not None}):
-        of_k = [line for line in ranked if line.k == k]
-        places = {round(i * (len(of_k) - 1) / max(thetas - 1, 1)) for i in range(thetas)}
-        chosen += [of_k[i] for i in sorted(places)]
+    chosen = [line for line in made if line.is_reference]
+    groups: dict[tuple[str, int | None], list[Line]] = {}
+    for line in made:
+        if line.ranked:
+            groups.setdefault((line.facts.family, line.k), []).append(line)
+    for alike in groups.values():
+        places = {round(i * (len(alike) - 1) / max(thetas - 1, 1)) for i in range(thetas)}
+        chosen += [alike[i] for i in sorted(places)]
     if len(chosen) < 2:
-        raise StudyError("a qualitative grid needs a baseline and VGDFR's samples; run the sweep of Table 1")
+        raise StudyError("a qualitative grid needs a baseline and another method's samples; run the sweep of Table 1")
     return of_one_seed(chosen, prompt)
 
 
 def telling_prompt(table: Sequence[Line]) -> str:
-    """The prompt whose schedules differ most between conditions: where there is most to see. Of equals the first."""
+    """Returns the prompt with the largest range of token ratios between conditions, the first of equals.
+
+    In a study without schedules, returns the first prompt that any method has finished. Raises StudyError if there is
+    none.
+    """
     ratios: dict[str, list[float]] = {}
     for line in table:
         for row in line.rows:
             if row.record["schedule"]:
                 ratios.setdefault(row.record["prompt_id"], []).append(row.record["token_ratio"])
     if not ratios:
-        raise StudyError("no finished sample has a schedule; run a sweep with method=vgdfr")
+        finished = sorted({row.record["prompt_id"] for line in table if line.ranked for row in line.rows})
+        if not finished:
+            raise StudyError("no method but the reference has a finished sample; run the sweep again")
+        return finished[0]
     return min(ratios, key=lambda prompt: (min(ratios[prompt]) - max(ratios[prompt]), prompt))

@@ -1,4 +1,4 @@
-"""Which content profits: tokens, speed-up and difference by speed profile or VBench dimension."""
+"""Draws which content profits: tokens, speed-up and difference by speed profile or VBench dimension."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
@@ -18,7 +18,7 @@ SHOWN = ("lpips", "psnr")
 
 @dataclass(frozen=True)
 class Bar:
-    """One kind of content under one theta."""
+    """The value of one kind of content under one theta."""
 
     content: str
     theta: float
@@ -27,18 +27,20 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """One quantity, by content and theta."""
+    """The values of one quantity, by content and theta."""
 
     title: str
     bars: tuple[Bar, ...]
 
 
 def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel]]:
-    """The k shown (by default the first) and a panel for tokens, speed-up and each difference metric there is."""
-    baseline = next(line for line in table if line.method == "baseline")
-    ranked = [line for line in table if line.ranked and line.video == baseline.video and line.rows and not line.other]
-    if not any(line.theta is not None for line in ranked):
-        raise StudyError("the study has no finished sample of VGDFR by threshold alone, whose thetas are shown here")
+    """Returns the k (by default the lowest) and a panel for tokens, speed-up and each difference metric with values.
+
+    The panels show the conditions of `by_threshold`. Raises StudyError for fewer than two kinds of content, and for a k
+    that the study does not have.
+    """
+    baseline = next(line for line in table if line.is_reference)
+    ranked = by_threshold(table)
     contents: dict[str, set[str]] = defaultdict(set)
     for row in (row for line in ranked for row in line.rows):
         for each in content_of(row):
@@ -46,7 +48,7 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     if len(contents) < 2:
         raise StudyError("content is known of VBench's prompts and the embedded world's; this study has not two kinds")
     k = min(line.k or 0 for line in ranked) if k is None else k
-    of_k = [line for line in ranked if line.k == k and line.theta is not None]
+    of_k = [line for line in ranked if line.k == k]
     if not of_k:
         raise StudyError(f"no finished sample with k={k}")
     shown = [c for name in SHOWN for c in columns(list(table)) if c.name.removesuffix("_embedded") == name]
@@ -67,6 +69,19 @@ def panels(table: Sequence[Line], k: int | None = None) -> tuple[int, list[Panel
     return k, out
 
 
+def by_threshold(table: Sequence[Line]) -> list[Line]:
+    """Returns the finished methods' conditions that differ in k and theta alone, of the first family that has any.
+
+    Looks only at the first video setting. Raises StudyError if there are none.
+    """
+    video = next(line.video for line in table if line.is_reference)
+    found = [line for line in table if line.ranked and line.video == video and line.rows and not line.other]
+    found = [line for line in found if line.theta is not None and line.k is not None]
+    if not found:
+        raise StudyError("the study has no finished sample of a method by threshold alone, whose thetas are shown here")
+    return [line for line in found if line.facts.family == found[0].facts.family]
+
+
 def _mean(values: Mapping[Key, float], prompts: Set[str]) -> Interval:
     by_prompt: dict[str, list[float]] = defaultdict(list)
     for (prompt, _), value in values.items():
@@ -75,8 +90,11 @@ def _mean(values: Mapping[Key, float], prompts: Set[str]) -> Interval:
     return interval(by_prompt)
 
 
-def content(k: int, data: Sequence[Panel], banner: str | None = None) -> Figure:
-    """A panel per quantity; contents on the common axis, a marker per theta, 95 % intervals."""
+def content(k: int, data: Sequence[Panel], method: str, banner: str | None = None) -> Figure:
+    """Draws a panel per quantity, with contents on a common axis, a marker per theta and 95 % intervals.
+
+    `method` is the method's title.
+    """
     names = list(dict.fromkeys(bar.content for panel in data for bar in panel.bars))
     thetas = sorted({bar.theta for panel in data for bar in panel.bars})
     colour = colour_of(k, [k])
@@ -105,7 +123,7 @@ def content(k: int, data: Sequence[Panel], banner: str | None = None) -> Figure:
             Line2D([], [], color=colour, marker=marker_of(t, list(thetas)), ls="", ms=6, label=f"θ = {t:g}")
             for t in thetas
         ]
-        title = f"VGDFR with k = {k}, by content"
+        title = f"{method} with k = {k}, by content"
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), title=title)
         judged = any(EMBEDDED in panel.title for panel in data)
         values = [bar.value for panel in data for bar in panel.bars]

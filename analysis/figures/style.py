@@ -1,4 +1,4 @@
-"""One look for all figures, and files that are the same bytes each time they are drawn."""
+"""Gives all figures one look, and writes files that have the same bytes each time."""
 
 import io
 from pathlib import Path
@@ -7,16 +7,19 @@ from typing import Any
 from analysis.output import write
 from bench.drawing import Figure, settings
 
-# Okabe and Ito's colours, which colour-blind readers tell apart: one per k, the same in every figure
+# Okabe and Ito's colours, which colour-blind readers can distinguish. Each k has the same colour in every figure.
 K_COLOURS = {5: "#0072B2", 10: "#D55E00", 15: "#009E73"}
 MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 THETA_MARKERS = {0.5: "o", 0.6: "s", 0.7: "^", 0.8: "D", 0.9: "v"}
 MORE_MARKERS = ("P", "X", "*", "<", ">")
-# one colour per merge factor: kept as it is, two into one, four into one
+# Families beside the main one have a colour per series and a marker per condition. Their markers are hollow.
+FAMILY_COLOURS = (MORE_COLOURS[0], MORE_COLOURS[1], MORE_COLOURS[2], "#882255", "#999933", "#332288", "#661100")
+FAMILY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
+# one colour per merge factor
 FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
 FACTOR_NAMES = {1: "kept", 2: "2 merged into 1", 4: "4 merged into 1"}
 GREY, BASELINE = "#6b7280", "#111827"
-# file formats with what would otherwise differ from run to run left out
+# metadata that differ from run to run are left out
 FORMATS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 160, "metadata": {"Software": None}},
     "svg": {"metadata": {"Date": None, "Creator": None}},
@@ -32,7 +35,7 @@ RC: dict[str, Any] = {
 
 
 def colour_of(k: int | None, every: list[int | None]) -> str:
-    """A k's colour: the paper's have their own, others in order."""
+    """Returns the colour of `k`. The paper's values have fixed colours, other values get the next ones in order."""
     if k in K_COLOURS:
         return K_COLOURS[k]
     others = [each for each in every if each not in K_COLOURS]
@@ -40,7 +43,7 @@ def colour_of(k: int | None, every: list[int | None]) -> str:
 
 
 def marker_of(theta: float | None, every: list[float | None]) -> str:
-    """A theta's marker, likewise."""
+    """Returns the marker of `theta`. The paper's values have fixed markers, other values get the next ones in order."""
     if theta in THETA_MARKERS:
         return THETA_MARKERS[theta]
     others = [each for each in every if each not in THETA_MARKERS]
@@ -48,7 +51,7 @@ def marker_of(theta: float | None, every: list[float | None]) -> str:
 
 
 def encoded(figure: Figure) -> dict[str, bytes]:
-    """The figure as PNG, SVG and PDF, by suffix: the same bytes for the same data."""
+    """Returns the figure's bytes by suffix (png, svg, pdf). Equal data give equal bytes."""
     files = {}
     with settings(RC):
         for suffix, how in FORMATS.items():
@@ -59,5 +62,5 @@ def encoded(figure: Figure) -> dict[str, bytes]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as PNG, SVG and PDF, each whole or not at all; the PNG's path comes first."""
+    """Writes the figure as PNG, SVG and PDF, each file atomically. Returns the paths, the PNG's first."""
     return [write(folder / f"{name}.{suffix}", content) for suffix, content in encoded(figure).items()]

@@ -1,4 +1,4 @@
-"""A sample's similarities and the schedules that come of them (the paper's Fig. 1 and 2, as data)."""
+"""Draws a sample's similarities and the resulting schedules (the paper's Fig. 1 and 2, as data)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bench.drawing import Figure, Patch, settings
 
 @dataclass(frozen=True)
 class Schedule:
-    """One condition's schedule: segments as (start, length, factor), frames kept, share of the tokens kept."""
+    """One condition's schedule: segments as (start, length, factor), kept frames, and the share of tokens kept."""
 
     theta: float
     segments: tuple[tuple[int, int, int], ...]
@@ -34,18 +34,20 @@ class Timeline:
 
 
 def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Timeline:
-    """That of the prompt's first seed and video setting, at `k` (by default the lowest).
+    """Returns the timeline of a prompt at `k` (by default the lowest).
 
-    Raises StudyError where there is none.
+    It is of the first family with schedules by threshold, the first video setting, and the first seed that all of its
+    thetas share. Raises StudyError if there are no such samples, or they record no similarities.
     """
     of_prompt = [
         line
         for line in table
-        if line.ranked and line.theta is not None
+        if line.ranked and line.k is not None and line.theta is not None
         if any(row.record["prompt_id"] == prompt and row.record["schedule"] for row in line.rows)
     ]
     if not of_prompt:
         raise StudyError(f"prompt {prompt} has no sample with a schedule by threshold; a timeline shows those")
+    of_prompt = [line for line in of_prompt if line.facts.family == of_prompt[0].facts.family]
     k = min(line.k or 0 for line in of_prompt) if k is None else k
     of_k: dict[float, Line] = {}
     for line in of_prompt:
@@ -65,13 +67,15 @@ def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Tim
         for theta, record in zip(of_k, records, strict=True)
     ]
     spec, similarity = records[0]["identity"]["spec"], records[0]["similarity"]
+    if not similarity:
+        raise StudyError(f"{of_prompt[0].name} records no similarities of the preview; a timeline shows those")
     lags = tuple(tuple(similarity[f"lag{i}"]) for i in (1, 2, 3))
     ordered = tuple(sorted(schedules, key=lambda schedule: schedule.theta))
     return Timeline(spec["prompt"], k, spec["num_frames"], lags, ordered)
 
 
 def timeline(data: Timeline) -> Figure:
-    """Similarities above; below them a bar for each theta, its kept frames ticked, its tokens beside it."""
+    """Draws the similarities and, below them, a bar per theta with its kept frames ticked and its share of tokens."""
     rows = len(data.schedules)
     with settings(RC):
         figure = Figure((8.4, 2.9 + 0.36 * rows), layout="constrained")

@@ -1,13 +1,15 @@
-"""What the gallery shows, as one JSON document: columns, conditions with their means, prompts with their samples."""
+"""Makes the gallery's JSON document: columns, conditions with their means, and prompts with their samples."""
 
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from analysis.columns import Column
-from analysis.conditions import Line, columns, lines, marks, mixture
+from analysis.conditions import Line, columns, lines
 from analysis.content import content_of
+from analysis.devices import mixture
 from analysis.load import Row
+from analysis.marks import marks
 
 PREVIEW = "preview.mp4"
 
@@ -15,26 +17,24 @@ PREVIEW = "preview.mp4"
 def gallery_data(
     rows: list[Row], study: str, source: Callable[[Row], str | None], allow_mixed: bool = False
 ) -> dict[str, Any]:
-    """The document, with nothing in it that JSON does not have (an infinite score is "inf").
+    """Returns the document. It holds only JSON's values, so an infinite score is "inf".
 
-    `source` tells where the page finds a sample's video, None if it is not there. Raises StudyError as
-    `analysis.conditions.lines` does: without a baseline, or where a table would mix what must not be mixed, devices
-    among it unless `allow_mixed`.
+    `source` returns the place of a sample's video for the page, or None if the video is missing. Raises StudyError as
+    `analysis.conditions.lines` does, for example without a finished baseline, or for mixed devices unless
+    `allow_mixed`.
     """
     table = lines(rows, allow_mixed=allow_mixed)
     shown = columns(table)
     marked = marks(table, shown)
-    baselines = {line.video: i for i, line in enumerate(table) if line.method == "baseline"}
+    baselines = {line.video: i for i, line in enumerate(table) if line.is_reference}
     latency_s = {
-        (line.video, r.sample_id): r.record["latency_s"]
-        for line in table
-        if line.method == "baseline"
-        for r in line.rows
+        (line.video, r.sample_id): r.record["latency_s"] for line in table if line.is_reference for r in line.rows
     }
     samples: dict[tuple[str, int], list[dict[str, Any] | None]] = {r.sample_id: [None] * len(table) for r in rows}
     for i, line in enumerate(table):
         for row in line.rows:
-            samples[row.sample_id][i] = _sample(row, shown, latency_s.get((line.video, row.sample_id)), source)
+            baseline_s = None if line.is_reference else latency_s.get((line.video, row.sample_id))
+            samples[row.sample_id][i] = _sample(row, shown, baseline_s, source)
         for row in line.failed:
             samples[row.sample_id][i] = {"failed": row.record["status"], "reason": _reason(row)}
     first = {r.sample_id: r for r in reversed(rows)}
@@ -58,7 +58,7 @@ def _condition(line: Line, shown: list[Column], baselines: dict[str, int]) -> di
     means = [line.means[c.name] for c in shown]
     return {
         "title": line.title,
-        "baseline": line.method == "baseline",
+        "baseline": line.is_reference,
         "reference": baselines.get(line.video),
         "n": line.n,
         "failed": line.n_failed,
@@ -78,9 +78,10 @@ def _prompt(row: Row) -> dict[str, Any]:
 def _sample(
     row: Row, shown: list[Column], baseline_s: float | None, source: Callable[[Row], str | None]
 ) -> dict[str, Any]:
+    """Returns a sample of the document. `baseline_s` is the baseline's latency, or None without a comparison."""
     record = row.record
     values = row.scores | {"latency_s": record["latency_s"], "token_ratio": record["token_ratio"]}
-    if baseline_s is not None and record["method"]["name"] != "baseline":
+    if baseline_s is not None:
         values["speedup"] = baseline_s / record["latency_s"]
     found = source(row)
     sample: dict[str, Any] = {"scores": [_number(values.get(c.name)) for c in shown]}
@@ -97,13 +98,13 @@ def _sample(
 
 
 def _reason(row: Row) -> str:
-    """The last line of a traceback, which says what happened."""
+    """Returns the last line of the recorded traceback, which is the error itself."""
     said: Iterable[str] = (row.record.get("error") or "").strip().splitlines()
     return next((line.strip() for line in reversed([*said]) if line.strip()), "no reason was recorded")
 
 
 def _number(value: float | None) -> float | str | None:
-    """Six significant digits are more than is shown."""
+    """Returns the value with six significant digits, more than the page shows, or "inf" or "-inf"."""
     if value is None or math.isfinite(value):
         return value if value is None else float(f"{value:.6g}")
     return "inf" if value > 0 else "-inf"

@@ -1,4 +1,4 @@
-"""The paper's own Table 1 (arXiv 2504.12259), and whether a study's numbers move as it does."""
+"""Reads the paper's Table 1 (arXiv 2504.12259), and compares the trends of a study with it."""
 
 import csv
 import math
@@ -13,19 +13,19 @@ from analysis.conditions import Line
 from analysis.sheet import Cell, Sheet
 
 FILE = Path(__file__).parents[1] / "paper_table1.csv"
-_CLEAR = 1 / 3  # twice as many pairs of rows one way as the other: less is no trend
+_CLEAR = 1 / 3  # twice as many pairs of rows one way as the other
 Setting = tuple[int, float] | None  # k and theta; None for the baseline
 
 
 @cache
 def rows() -> dict[Setting, dict[str, float]]:
-    """Column by column the numbers of each of its rows."""
+    """Returns the numbers of each row by column."""
     return {setting: {name: float(v) for name, v in row.items()} for setting, row in printed().items()}
 
 
 @cache
 def printed() -> dict[Setting, dict[str, str]]:
-    """`rows` as the paper prints them, digits and all."""
+    """Returns `rows` as text, with the digits that the paper prints."""
     found: dict[Setting, dict[str, str]] = {}
     with FILE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -35,26 +35,30 @@ def printed() -> dict[Setting, dict[str, str]]:
 
 
 def name_of(column: Column) -> str:
-    """What the paper calls a column, whoever judged it here."""
+    """Returns the column's name in the paper, which has no embedded judge."""
     return column.name.removesuffix("_embedded")
 
 
 def setting_of(line: Line) -> tuple[Setting] | None:
-    """The paper's row that a line is to be laid beside; None if it has none: an ablation, another method."""
-    if line.method == "baseline":
+    """Returns a tuple of the setting of the paper's row for `line`, or None for a line without such a row.
+
+    Ablations and other methods have none. The paper's table is of VGDFR, so this function looks at the method's
+    name.
+    """
+    if line.is_reference:
         return (None,)
-    plain = line.ranked and not line.other and line.k is not None and line.theta is not None
+    plain = line.method == "vgdfr" and line.ranked and not line.other and line.k is not None and line.theta is not None
     return ((line.k, line.theta),) if plain and (line.k, line.theta) in rows() else None  # pyright: ignore
 
 
 def row_of(line: Line) -> dict[str, str] | None:
-    """The paper's row as it is printed there."""
+    """Returns the paper's row for `line` as printed, or None."""
     setting = setting_of(line)
     return printed()[setting[0]] if setting else None
 
 
 class Trend(NamedTuple):
-    """Of `pairs` of rows the share in which the number rises less that in which it falls (Kendall's tau-a)."""
+    """Kendall's tau-a over `pairs` row pairs: the fraction that rise minus the fraction that fall."""
 
     tau: float
     pairs: int
@@ -64,7 +68,7 @@ class Trend(NamedTuple):
         return "rises" if self.tau >= _CLEAR else "falls" if self.tau <= -_CLEAR else "no trend"
 
 
-# how far the second row of two lies above the first; None if they cannot be compared
+# returns by how much the second row exceeds the first, or None if the rows cannot be compared
 Step = Callable[[Setting, Setting], float | None]
 
 
@@ -74,26 +78,27 @@ def _trend(steps: list[float | None]) -> Trend | None:
 
 
 def trend(settings: list[tuple[int, float]], step: Step, along: str) -> Trend | None:
-    """How rows of (k, theta) move with `along`, "k" or "theta", the other held; None if no two can be compared."""
+    """Returns the trend of rows along "k" or "theta" with the other fixed, or None if no two rows can be compared."""
     own, held = (0, 1) if along == "k" else (1, 0)
     pairs = combinations(sorted(settings, key=lambda setting: setting[own]), 2)
     return _trend([step(a, b) for a, b in pairs if a[held] == b[held] and a[own] != b[own]])
 
 
 def against(settings: list[tuple[int, float]], step: Step) -> Trend | None:
-    """In how many rows the number lies above the baseline's less in how many below."""
+    """Returns the fraction of rows above the baseline minus the fraction below, or None without comparable rows."""
     return _trend([step(None, setting) for setting in settings])
 
 
 def printed_step(numbers: Mapping[Any, float]) -> Step:
-    """Between the numbers of a printed table."""
+    """Returns the differences between numbers of a printed table."""
     return lambda a, b: numbers[b] - numbers[a] if a in numbers and b in numbers else None
 
 
 def measured_step(of: Mapping[Setting, Line], column: Column) -> Step:
-    """Between a study's rows, over the samples that both have: their mean difference as far as it is printed.
+    """Returns differences between a study's rows: means over the samples that both have, rounded to printed digits.
 
-    An infinite value lies above every finite one, and equal to another. Speed-ups are ratios of the mean latencies.
+    An infinite value exceeds every finite value and equals another infinite one. Speed-ups are ratios of mean
+    latencies.
     """
 
     def step(a: Setting, b: Setting) -> float | None:
@@ -121,7 +126,7 @@ def measured_step(of: Mapping[Setting, Line], column: Column) -> Step:
 
 
 def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, Trend | None]]:
-    """(paper's, the study's) with k, with theta and against the baseline, over the rows that both have."""
+    """Returns the trends (paper's, study's) with k, with theta and against the baseline, over rows that both have."""
     name = name_of(column)
     ours: dict[Setting, Line] = {}
     for line in table:
@@ -129,7 +134,7 @@ def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, T
             ours.setdefault(setting[0], line)
     theirs = {setting: row[name] for setting, row in rows().items() if name in row}
     both = [s for s in theirs if s is not None and s in ours and ours[s].present(column)]
-    # what the study lacks is not measured; the paper's trend is then that of all its rows
+    # if the study has none of the rows, the paper's trend is over all rows of the paper
     paper = both or [s for s in theirs if s is not None]
     there, here = printed_step(theirs), measured_step(ours, column)
     return {
@@ -140,7 +145,7 @@ def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, T
 
 
 def trends_sheet(table: list[Line], shown: list[Column]) -> Sheet:
-    """A row per column of the paper and way to look: which way it goes there and here, and whether that agrees."""
+    """Returns a row per column and trend: the direction in the paper, the direction here, and whether they agree."""
     body, counts = [], {"agrees": 0, "differs": 0, "not measured": 0}
     rules = set()
     for column in shown:

@@ -1,7 +1,7 @@
-"""How good the embedded model and its judge are: `python -m bench.embedded.evaluate`.
+"""Measures how good the embedded model and its judge are: `python -m bench.embedded.evaluate`.
 
 Prints every figure with its bar and writes the table beside the checkpoint (`vgdfr/embedded/evaluation.md`, `.json`).
-Clips are held-out ones of the world, prompts and seeds those of the default run, settings those of `model=embedded`.
+The clips are held-out clips of the embedded world. Prompts, seeds and settings are those of the default run.
 """
 
 import argparse
@@ -31,26 +31,28 @@ from metrics import METRICS, embedded
 from metrics import clip as clip_metrics
 from metrics.perceptual import to_tensor
 from vgdfr import Vgdfr
+from vgdfr.account import Shared
 from vgdfr.backbones.checkpoint import weights_sha256 as weights_sha256_of
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
-from vgdfr.compression import compress
-from vgdfr.denoise import euler, one_step_denoise
 from vgdfr.embedded import CHECKPOINT
 from vgdfr.files import sha256
-from vgdfr.similarity import frame_similarity
+from vgdfr.methods.compression import scheduled
+from vgdfr.methods.similarity import frame_similarity
+from vgdfr.naming import path_of
+from vgdfr.sampling import sampling
 from vgdfr.video import to_uint8
 from vgdfr_commands.start import run
 
 COUNT = 64
 SHIPPED = CHECKPOINT.parent / "evaluation"
 BLUR, NOISE, BLEND = 1.5, 20.0, 6  # pixels; grey levels; frames
-EVERY = 4  # frames the judge looks at
-RIGHT_OF = 32  # captions the embedded CLIP chooses among
+EVERY = 4  # the judge sees every fourth frame of a clip
+RIGHT_OF = 32  # the embedded CLIP chooses among as many captions
 
 
 @dataclass(frozen=True)
 class OfClip:
-    """What was measured on one real clip: right or wrong per attribute, per degradation and per frame's caption."""
+    """The measurements of one real clip: right or wrong per attribute, per degradation and per frame's caption."""
 
     psnr: float
     read: dict[str, bool]
@@ -61,7 +63,7 @@ class OfClip:
 
 @dataclass(frozen=True)
 class OfPrompt:
-    """What was measured on one generated video, its preview after `k` steps and the schedule that follows from it."""
+    """The measurements of one generated video, of its preview after `k` steps and of the resulting schedule."""
 
     attributes: Attributes
     read: dict[str, str | None]
@@ -74,7 +76,7 @@ class OfPrompt:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table. `bar` is what it should be at least, or at most where `at_most`."""
+    """One row of the table. `value` should be at least `bar`, or at most `bar` if `at_most`."""
 
     what: str
     value: float
@@ -91,20 +93,20 @@ class Figure:
 
 
 def default_job() -> Job:
-    """The default run with k = 5 and theta = 0.9, as the bars say."""
+    """Returns the default run with k = 5 and theta = 0.9, which the bars are for."""
     with initialize_config_dir(CONF, version_base=None):
         return job_of(compose("config", overrides=["method.k=5", "method.theta=0.9"]))
 
 
 def weights_sha256() -> dict[str, str]:
-    """Of everything whose figures these are."""
+    """Returns the hashes of the checkpoint and of the judge's files."""
     judge_files = {"clip": embedded.CLIP / "open_clip_model.safetensors", "trunk": embedded.TRUNK, "reader": WEIGHTS}
     of_checkpoint = weights_sha256_of(default_job().condition.model.folder())
     return {"checkpoint": of_checkpoint} | {name: sha256(file) for name, file in judge_files.items()}
 
 
 def caption_choices(right: str, others: Sequence[str], count: int, rng: np.random.Generator) -> tuple[list[str], int]:
-    """`count` captions, none twice: `right` at a random place, which comes with them, and of the `others`."""
+    """Returns `count` distinct captions, among them `right` at a random place, and that place."""
     choices = list(rng.choice([text for text in others if text != right], count - 1, replace=False))
     place = int(rng.integers(count))
     return [*choices[:place], right, *choices[place:]], place
@@ -112,7 +114,7 @@ def caption_choices(right: str, others: Sequence[str], count: int, rng: np.rando
 
 @torch.inference_mode()
 def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
-    """Held-out clips number `seeds` through the VAE, the reader and the judge."""
+    """Measures the VAE, the reader and the judge on the held-out clips number `seeds`."""
     hide_loading_bars()
     backbone, reader = default_job().condition.model.load(), load()
     eyes, lpips = clip_metrics.embedded(), METRICS["lpips_embedded"]
@@ -129,7 +131,7 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
         bad = {"blur": blur(seen, BLUR), "noise": noise(seen, NOISE, rng)}
         half = {"blur": blur(seen, BLUR / 2), "noise": noise(seen, NOISE / 2, rng)}
         blended = blend(frames, BLEND)[::EVERY]
-        if np.abs(blended.astype(int) - seen).mean() >= VISIBLE:  # nothing to see where nothing moves
+        if np.abs(blended.astype(int) - seen).mean() >= VISIBLE:  # blending is invisible where nothing moves
             bad["frame blending"], half["frame blending"] = blended, blend(frames, BLEND // 2)[::EVERY]
         clear = METRICS["vqa_embedded"](seen).value
         measured.append(
@@ -146,7 +148,7 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
 
 @torch.inference_mode()
 def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
-    """The default run's prompts number `indices`: baseline video, preview after k steps, schedule."""
+    """Generates and measures baseline video, preview and schedule of the default run's prompts number `indices`."""
     hide_loading_bars()
     job, reader = default_job(), load()
     method, backbone = job.condition.method, job.condition.model.load()
@@ -156,13 +158,12 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
     for i in indices:
         prompt = job.prompts[i]
         spec = job.condition.video.spec(prompt.text, prompt.seed)
-        velocity, sigmas = backbone.velocity(spec), backbone.sigmas(spec)
-        x, v = euler(velocity, backbone.noise(spec), sigmas[: method.k + 1])
-        clean = one_step_denoise(x, v, sigmas[method.k])
-        _, schedule, similarity = compress(backbone, clean, x, method)
-        preview = backbone.codec.decode(clean)
-        x, _ = euler(velocity, x, sigmas[method.k :])
-        frames = to_uint8(backbone.codec.decode(x))
+        with torch.inference_mode(), sampling(backbone, Shared(spec), path_of(Vgdfr), method.stops()) as run:
+            here, end = run.baseline(method.k), run.baseline(run.steps)
+            clean = method.preview.clean(run, here, method.k)
+            schedule, similarity = scheduled(run, method.rule, method.preview, clean)
+            preview = backbone.codec.decode(clean.latent)
+        frames = to_uint8(backbone.codec.decode(end.x))
         measured.append(
             OfPrompt(
                 attributes=of_caption[prompt.text],
@@ -178,7 +179,7 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
 
 
 def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure]:
-    """The table's rows from the measurements."""
+    """Returns the table's rows."""
     psnr = [c.psnr for c in clips]
     rows = [
         Figure("VAE reconstruction of held-out clips, PSNR, mean", float(np.mean(psnr)), "dB", len(psnr), 30),
@@ -197,7 +198,7 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
         return [p.read[name] == getattr(p.attributes, name) for p in of]
 
     def still_or_moving(what: str, speeds: Sequence[str | None], bar: float | int) -> list[Figure]:
-        """The mean of both kinds' shares, so that one answer for all is worth 50 %."""
+        """Averages the shares of both kinds, so that a reader with one answer for all videos gets 50 %."""
         right = [[(s == "still") == (p.attributes.speed == "still") for p, s in zip(prompts, speeds, strict=True)
                   if (p.attributes.speed == "still") == kind] for kind in (True, False)]  # fmt: skip
         shares = [100 * float(np.mean(of_kind)) for of_kind in right]
@@ -237,7 +238,7 @@ def figures(clips: Sequence[OfClip], prompts: Sequence[OfPrompt]) -> list[Figure
 
 
 def table(rows: Sequence[Figure]) -> str:
-    """The figures as a Markdown table."""
+    """Returns the figures as a Markdown table."""
     lines = ["| what | measured | bar | reached | n |", "|---|--:|--:|---|--:|"]
     for row in rows:
         digits = 1 if row.unit else 3
@@ -249,7 +250,7 @@ def table(rows: Sequence[Figure]) -> str:
 
 
 def in_parallel(task: Callable[[Sequence[int]], list], count: int, workers: int) -> list:
-    """`task` over 0..count-1, a share of it a process; results in order, the same for any number of processes."""
+    """Runs `task` on 0..count-1 in `workers` processes. Returns the results in order, the same for any `workers`."""
     shares = [range(i, count, workers) for i in range(workers)]
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         results = list(pool.map(task, shares))
@@ -261,11 +262,11 @@ def _share(what: str, right: Sequence[bool], bar: float | int | None) -> Figure:
 
 
 def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
-    """Measure, print and write. Raises ValueError for numbers that do not fit, before anything is loaded."""
+    """Measures, prints and writes the figures. Raises ValueError for wrong numbers before it loads a model."""
     prompts_there = len(default_job().prompts)
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
-    if not len(SPEEDS) <= count <= prompts_there:  # every speed profile comes once in five prompts
+    if not len(SPEEDS) <= count <= prompts_there:  # five prompts hold every speed profile once
         raise ValueError(f"--count must be between {len(SPEEDS)} and the {prompts_there} default prompts, got {count}")
     if count != COUNT and out == SHIPPED:
         raise ValueError(f"the shipped figures are of {COUNT}; with --count {count} say where to write: --out FILE")

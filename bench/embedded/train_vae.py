@@ -1,4 +1,4 @@
-"""Stage `vae`: the small causal video VAE, at full size and with one spatial level fewer.
+"""Stage `vae` trains the small causal video VAE at full size and with one spatial level fewer.
 
 A large VAE trained on videos of many sizes decodes sensibly after an up-sampler is removed; a small one trained at a
 single size does not, so each step also trains the reduced decoder (towards the half-size video) and the reduced encoder
@@ -19,16 +19,16 @@ from torch import Tensor, nn
 
 from bench.embedded.training import autocast, device, fit
 from bench.embedded.world import DIRECTIONS, render, training_clip
-from vgdfr.reduced_vae import reduced
+from vgdfr.backbones.hunyuan_vae import reduced
 
 
 def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
-    """The VAE before training: it averages colours on the way in and smooths them on the way out, nothing more.
+    """Returns the VAE before training, which only averages colours in the encoder and smooths them in the decoder.
 
-    Left to chance, a network of this size spends most of its training finding that out. So each convolution that
+    From random weights a network of this size spends most of its training on learning that. So each convolution that
     writes the residual stream starts by passing on three channels of colour and three of its negative (their SiLUs'
-    difference is linear) and two constants of +4 and -4 per norm group, against which colour survives group
-    normalisation; residual branches start at zero and all other weights small and random.
+    difference is linear). It also writes two constants of +4 and -4 per norm group, so that colour survives group
+    normalisation. Residual branches start at zero, and all other weights are small and random.
     """
     torch.manual_seed(0)
     vae = AutoencoderKLHunyuanVideo(
@@ -62,13 +62,13 @@ def build(s: dict[str, Any]) -> AutoencoderKLHunyuanVideo:
 
 
 def _colour_channels(channels: int) -> list[tuple[int, int]]:
-    """Where the residual stream carries each colour and its negative: in either half, after the two constants."""
+    """Returns the channels of each colour and its negative: they follow the two constants, one in either half."""
     return [(2 + c, channels // 2 + 2 + c) for c in range(3)]
 
 
 @torch.no_grad()
 def _pass_colour(conv: nn.Conv3d, name: str) -> None:
-    """Make `conv` pass the colour channels on: the mean where it has a stride, smoothed where it up-samples."""
+    """Makes `conv` pass the colour channels on. A stride averages them, an up-sampler smooths them."""
     size = conv.kernel_size[0]
     line = torch.tensor([1.0])
     time = torch.tensor([1.0])
@@ -95,9 +95,9 @@ def _pass_colour(conv: nn.Conv3d, name: str) -> None:
 
 
 def train(s: dict[str, Any], folder: Path, start: AutoencoderKLHunyuanVideo | None = None) -> AutoencoderKLHunyuanVideo:
-    """Train to the end of the settings' steps, continuing from `folder`, else from `start`; returns the VAE in fp32.
+    """Trains for the settings' steps, continuing from `folder`, else from `start`. Returns the VAE in fp32.
 
-    With `decoder_only` its latents, and a DiT trained on them, stay as they are.
+    With `decoder_only` the encoder is frozen, so a DiT that was trained on its latents stays valid.
     """
     vae = build(s) if start is None else start
     vae = vae.to(device())  # type: ignore[arg-type]
@@ -133,9 +133,9 @@ def _psnr(mse: Tensor) -> Tensor:
 
 
 def batch(step: int, size: int, num_frames: int, fast_share: float = 0.0) -> Float[Tensor, "b 3 t h w"]:
-    """Training clips number `step*size ...`, cut to `num_frames` at a random frame, in [-1, 1].
+    """Returns the training clips from number `step*size` on, cut to `num_frames` at a random frame, in [-1, 1].
 
-    `fast_share` of them are made fast whatever they were: those are the hardest to reconstruct.
+    A share `fast_share` of the clips is rendered fast, because fast clips are the hardest to reconstruct.
     """
     cuts = []
     for seed in range(step * size, (step + 1) * size):

@@ -21,13 +21,14 @@ from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoTransformer3D
 from vgdfr import Baseline, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.backbones.text import PromptEmbedding, TextEncoding
 from vgdfr.memory import Memory
+from vgdfr.methods.layers import positions_per_layer
+from vgdfr.methods.similarity import frame_similarity
 from vgdfr.numerics import exact_float32
 from vgdfr.on_meta import codec_of
 from vgdfr.presets import PRESETS
 from vgdfr.schedule import FrameSchedule
-from vgdfr.similarity import frame_similarity
-from vgdfr.text import PromptEmbedding, TextEncoding
 
 ON = os.environ.get("VGDFR_GPU_TESTS_ON")
 DEVICE = torch.device(ON or "cpu")
@@ -59,25 +60,25 @@ class RandomText(TextEncoding):
 
 @pytest.fixture(scope="module")
 def backbone() -> Iterator[HunyuanVideoBackbone]:
-    architecture = MODEL.architecture()
+    configuration = MODEL.configuration()
     if REHEARSAL:
-        architecture = architecture | {
-            "transformer": architecture["transformer"] | SMALL, "vae": architecture["vae"] | SMALL_VAE
+        configuration = configuration | {
+            "transformer": configuration["transformer"] | SMALL, "vae": configuration["vae"] | SMALL_VAE
         }  # fmt: skip
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, MODEL.dtype))
     try:
         with DEVICE:
-            transformer: Any = HunyuanVideoTransformer3DModel.from_config(architecture["transformer"])
+            transformer: Any = HunyuanVideoTransformer3DModel.from_config(configuration["transformer"])
         torch.set_default_dtype(getattr(torch, str(MODEL.vae_dtype)))
         with DEVICE:
-            codec = codec_of(architecture, MODEL.tiling, DEVICE)
+            codec = codec_of(configuration, MODEL.tiling, DEVICE)
     finally:
         torch.set_default_dtype(before)
     Execution().apply(transformer, getattr(torch, MODEL.dtype), DEVICE)
     dtype = getattr(torch, MODEL.dtype)
-    text = RandomText(Path(), dtype, DEVICE, architecture["transformer"])
+    text = RandomText(Path(), dtype, DEVICE, configuration["transformer"])
     yield HunyuanVideoBackbone(codec, transformer, FlowMatchEulerDiscreteScheduler(), text, dtype)
 
 
@@ -103,10 +104,12 @@ def peak_bytes() -> int:
 @exact_float32()
 @pytest.mark.parametrize("kept", [25, 19, 13, 9])  # 9 is the fewest that a schedule of 97 frames can keep
 def test_seconds_and_bytes_of_a_pass(backbone: HunyuanVideoBackbone, kept: int) -> None:
-    schedule = FrameSchedule.of_factors(97, _merges(kept))
+    schedule = FrameSchedule.of_factors(97, _merges(kept), frames_per_latent=4)
     assert len(schedule.kept_latents) == kept
     velocity, x = backbone.velocity(SPEC), backbone.noise(SPEC)[:, :, list(schedule.kept_latents)]
-    with backbone.dyrope(schedule, (4, 19) if not REHEARSAL else (1,)):
+    global_layers = (4, 19) if not REHEARSAL else (1,)
+    positions = positions_per_layer(schedule.kept_latents, global_layers, backbone.architecture.num_layers)
+    with backbone.shortened(schedule, positions):
         velocity(x, 0.9)
         reset_peak()
         finish()

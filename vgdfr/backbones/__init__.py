@@ -1,1 +1,1 @@
-"""Models that VGDFR runs on; one file each, behind the interface in `base`."""
+"""Models that methods run on, behind the interface in `base`, and the parts that they are built from."""

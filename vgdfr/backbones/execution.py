@@ -1,4 +1,4 @@
-"""How a DiT runs on a machine: memory, precision of stored weights, attention kernel, compilation."""
+"""The execution of a DiT on a machine: memory, precision of stored weights, attention kernel and compilation."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,7 +10,7 @@ from diffusers.utils import logging as diffusers_logging
 
 Offload = Literal["none", "blocks"]
 Quantization = Literal["none", "float8"]
-ATTENTION = tuple(b.value for b in AttentionBackendName if "hub" not in b.value)  # those download kernels unasked
+ATTENTION = tuple(b.value for b in AttentionBackendName if "hub" not in b.value)  # "hub" would download kernels unasked
 
 ON_CPU = ("native", "_native_math", "flex")
 HALF_ONLY = ("flash", "_flash", "sage", "_sage", "_native_flash", "_native_cudnn", "aiter")
@@ -18,15 +18,15 @@ HALF_ONLY = ("flash", "_flash", "sage", "_sage", "_native_flash", "_native_cudnn
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Part of a sample's key, all of it: the pixels depend on some of it and the latency on the rest.
+    """Settings of a DiT's execution. All of them are in a sample's key, since they decide its pixels or its latency.
 
-    offload: "blocks" keeps the DiT in main memory and brings each block to the GPU when its turn comes, the next one
-        meanwhile; the result is the same to the bit.
-    quantization: "float8" stores the blocks' weights, norms and modulation apart, as float8_e4m3fn and computes in the
-        model's dtype; about 0.64 of bfloat16's bytes.
+    offload: "blocks" keeps the DiT in main memory and copies the next block to the GPU while one computes. The result
+        is the same to the bit.
+    quantization: "float8" stores the blocks' weights as float8_e4m3fn, except norms and modulation, and computes in the
+        model's dtype. It takes about 0.64 of bfloat16's bytes.
     attention: diffusers' name of the attention kernel, such as "native", "_native_cudnn", "flash", "sage".
-    compile: a torch.compile backend for the DiT's blocks, such as "inductor", or "eager" to capture graphs only; None
-        runs them as they are.
+    compile: a torch.compile backend for the DiT's blocks, such as "inductor", or "eager" to capture graphs only. None
+        does not compile.
     """
 
     offload: Offload = "none"
@@ -35,7 +35,7 @@ class Execution:
     compile: str | None = None
 
     def check_settings(self) -> None:
-        """Raise ValueError for a name that is not there, or what does not go together, on any machine."""
+        """Raises ValueError for an unknown name and for settings that exclude each other, on any machine."""
         for name, allowed in (
             ("offload", get_args(Offload)), ("quantization", get_args(Quantization)), ("attention", ATTENTION),
             ("compile", (None, "eager", *(torch.compiler.list_backends() if self.compile else ()))),
@@ -47,7 +47,7 @@ class Execution:
             raise ValueError("execution.compile goes with neither offload nor quantization: their hooks do not compile")
 
     def check(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Raise ValueError as `check_settings` does, and for a kernel that cannot run here."""
+        """Raises ValueError as `check_settings` does, and for a kernel that cannot run on this machine."""
         self.check_settings()
         try:
             _check_attention_backend_requirements(AttentionBackendName(self.attention))
@@ -59,7 +59,7 @@ class Execution:
             raise ValueError(f"execution.attention={self.attention} needs dtype bfloat16 or float16, got float32")
 
     def apply(self, dit: HunyuanVideoTransformer3DModel, dtype: torch.dtype, device: torch.device) -> None:
-        """Bring `dit`, loaded in `dtype` on the CPU, to `device` in this way."""
+        """Brings `dit`, which is loaded in `dtype` on the CPU, to `device` with these settings."""
         if self.quantization == "float8":
             kept = (*(dit._skip_layerwise_casting_patterns or ()), "time_text_embed")
             dit.enable_layerwise_casting(torch.float8_e4m3fn, compute_dtype=dtype, skip_modules_pattern=kept)
@@ -68,12 +68,12 @@ class Execution:
         else:
             dit.to(device)  # type: ignore[arg-type]
         verbosity = diffusers_logging.get_verbosity()
-        diffusers_logging.set_verbosity_error()  # it warns of an experimental interface
+        diffusers_logging.set_verbosity_error()  # diffusers would warn that its interface is experimental
         dit.set_attention_backend(self.attention)
         diffusers_logging.set_verbosity(verbosity)
         if self.compile:
-            # one graph for every number of tokens; what cannot be compiled is an error, not slow code unasked; and
-            # hooks decide what is computed (DyRoPE), so a graph is only right for the hooks it was made with
+            # One graph serves every number of tokens. A failure to compile is an error, since the fallback would be
+            # slow code unasked. Hooks decide the result (DyRoPE), so a graph is right only for the hooks it saw.
             torch._dynamo.config.fail_on_recompile_limit_hit = True
             torch._dynamo.config.skip_nnmodule_hook_guards = False
             torch._dynamo.config.recompile_limit = 64

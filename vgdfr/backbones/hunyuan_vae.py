@@ -1,4 +1,4 @@
-"""HunyuanVideo's VAE alone: frames to latents and back."""
+"""HunyuanVideo's VAE, which turns frames into latents and back."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vgdfr.backbones.base import Codec
-from vgdfr.reduced_vae import reduced
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """VAE tiles in pixels and frames: size, and distance between two tiles' starts (the difference is blended).
+    """VAE tiles in pixels and frames: their size, and the distance between the starts of two tiles.
 
-    The defaults are the original HunyuanVideo's; diffusers' own 16 frames give visibly other output.
+    Tiles overlap by the difference, and the overlap is blended. The defaults are the original HunyuanVideo's.
+    diffusers' own 16 frames give visibly different output.
     """
 
     frames: int = 64
@@ -35,10 +35,10 @@ class Tiling:
 def attention_by_frame(vae: AutoencoderKLHunyuanVideo) -> Iterator[None]:
     """Within the block the VAE's mid blocks attend causally frame by frame, in memory linear in the tile's tokens.
 
-    diffusers' mid block builds a mask over all pairs of tokens before it calls its attention: for one tile of 64x64
-    latents and 17 frames 69,632 x 69,632 values, 4.8 GB as booleans and 19.4 GB in float32. Here the tokens of frame i
-    attend to those of frames 0 to i, which is what the mask says, in half the FLOPs. The result equals the masked
-    attention's but for rounding. The VAE is as before when the block ends, also by an exception.
+    diffusers' mid block builds a mask over all pairs of tokens before it calls its attention. For one tile of 64x64
+    latents and 17 frames the mask has 69,632 x 69,632 values: 4.8 GB as booleans and 19.4 GB in float32. Here the
+    tokens of frame i attend to the tokens of frames 0 to i, as the mask demands, in half the FLOPs. The result equals
+    the masked attention up to rounding. The VAE is as before afterwards, also after an exception.
     """
     with ExitStack() as restore:
         blocks: list[Any] = [vae.encoder.mid_block, vae.decoder.mid_block]
@@ -50,7 +50,7 @@ def attention_by_frame(vae: AutoencoderKLHunyuanVideo) -> Iterator[None]:
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Within the block `forward` stands in for the module's own, or for what a hook had put there."""
+    """Within the block `forward` replaces the module's own forward, or the one that a hook has put on the module."""
     before = vars(module).get("forward")
     module.forward = forward
     try:
@@ -62,7 +62,7 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 
 def _mid_block(block: Any, hidden_states: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
-    """diffusers' HunyuanVideoMidBlock3D with `attend_by_frame` for its attention and mask."""
+    """Computes diffusers' HunyuanVideoMidBlock3D with `attend_by_frame` instead of the masked attention."""
     hidden_states = block.resnets[0](hidden_states)
     for attention, resnet in zip(block.attentions, block.resnets[1:], strict=True):
         if attention is not None:
@@ -72,7 +72,7 @@ def _mid_block(block: Any, hidden_states: Float[Tensor, "b c t h w"]) -> Float[T
 
 
 def attend_by_frame(attention: Any, x: Float[Tensor, "b c t h w"]) -> Float[Tensor, "b c t h w"]:
-    """Return what the VAE's `attention` makes of `x` where each frame sees itself and those before it."""
+    """Returns the output of the VAE's `attention` for `x` if each frame sees only itself and earlier frames."""
     _, _, t, h, w = x.shape
     tokens = rearrange(x, "b c t h w -> b (t h w) c")
     normed = attention.group_norm(tokens.transpose(1, 2)).transpose(1, 2)
@@ -90,8 +90,42 @@ def attend_by_frame(attention: Any, x: Float[Tensor, "b c t h w"]) -> Float[Tens
     return rearrange(out, "b (t h w) c -> b c t h w", t=t, h=h, w=w)
 
 
+@contextmanager
+def reduced(vae: AutoencoderKLHunyuanVideo, levels: int) -> Iterator[AutoencoderKLHunyuanVideo]:
+    """Within the block `vae` decodes to and encodes from frames that are `2**levels` times smaller per side.
+
+    The first `levels` spatial up-samplers of the decoder and the last `levels` spatial down-samplers of the encoder
+    keep their convolution but no longer change height and width. The released code chooses the same ones. This choice
+    is the cheapest for the decoder, since all layers after an early up-sampler work on fewer pixels. The frame rate
+    stays. Tiles keep their size in pixels, which covers more latents, as in the released code. Weights are shared, so
+    no memory is added. Every changed attribute is restored afterwards, also after an exception.
+
+    Raises ValueError unless `1 <= levels <= ` the VAE's number of spatial levels.
+    """
+    up = [b.upsamplers[0] for b in vae.decoder.up_blocks if b.upsamplers and b.upsamplers[0].upsample_factor[1] > 1]
+    down = [b.downsamplers[0].conv.conv for b in vae.encoder.down_blocks if b.downsamplers and _spatial_stride(b) > 1]
+    if not 1 <= levels <= len(up):
+        raise ValueError(f"levels must be between 1 and {len(up)} for this VAE, got {levels}")
+    with ExitStack() as restore:
+        for module in up[:levels]:
+            _set(restore, module, "upsample_factor", (module.upsample_factor[0], 1, 1))
+        for conv in down[-levels:]:
+            _set(restore, conv, "stride", (conv.stride[0], 1, 1))
+        _set(restore, vae, "spatial_compression_ratio", vae.spatial_compression_ratio // 2**levels)
+        yield vae
+
+
+def _spatial_stride(block: Any) -> int:
+    return block.downsamplers[0].conv.conv.stride[1]
+
+
+def _set(restore: ExitStack, target: Any, name: str, value: Any) -> None:
+    restore.callback(setattr, target, name, getattr(target, name))
+    setattr(target, name, value)
+
+
 class HunyuanVideoCodec(Codec):
-    """A loaded VAE of HunyuanVideo, in tiles."""
+    """A loaded VAE of HunyuanVideo that works in tiles."""
 
     def __init__(self, vae: AutoencoderKLHunyuanVideo, tiling: Tiling, device: torch.device) -> None:
         t = tiling

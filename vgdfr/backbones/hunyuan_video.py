@@ -1,11 +1,9 @@
-"""HunyuanVideo on diffusers' components: the 13B model, the embedded one, any checkpoint of the same folder format."""
+"""HunyuanVideo on diffusers' components: the 13B model, the embedded model, and checkpoints of the same format."""
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, fields
-from itertools import product
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -19,146 +17,51 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from vgdfr.assets import Asset, missing_of_hub
-from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.checkpoint import Architecture, architecture_of, check_parts, folder_of, weights_sha256
+from vgdfr.architecture import Architecture
+from vgdfr.backbones.base import Backbone, Velocity, class_of
+from vgdfr.backbones.checkpoint import Checkpoint, check_parts, weights_sha256
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_dit import blocks_of, leaves_of, rope_site_of, without_mask
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
-from vgdfr.denoise import Velocity
-from vgdfr.dyrope import blocks_of, dyrope, prepare, without_mask
+from vgdfr.backbones.rope import PositionsPerLayer, prepare, shortened
+from vgdfr.backbones.text import TextEncoding, check_tokenizer, tokenizer_was_misread
+from vgdfr.flops import TEXT_TOKENS, Flops
+from vgdfr.passes import Leaf
 from vgdfr.schedule import FrameSchedule
-from vgdfr.text import TextEncoding, check_tokenizer, tokenizer_was_misread
+from vgdfr.solver import Euler
 from vgdfr.video import VideoSpec
 
-DTYPES = ("float32", "bfloat16", "float16")
 
+@dataclass(frozen=True)
+class HunyuanVideo(Checkpoint):
+    """Settings of a HunyuanVideoPipeline's checkpoint and of its execution. `load` makes the backbone.
 
-@dataclass(frozen=True, slots=True)
-class HunyuanVideo:
-    """Which checkpoint to run and how; `load` makes the backbone.
-
-    path: a folder in diffusers' format or a repository on the Hugging Face hub (then with its `revision`).
-    dtype: of the DiT's weights and forward passes, and of whatever has no dtype of its own; the latent itself is always
-        float32.
-    vae_dtype, text_dtype: of the VAE and of the text encoders; None for `dtype`. (HunyuanVideo's own code and the
-        paper's run both in float16 and the DiT in bfloat16.)
-    device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
-    execution: memory, kernels and compilation of the DiT.
-    min_gpu_gib: memory the GPU must have in all, in GiB; None to leave it to chance. It decides nothing else.
+    tiling: the VAE's tiles. `Checkpoint` explains the other settings.
     """
 
-    # Rises when a change of this class alters the pixels of every checkpoint it runs.
-    version: ClassVar[int] = 1
+    known_on_meta: ClassVar[bool] = True
 
-    path: str
-    revision: str | None = None
-    dtype: str = "bfloat16"
-    device: str = "auto"
     tiling: Tiling = Tiling()
-    execution: Execution = Execution()
-    min_gpu_gib: float | int | None = field(default=None, compare=False)
-    vae_dtype: str | None = None
-    text_dtype: str | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("vae_dtype", "text_dtype"):  # equal models are equal
-            if getattr(self, name) == self.dtype:
-                object.__setattr__(self, name, None)
+    def check_files(self) -> None:
+        """Raises FileNotFoundError for a missing part of the checkpoint.
 
-    def check(self) -> None:
-        """Raise ValueError or FileNotFoundError for what cannot run here, or a missing part; loads nothing."""
-        self.check_machine()
-        self.check_folder()
-
-    def check_settings(self) -> None:
-        """Raise ValueError for a dtype, device or execution that there is on no machine, or a hw profile for a CPU."""
-        for name in ("dtype", "vae_dtype", "text_dtype"):
-            value = getattr(self, name)
-            if value not in DTYPES and (value is not None or name == "dtype"):
-                raise ValueError(f"{name} must be float32, bfloat16 or float16, got {value!r}")
-        if self.device_type not in ("cpu", "cuda"):
-            raise ValueError(f'device must be "auto", "cpu", "cuda" or "cuda:N", got {self.device!r}')
-        self.execution.check_settings()
-        if self.min_gpu_gib is not None and self.device_type != "cuda":
-            raise ValueError(
-                f"this hw profile is for a GPU of {self.min_gpu_gib:g} GiB, but the model runs on {self.device_type}; "
-                "leave hw out, or choose a device (model.backbone.device=cuda)"
-            )
-
-    def check_machine(self) -> None:
-        """Raise ValueError as `check_settings` does, and for a device or kernel that is not here."""
-        self.check_settings()
-        if self.device_type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"the model's device (model.backbone.device) is {self.device!r}, but PyTorch finds no GPU here; run it "
-                "on a machine with one, or choose cpu or auto (--dry-run says what it would take)"
-            )
-        self.execution.check(self.torch_device, getattr(torch, self.dtype))
-        self._check_gpu()
-
-    def check_folder(self) -> None:
-        """Raise FileNotFoundError for a part of the checkpoint that is not there, ValueError for a file that is wrong.
-
-        Wrong are weights that were cut short and a tokenizer that does not fit the prompt template.
+        Raises ValueError for weights that are cut short, and for a tokenizer that does not fit the prompt template.
         """
         folder = self.folder()
         check_parts(folder)
         check_tokenizer(folder)
 
-    def folder(self) -> Path:
-        """Return where the checkpoint lies; never downloads. Raises FileNotFoundError."""
-        return folder_of(self.path, self.revision)
-
-    def missing(self) -> list[Asset]:
-        """Files of the hub repository that are to be downloaded; none of a folder, or of a repository unknown here."""
-        return [] if Path(self.path).is_dir() else missing_of_hub(self.path, self.revision)
-
-    @property
-    def device_type(self) -> str:
-        """The device's kind, such as "cpu" or "cuda", with "auto" resolved."""
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device.split(":")[0]
-
-    def _check_gpu(self) -> None:
-        if self.min_gpu_gib is None:
-            return
-        there = torch.cuda.get_device_properties(self.torch_device).total_memory / 2**30
-        if there < self.min_gpu_gib:
-            raise ValueError(
-                f"this hw profile needs a GPU of {self.min_gpu_gib:g} GiB, {self.torch_device} has {there:.1f}; "
-                "take a smaller one"
-            )
-
-    @property
-    def torch_device(self) -> torch.device:
-        return torch.device(self.device_type if self.device == "auto" else self.device)
-
     def architecture(self) -> Architecture:
-        """Return the configuration of each part, without weights. Raises FileNotFoundError."""
-        return architecture_of(self.path, self.revision)
-
-    def num_layers(self) -> int:
-        """DiT layers, read from the configuration alone."""
-        config = self.architecture()["transformer"]
-        return config["num_layers"] + config["num_single_layers"]
-
-    def num_spatial_levels(self) -> int:
-        """How often the VAE halves height and width, read from the configuration alone."""
-        return int(math.log2(self.architecture()["vae"].get("spatial_compression_ratio", 8)))
-
-    def latents_bytes(self, spec: VideoSpec) -> int:
-        """What a sample's final latents take at most, uncompressed in time; from the configuration alone."""
-        architecture = self.architecture()
-        channels, vae = architecture["transformer"]["in_channels"], architecture["vae"]
-        time, space = vae.get("temporal_compression_ratio", 4), vae.get("spatial_compression_ratio", 8)
-        return 4 * channels * ((spec.num_frames - 1) // time + 1) * (spec.height // space) * (spec.width // space)
+        """Returns the model's facts from its configuration alone. Raises FileNotFoundError if that is missing."""
+        configuration = self.configuration()
+        return architecture_of(configuration["transformer"], configuration["vae"])
 
     def identity(self, device_type: str | None = None) -> dict[str, Any]:
-        """Return everything of the model that decides pixels, for a sample's key, on a device of the given type.
+        """Returns all facts of the model that decide pixels on a device of the given type, for a sample's key.
 
-        Some entries are there for some models only. Each of them stands for a way of computing that gives those models
-        other pixels than version 0.1.0 of this project did, or for a class of somebody's own.
+        The entries "vae_attention", "tokenizer" and "float32" are there only for models that got other pixels in
+        version 0.1.0 of this project. The entry "class" is there only for a class from outside this package.
         """
         device_type = device_type or self.device_type
         identity: dict[str, Any] = {
@@ -171,59 +74,92 @@ class HunyuanVideo:
         for name in ("vae_dtype", "text_dtype"):
             if getattr(self, name) is not None:
                 identity[name] = getattr(self, name)
-        if self.architecture()["vae"].get("mid_block_add_attention", True):
+        if self.configuration()["vae"].get("mid_block_add_attention", True):
             identity["vae_attention"] = "by_frame"
         if tokenizer_was_misread(self.folder()):
             identity["tokenizer"] = "tokenizer.json"
         if device_type != "cpu":
             identity["float32"] = "ieee"
-        if type(self) is not HunyuanVideo or self.version != 1:
-            kind = type(self)
-            identity["class"] = {"name": f"{kind.__module__}.{kind.__qualname__}", "version": self.version} | {
-                f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name not in HunyuanVideo.__slots__
-            }
-        return identity
+        if own := class_of(self):
+            known = {f.name for f in fields(HunyuanVideo)}
+            own["class"] |= {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name not in known}
+        return identity | own
+
+    def loaded_from(self) -> dict[str, Any]:
+        """Returns path, revision and device; a class that derives from this one also gives its path and its fields."""
+        if type(self) is not HunyuanVideo:
+            return super().loaded_from()
+        return {name: getattr(self, name) for name in ("path", "revision", "device")}
+
+    @classmethod
+    def restored(cls, checkpoint: dict[str, Any], identity: dict[str, Any]) -> "HunyuanVideo":
+        place = {name: value for name, value in checkpoint.items() if name != "class"}
+        return cls(**place | {
+            "dtype": identity["dtype"],
+            "vae_dtype": identity.get("vae_dtype"),
+            "text_dtype": identity.get("text_dtype"),
+            "tiling": Tiling(**identity["tiling"]),
+            "execution": Execution(**identity["execution"]),
+        })  # fmt: skip
 
     def text(self) -> TextEncoding:
-        """The checkpoint's text encoders; `text().embed(prompts)` before `load` spares memory for both at once."""
-        return TextEncoding(self.folder(), getattr(torch, self.text_dtype or self.dtype), self.torch_device)
+        """Returns the text encoders. After `text().embed(prompts)`, the DiT and the encoders need not share memory."""
+        return TextEncoding(self.folder(), self.torch_dtype("text"), self.torch_device)
 
     def load(self) -> "HunyuanVideoBackbone":
-        """Load DiT and VAE. The one loader: all rows of a table run on what it returns."""
+        """Returns the loaded DiT and VAE. All rows of a table run on this one loader's backbone."""
         self.check()
         transformer = HunyuanVideoTransformer3DModel.from_pretrained(
-            self.folder(), subfolder="transformer", torch_dtype=getattr(torch, self.dtype), local_files_only=True
+            self.folder(), subfolder="transformer", torch_dtype=self.torch_dtype(), local_files_only=True
         )
         scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(
             self.folder(), subfolder="scheduler", local_files_only=True
         )
-        self.execution.apply(transformer, getattr(torch, self.dtype), self.torch_device)
-        return HunyuanVideoBackbone(
-            self._codec(), transformer, scheduler, self.text(), getattr(torch, self.dtype),
-            compiled=self.execution.compile is not None,
-        )  # fmt: skip
+        self.execution.apply(transformer, self.torch_dtype(), self.torch_device)
+        backbone = HunyuanVideoBackbone(
+            self._codec(), transformer, scheduler, self.text(), self.torch_dtype(), self.compiles
+        )
+        if self.execution.offload != "none":
+            backbone.settle()
+        return backbone
 
     def load_codec(self) -> HunyuanVideoCodec:
-        """Load the VAE alone, which decodes and encodes as that of `load` does; the checkpoint must be whole."""
+        """Returns the VAE alone, exactly as `load` loads it. Raises as `check` does: the checkpoint must be whole."""
         self.check()
         return self._codec()
 
     def _codec(self) -> HunyuanVideoCodec:
         vae = AutoencoderKLHunyuanVideo.from_pretrained(
-            self.folder(), subfolder="vae", torch_dtype=getattr(torch, self.vae_dtype or self.dtype),
-            local_files_only=True,
-        )  # fmt: skip
+            self.folder(), subfolder="vae", torch_dtype=self.torch_dtype("vae"), local_files_only=True
+        )
         return HunyuanVideoCodec(vae, self.tiling, self.torch_device)
+
+    def flops(self, height: int, width: int, num_frames: int, text_tokens: int | None = None) -> Flops:
+        """Returns the FLOPs of each stage for videos of the given size, from the configuration alone."""
+        tokens = TEXT_TOKENS if text_tokens is None else text_tokens
+        return Flops(self.configuration(), self.tiling, height, width, num_frames, tokens)
+
+
+def architecture_of(dit: Mapping[str, Any], vae: Mapping[str, Any]) -> Architecture:
+    """Returns the facts in the configurations of a HunyuanVideo's DiT and VAE."""
+    return Architecture(
+        num_layers=dit["num_layers"] + dit["num_single_layers"],
+        num_dual_layers=dit["num_layers"],
+        frames_per_latent=vae.get("temporal_compression_ratio", 4),
+        num_spatial_levels=int(math.log2(vae.get("spatial_compression_ratio", 8))),
+        patch_size=dit.get("patch_size", 2),
+        latent_channels=dit["in_channels"],
+    )
 
 
 def hide_loading_bars() -> None:
-    """Switch off the libraries' own progress bars, which would tear a program's output."""
+    """Switches off the progress bars of diffusers and transformers, which would disturb a program's output."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
 
 
 class HunyuanVideoBackbone(Backbone):
-    """A HunyuanVideoPipeline's loaded DiT and VAE under the project's own loop; prompts are embedded by `text`."""
+    """A HunyuanVideoPipeline's loaded DiT and VAE, run by this project's own loop. `text` embeds the prompts."""
 
     def __init__(
         self,
@@ -234,56 +170,58 @@ class HunyuanVideoBackbone(Backbone):
         dtype: torch.dtype,
         compiled: bool = False,
     ) -> None:
-        self.codec = codec
+        self.codec: HunyuanVideoCodec = codec  # pyright: ignore[reportIncompatibleVariableOverride]
         self.dtype = dtype
         self.device = text.device
+        self.architecture = architecture_of(transformer.config, codec.vae.config)
+        self.can_be_accelerated = not compiled
         self.scheduler_config = scheduler.config
         self.text = text
-        self.transformer = transformer.eval().requires_grad_(False)
-        self.num_layers = len(blocks_of(self.transformer))
-        self.num_dual_layers = len(self.transformer.transformer_blocks)
+        dit = transformer.eval().requires_grad_(False)
+        self.transformer: HunyuanVideoTransformer3DModel = dit  # pyright: ignore[reportIncompatibleVariableOverride]
         for block in blocks_of(self.transformer):
             block.attn.register_forward_pre_hook(without_mask, with_kwargs=True)
-        prepare(self.transformer)
+        self.rope_site = rope_site_of(self.transformer)
+        prepare(self.rope_site)
         self._to_compile = compiled
 
-    def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
-        vae = self.codec.vae
-        time, space = vae.temporal_compression_ratio, vae.spatial_compression_ratio
-        shape = (
-            1,
-            self.transformer.config.in_channels,
-            (spec.num_frames - 1) // time + 1,
-            spec.height // space,
-            spec.width // space,
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Runs the DiT once on the smallest latent.
+
+        Offloaded blocks learn their order in the first forward and change their hooks after it. That forward must be a
+        plain one: an accelerator may skip blocks, and its end puts back the modules as they were at its beginning.
+        """
+        config, where = self.transformer.config, {"device": self.device, "dtype": self.dtype}
+        self.transformer(
+            hidden_states=torch.zeros(
+                1, config.in_channels, config.patch_size_t, config.patch_size, config.patch_size, **where
+            ),
+            timestep=torch.ones(1, device=self.device),
+            encoder_hidden_states=torch.zeros(1, 1, config.text_embed_dim, **where),
+            encoder_attention_mask=torch.ones(1, 1, **where),
+            pooled_projections=torch.zeros(1, config.pooled_projection_dim, **where),
+            guidance=torch.ones(1, **where),
         )
+
+    def leaves(self) -> Sequence[Leaf]:
+        # compiled blocks take no hooks that count
+        return leaves_of(self.transformer) if self.can_be_accelerated else ()
+
+    def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
+        shape = self.architecture.latent_shape(spec)
         return torch.randn(shape, generator=torch.Generator().manual_seed(spec.seed)).to(self.device)
 
-    def sigmas(self, spec: VideoSpec) -> list[float]:
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.scheduler_config, shift=spec.flow_shift)
-        steps = spec.num_inference_steps
+    def solver(self, spec: VideoSpec, steps: int | None = None, shift: float | None = None) -> Euler:
+        steps = spec.num_inference_steps if steps is None else steps
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(
+            self.scheduler_config, shift=spec.flow_shift if shift is None else shift
+        )
         scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
-        return scheduler.sigmas.tolist()
+        return Euler(tuple(scheduler.sigmas.tolist()))
 
-    def velocity(self, spec: VideoSpec) -> Velocity:
-        embedding, dtype = self.text.of(spec.prompt), self.dtype
-        tokens = embedding.tokens.to(self.device, dtype)
-        text = {
-            "encoder_hidden_states": tokens,
-            "encoder_attention_mask": torch.ones(tokens.shape[:2], dtype=dtype, device=self.device),
-            "pooled_projections": embedding.pooled.to(self.device, dtype),
-            "guidance": torch.tensor([1000.0 * spec.guidance_scale], dtype=dtype, device=self.device),
-        }
-
-        # made here, since a copy from the host in each pass would make the host wait for the device
-        timesteps = self._timesteps(self.sigmas(spec))
-
-        def velocity(x: Float[Tensor, "1 c n h w"], sigma: float) -> Float[Tensor, "1 c n h w"]:
-            if sigma not in timesteps:  # of a trajectory with other steps
-                timesteps.update(self._timesteps([sigma]))
-            inputs = {"hidden_states": x.to(dtype), "timestep": timesteps[sigma], **text}
-            return self.transformer(return_dict=False, **inputs)[0].float()
-
+    def velocity(self, spec: VideoSpec) -> "HunyuanVideoVelocity":
+        velocity = HunyuanVideoVelocity(self, spec)
         if self._to_compile:
             self._compile(velocity, spec)
         return velocity
@@ -291,20 +229,68 @@ class HunyuanVideoBackbone(Backbone):
     def notes(self, spec: VideoSpec) -> tuple[str, ...]:
         return self.text.of(spec.prompt).notes
 
-    def _timesteps(self, sigmas: Sequence[float]) -> dict[float, Float[Tensor, "1"]]:
-        values = torch.tensor([1000.0 * sigma for sigma in sigmas], device=self.device)
-        return dict(zip(sigmas, values.split(1), strict=True))
+    def _compile(self, velocity: "HunyuanVideoVelocity", spec: VideoSpec) -> None:
+        """Compiles the graphs with and without DyRoPE now, so that no sample's latency contains a compilation.
 
-    def _compile(self, velocity: Velocity, spec: VideoSpec) -> None:
-        """Make the graphs now, with and without DyRoPE, so that no sample's latency holds a compilation."""
+        The graphs cover layers with one or two distinct rotary tables, as in VGDFR. Graphs for a third table are
+        compiled in its first pass.
+        """
         self._to_compile = False
         x = self.noise(spec)
         velocity(x, 1.0)
-        for every, layers in product((2, 3), ((), range(self.num_layers))):  # every layer with either RoPE, two sizes
-            kept = tuple(range(0, x.shape[2], every))
-            with dyrope(self.transformer, kept, x.shape[2], layers):
-                velocity(x[:, :, list(kept)], 1.0)
+        for every in (2, 3):  # two sizes; all layers use one table, then each layer uses either of two
+            kept = range(0, x.shape[2], every)
+            local = range(len(kept))
+            for pair in ((local, local), (local, kept), (kept, local)):
+                positions = [pair[layer % 2] for layer in range(self.architecture.num_layers)]
+                with shortened(self.transformer, self.rope_site, positions, x.shape[2]):
+                    velocity(x[:, :, ::every], 1.0)
         velocity(x, 1.0)
 
-    def dyrope(self, schedule: FrameSchedule, global_layers: Sequence[int]) -> AbstractContextManager[None]:
-        return dyrope(self.transformer, schedule.kept_latents, schedule.num_latents, global_layers)
+    def shortened(
+        self, schedule: FrameSchedule, positions_per_layer: PositionsPerLayer
+    ) -> AbstractContextManager[None]:
+        return shortened(self.transformer, self.rope_site, positions_per_layer, schedule.num_latents)
+
+
+class HunyuanVideoVelocity(Velocity):
+    """The DiT's velocity for one prompt, which is encoded here. Each call is one forward."""
+
+    def __init__(self, backbone: HunyuanVideoBackbone, spec: VideoSpec) -> None:
+        embedding, device, dtype = backbone.text.of(spec.prompt), backbone.device, backbone.dtype
+        tokens = embedding.tokens.to(device, dtype)
+        self.text_tokens = tokens.shape[1]
+        self._transformer, self._dtype, self._device = backbone.transformer, dtype, device
+        self._text = {
+            "encoder_hidden_states": tokens,
+            "encoder_attention_mask": torch.ones(tokens.shape[:2], dtype=dtype, device=device),
+            "pooled_projections": embedding.pooled.to(device, dtype),
+            "guidance": torch.tensor([1000.0 * spec.guidance_scale], dtype=dtype, device=device),
+        }
+        # the timesteps are copied here, since a copy in each pass would make the host wait for the device
+        self._timesteps = self._made(backbone.solver(spec).sigmas)
+
+    def __call__(
+        self,
+        x: Float[Tensor, "1 c n h w"],
+        sigma: float,
+        step: int | None = None,
+        num_inference_steps: int | None = None,
+    ) -> Float[Tensor, "1 c n h w"]:
+        if sigma not in self._timesteps:  # a solver with other steps has other noise levels
+            self._timesteps.update(self._made([sigma]))
+        inputs = {"hidden_states": x.to(self._dtype), "timestep": self._timesteps[sigma], **self._text}
+        with self._where(sigma, step, num_inference_steps):
+            return self._transformer(return_dict=False, **inputs)[0].float()
+
+    def _where(self, sigma: float, step: int | None, num_inference_steps: int | None) -> AbstractContextManager[None]:
+        """Tells diffusers' caches where in the trajectory the pass stands."""
+        if step is None:
+            return nullcontext()
+        return self._transformer.cache_context(
+            "cond", step_index=step, sigma=sigma, num_inference_steps=num_inference_steps
+        )
+
+    def _made(self, sigmas: Sequence[float]) -> dict[float, Float[Tensor, "1"]]:
+        values = torch.tensor([1000.0 * sigma for sigma in sigmas], device=self._device)
+        return dict(zip(sigmas, values.split(1), strict=True))

@@ -1,4 +1,4 @@
-"""SSIM between the frames 1, 2 and 3 apart of one video (paper, section 3.2, step 3)."""
+"""SSIM between frames of one video that are 1, 2 and 3 apart (paper, section 3.2, step 3)."""
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,13 @@ HALF_MAX = 65504.0
 
 
 def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torch.float32) -> Similarity:
-    """SSIM at lags 1-3 of `frames` in [0, 1]: Gaussian 11x11 window, sigma 1.5, valid region, per RGB channel.
+    """Returns SSIM at lags 1 to 3 of `frames` in [0, 1], averaged over RGB channels and the window's valid positions.
 
-    In float32 it is float32 on every device (no TF32), and rounding leads neither to a negative variance nor above 1.
-    In float16 it is what the released code computes: pytorch_msssim under CUDA's autocast, where frames, products and
-    window means are float16 and squares of means float32, and nothing is clamped. That moves values by 0.02 to 0.06,
-    and on bright flat frames anywhere, above 1 too. A value that is not a number is -1, since it exceeds no threshold;
-    an infinite one is float16's largest.
+    The window is Gaussian, 11x11, with sigma 1.5. In float32 every device computes in float32 (no TF32), and rounding
+    gives neither a negative variance nor a value above 1. In float16 the result is the released code's: pytorch_msssim
+    under CUDA's autocast, with frames, products and window means in float16, squares of means in float32, and no
+    clamping. That moves values by 0.02 to 0.06, and arbitrarily on bright flat frames, also above 1. A value that is
+    not a number becomes -1, since it exceeds no threshold. An infinite value becomes float16's largest.
 
     Window means and squares are computed once per frame and serve all three lags. Raises ValueError for frames smaller
     than the window.
@@ -34,7 +34,7 @@ def frame_similarity(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype = torc
 
 
 def ssim_at_lags(frames: Float[Tensor, "t 3 h w"], dtype: torch.dtype) -> list[Float[Tensor, " n"]]:
-    """`frame_similarity` as tensors on the frames' device."""
+    """Returns the values of `frame_similarity` as one tensor per lag on the frames' device."""
     as_released = dtype == torch.float16
     with exact_float32():
         x = frames.to(dtype)

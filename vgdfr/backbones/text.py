@@ -1,4 +1,4 @@
-"""Prompt embeddings: computed once per prompt, kept on disk, so that most runs load no text encoder at all."""
+"""Prompt embeddings. They are computed once per prompt and kept on disk, so that most runs load no text encoder."""
 
 import gc
 import hashlib
@@ -22,23 +22,26 @@ from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from vgdfr.backbones.base import Text
 from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
 from vgdfr.numerics import exact_float32
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-# Part of a stored embedding's identity: raise it when the way from a prompt to its embedding changes.
-# 2: the Llama tokenizer is read from tokenizer.json as it stands.
+# This number is part of a stored embedding's identity. Raise it when the computation of embeddings changes.
+# Since 2, the Llama tokenizer is read from tokenizer.json as it stands.
 ENCODING_VERSION = 2
 TEMPLATE_HEAD: str = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
-LLAMA_TOKENS, CLIP_TOKENS = 256, 77  # that the pipeline passes on, the former after the template's head
+LLAMA_TOKENS, CLIP_TOKENS = 256, 77  # tokens that the pipeline passes on; Llama's follow the template's head
 CROP_START: int = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
 @dataclass(frozen=True, eq=False)
 class PromptEmbedding:
-    """What the DiT is told of a prompt: its tokens, without padding, and one pooled vector; on the CPU.
+    """The embedding of a prompt, on the CPU.
 
-    `notes` name the encoders that read only the beginning of the prompt.
+    tokens: Llama's embeddings `[1, l, d]` without padding.
+    pooled: CLIP's vector `[1, p]`.
+    notes: sentences about encoders that read only the beginning of the prompt.
     """
 
     tokens: Float[Tensor, "1 l d"]
@@ -48,11 +51,11 @@ class PromptEmbedding:
 
 @cache
 def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Load the Llama tokenizer of the checkpoint in `folder` as its tokenizer.json describes it, padding on the right.
+    """Returns the Llama tokenizer of the checkpoint in `folder` as tokenizer.json describes it, padding on the right.
 
-    model_index.json of the 13B model names LlamaTokenizerFast. In transformers 5 that class puts a pre-tokenizer of its
-    own (Metaspace, padding on the left) in place of the file's (ByteLevel), and every prompt gets wrong tokens. The
-    class used here changes nothing. Padding must follow the prompt, because the pipeline crops the template's head by
+    model_index.json of the 13B model names LlamaTokenizerFast. In transformers 5 that class replaces the file's
+    pre-tokenizer (ByteLevel) by its own (Metaspace) and pads on the left, and every prompt gets wrong tokens. The class
+    used here changes nothing. Padding must follow the prompt, because the pipeline crops the template's head by
     position.
     """
     return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", padding_side="right", local_files_only=True)
@@ -60,12 +63,12 @@ def llama_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 @cache
 def clip_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Load the CLIP tokenizer of the checkpoint in `folder`; needs no weights."""
+    """Returns the CLIP tokenizer of the checkpoint in `folder`. It needs no weights."""
     return CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
 
 
 def tokenizer_was_misread(folder: Path) -> bool:
-    """Whether version 0.1.0 of this project, which left the class to diffusers, read the Llama tokenizer otherwise."""
+    """Returns whether version 0.1.0 of this project, which left the class to diffusers, read other Llama tokens."""
     named = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["tokenizer"][1]
     config = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
     return "Llama" in named or config.get("padding_side", "right") != "right"
@@ -73,10 +76,10 @@ def tokenizer_was_misread(folder: Path) -> bool:
 
 @cache
 def check_tokenizer(folder: Path) -> None:
-    """Raise ValueError unless the tokenizer in `folder` turns the template's head into the tokens the pipeline crops.
+    """Raises ValueError unless the tokenizer in `folder` turns the template's head into as many tokens as are cropped.
 
-    Needs no weights. Where the count is another one, every embedding would begin in the middle of the template or lack
-    the prompt's first words.
+    With another count every embedding would begin within the template or lack the prompt's first words. The check needs
+    no weights.
     """
     length = len(llama_tokenizer(folder)(TEMPLATE_HEAD).input_ids)
     if length != CROP_START:
@@ -88,8 +91,8 @@ def check_tokenizer(folder: Path) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TextEncoding:
+@dataclass(frozen=True)
+class TextEncoding(Text):
     """The text encoders of the checkpoint in `folder`, in `dtype` on `device`."""
 
     folder: Path
@@ -97,11 +100,11 @@ class TextEncoding:
     device: torch.device
 
     def embed(self, prompts: Iterable[str]) -> None:
-        """Compute and store the embeddings that are missing, each prompt alone; loads the encoders only for those.
+        """Computes and stores the missing embeddings, each prompt alone. Loads the encoders only if one is missing.
 
-        Processes that share the cache folder take turns: one set of text encoders is loaded at a time, and the others
-        find what it has stored. Where the cache folder cannot be written, a warning says so and this process keeps its
-        embeddings in memory.
+        Processes that share the cache folder take turns: one process loads text encoders at a time, and the others find
+        its embeddings. If the cache folder cannot be written, a warning says so and this process keeps its embeddings
+        in memory.
         """
         wanted = dict.fromkeys(prompts)
         if not self._missing(wanted):
@@ -111,7 +114,7 @@ class TextEncoding:
                 self._compute(missing)
 
     def of(self, prompt: str) -> PromptEmbedding:
-        """The embedding of `prompt`, stored or computed now."""
+        """Returns the embedding of `prompt`, which is stored or computed now."""
         self.embed([prompt])
         file = self._file(prompt)
         if file in _not_stored:
@@ -121,7 +124,7 @@ class TextEncoding:
         return PromptEmbedding(tokens, pooled, self.notes(prompt))
 
     def notes(self, prompt: str) -> tuple[str, ...]:
-        """Returns a note for each encoder that reads only the beginning of `prompt`; needs the tokenizers alone."""
+        """Returns a note for each encoder that reads only the beginning of `prompt`. It needs the tokenizers alone."""
         return _truncations(self.folder, prompt)
 
     def _missing(self, prompts: Iterable[str]) -> list[str]:
@@ -139,7 +142,7 @@ class TextEncoding:
         for prompt in prompts:
             with _quiet():
                 tokens, pooled, mask = encoders.encode_prompt(prompt, device=self.device)
-            # one prompt needs no padding, and so no mask: equal results, and the fast attention kernels are open
+            # one prompt needs no padding; without padding no mask is needed, and fast attention kernels can run
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
             try:
                 with whole(self._file(prompt)) as partial:
@@ -166,9 +169,9 @@ class TextEncoding:
 
 
 def _truncations(folder: Path, prompt: str) -> tuple[str, ...]:
-    """Returns a note for each text encoder that reads only the beginning of `prompt`; loads the tokenizers alone.
+    """Returns a note for each text encoder that reads only the beginning of `prompt`. Loads the tokenizers alone.
 
-    The notes are computed each time, not stored: embeddings that older versions stored have none.
+    The notes are computed each time, because embeddings that older versions stored have none.
     """
     text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
     llama = len(llama_tokenizer(folder)(text, verbose=False).input_ids) - CROP_START
@@ -180,13 +183,13 @@ def _truncations(folder: Path, prompt: str) -> tuple[str, ...]:
     )
 
 
-# embeddings of this process by the file where the cache folder has no room for them, or may not be written
+# embeddings that could not be written to the cache folder, by the path of their file
 _not_stored: dict[Path, PromptEmbedding] = {}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within the block the libraries do not print the text that a tokenizer cuts off; `TextEncoding.notes` tells it."""
+    """Within the block diffusers and transformers print no warnings. `TextEncoding.notes` reports cut prompts."""
     before = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
     try:
         for library, _ in before:
@@ -199,7 +202,10 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Within the block no other process with the same cache folder loads text encoders, if a lock can be made there."""
+    """Within the block no other process with the same cache folder loads text encoders.
+
+    If the cache folder cannot be written, there is no lock and a warning says so.
+    """
     with ExitStack() as held:
         try:
             cache_folder().mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""RIFE 4.26 heavy ("Large"): the IFNet that the paper interpolates with (section 4.1), and its strict loading.
+"""RIFE 4.26 heavy ("Large"), the network that the paper interpolates with (section 4.1), and its strict loading.
 
-The architecture is that of the published weights (Huang et al., ECCV 2022, later releases at hzwer/Practical-RIFE):
-five blocks from coarse to fine refine two flows and a mask, from both frames, their features and the time.
+The architecture matches the published weights (Huang et al., ECCV 2022; later releases at hzwer/Practical-RIFE). Five
+blocks from coarse to fine refine two flows and a mask. Their inputs are both frames, features of them and the time.
 """
 
 import pickle
@@ -24,27 +24,27 @@ Frame = UInt8[np.ndarray, "h w 3"]
 
 URL = "https://github.com/EutropicAI/ccvfi/releases/download/model_zoo/RIFE_IFNet_v426_heavy.pkl"
 SHA256 = "4cc518e172156ad6207b9c7a43364f518832d83a4325d484240493a9e2980537"
-MULTIPLE = 64  # sides are padded to it: the coarsest block works at 1/16, and halves twice
-FEATURES, CARRIED = 16, 8  # channels of a frame's features; of what a block hands to the next
+MULTIPLE = 64  # sides are padded to multiples of 64: the coarsest block works at 1/16 and halves twice
+FEATURES, CARRIED = 16, 8  # channels of a frame's features, and of the state that a block hands to the next
 WIDTHS, SCALES = (192, 128, 96, 64, 32), (16, 8, 4, 2, 1)
-TRAINING_ONLY = ("teacher.", "caltime.")  # published with the weights, not part of the network that interpolates
+TRAINING_ONLY = ("teacher.", "caltime.")  # these published weights are not used to interpolate
 
 
 class IFNet(nn.Module):
-    """Intermediate flow estimation; parameter names are those of the published weights."""
+    """Intermediate flow estimation. Its parameter names are the names in the published weights."""
 
     def __init__(self) -> None:
         super().__init__()
         first = 2 * 3 + 2 * FEATURES + 1
         for i, width in enumerate(WIDTHS):
-            # the later blocks also see the mask, what the last block carried on, and the flows so far
+            # later blocks also see the mask, the state of the block before, and the flows so far
             self.add_module(f"block{i}", _Block(first if i == 0 else first + 1 + CARRIED + 4, width))
         self.encode = _Features()
 
     def forward(
         self, before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"], time: float
     ) -> Float[Tensor, "b 3 h w"]:
-        """The frame at `time` in (0, 1) between frames in [0, 1] whose sides are multiples of 64."""
+        """Returns the frame at `time` in (0, 1). Frames are in [0, 1], and their sides are multiples of 64."""
         features = self.encode(before), self.encode(after)
         at = torch.full_like(before[:, :1], time)
         flow: Tensor | None = None
@@ -89,7 +89,7 @@ class _Residual(nn.Module):
 
 
 class _Block(nn.Module):
-    """At 1/`scale` of the size: a change of both flows (4 channels), a mask (1), and what it carries on."""
+    """Returns a change of both flows (4 channels), a mask (1) and a state (8), computed at 1/`scale` of the size."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class _Block(nn.Module):
 
 
 def warp(x: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
-    """`x` looked up at each pixel plus `flow` (pixels: right, down), bilinearly; the border continues outwards."""
+    """Returns `x` sampled bilinearly at each pixel plus `flow` (pixels: right, down). Borders continue outwards."""
     height, width = x.shape[-2:]
     down, right = torch.meshgrid(
         torch.arange(height, device=x.device), torch.arange(width, device=x.device), indexing="ij"
@@ -123,10 +123,10 @@ def _resized(x: Tensor, factor: float | int) -> Tensor:
 
 
 def load(weights: Path, device: torch.device | str = "cpu") -> IFNet:
-    """The network with the published file's weights, in fp32.
+    """Returns the network with the weights of the published file, in float32.
 
-    Raises ValueError for a file that is not exactly this network's: a weight missing, of another shape, or unknown
-    (training-only parts apart).
+    Raises ValueError if the file does not fit exactly: if a weight is missing, has another shape, or is unknown.
+    Training-only parts may be there.
     """
     try:
         stored = torch.load(weights, map_location="cpu", weights_only=True)
@@ -153,22 +153,22 @@ def load(weights: Path, device: torch.device | str = "cpu") -> IFNet:
 
 
 def cached() -> Path:
-    """Where the pinned weights lie once downloaded."""
+    """Returns the path of the pinned weights after their download."""
     return cache_folder() / "RIFE_IFNet_v426_heavy.pkl"
 
 
 def download() -> Path:
-    """The pinned weights, downloaded if they are not in the cache. Raises ValueError for a file of another hash."""
+    """Returns the path of the pinned weights, and downloads them if needed. Raises ValueError for another hash."""
     return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=cached().name, path=cached().parent))
 
 
 def missing() -> list[Asset]:
-    """The pinned weights, where they are not in the cache."""
+    """Returns the pinned weights as an asset if they are not in the cache; empty otherwise."""
     return [] if cached().is_file() else [Asset("RIFE 4.26 heavy", URL, None, download)]
 
 
 def weights_file(given: str | None) -> Path:
-    """The file to use: the given one, else the pinned one in the cache. Raises FileNotFoundError where it is not."""
+    """Returns the given file, or else the pinned file in the cache. Raises FileNotFoundError if it is missing."""
     file = Path(given) if given else cached()
     if not file.is_file():
         how = "check the path" if given else "download them: python -m bench.prefetch interpolator=rife"
@@ -178,7 +178,7 @@ def weights_file(given: str | None) -> Path:
 
 @cache
 def loaded(file: Path, device: torch.device) -> IFNet:
-    """`load`, once per process."""
+    """Returns `load(file, device)`, which runs once per process."""
     return load(file, device)
 
 
@@ -186,10 +186,10 @@ def loaded(file: Path, device: torch.device) -> IFNet:
 def interpolate(
     network: IFNet, before: Float[Tensor, "3 h w"], after: Float[Tensor, "3 h w"], times: list[float]
 ) -> list[Frame]:
-    """The frames at `times` in (0, 1) between two in [-1, 1], of any size (padded to multiples of 64 and cut again).
+    """Returns the frames at `times` in (0, 1) between two frames in [-1, 1].
 
-    As in the released code the network sees frames as they were decoded, clamped but not rounded; what it makes is
-    rounded to bytes, once.
+    Frames of any size are padded to multiples of 64 and cropped again. As in the released code, the network sees
+    decoded frames that are clamped but not rounded. Only its output is rounded to bytes.
     """
     device = next(network.parameters()).device
     height, width = before.shape[1:]

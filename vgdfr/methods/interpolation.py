@@ -1,9 +1,9 @@
-"""Back to the full frame count: synthesise merged frames between kept ones (paper, equation 7)."""
+"""Interpolation: synthesises merged frames between kept frames (paper, equation 7)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -11,24 +11,35 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vgdfr import rife
-from vgdfr.method import Vgdfr
+from vgdfr.methods import rife
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import to_uint8
 
 Frame = UInt8[np.ndarray, "h w 3"]
+InterpolatorName = Literal["flow", "linear", "rife"]
 
 
 @dataclass(frozen=True)
 class Interpolator:
-    """Makes frames between two: `between(frame before, frame after, times in (0, 1))` gives a frame per time.
+    """Makes frames between two frames: `between(before, after, times in (0, 1))` returns a frame per time.
 
-    `of_floats` says that it sees frames as they were decoded, `[3, h, w]` in [-1, 1], so that only its own result is
-    rounded to bytes; otherwise it sees bytes, `[h, w, 3]`.
+    With `of_floats` it takes decoded frames, `[3, h, w]` in [-1, 1], so that only its result is rounded to bytes.
+    Otherwise it takes bytes, `[h, w, 3]`.
     """
 
     between: Callable[[Any, Any, list[float]], list[Frame]]
     of_floats: bool = False
+
+    @classmethod
+    def named(cls, name: InterpolatorName, weights: str | None, device: torch.device) -> "Interpolator":
+        """Returns the interpolator of this name.
+
+        RIFE's weights are loaded onto `device` once per process; FileNotFoundError or ValueError as in `rife`.
+        """
+        if name == "rife":
+            network = rife.loaded(rife.weights_file(weights), device)
+            return cls(partial(rife.interpolate, network), of_floats=True)
+        return cls({"flow": flow, "linear": linear}[name])
 
 
 def fill(
@@ -36,10 +47,10 @@ def fill(
     schedule: FrameSchedule,
     interpolator: Interpolator,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Place `frames` at the schedule's kept indices and synthesise what lies between, at equal distances in time.
+    """Returns all frames: `frames` at the schedule's kept indices, and synthesised frames between them.
 
-    Raises ValueError where there are not as many frames as the schedule keeps, or no floats for an interpolator of
-    floats with something to interpolate.
+    Synthesised frames are equally spaced in time. Raises ValueError unless there are as many frames as the schedule
+    keeps. Raises ValueError for bytes if the interpolator takes floats and the schedule merges frames.
     """
     kept = schedule.kept_frames
     if len(frames) != len(kept):
@@ -58,15 +69,15 @@ def fill(
 
 
 def linear(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
-    """Blend the two frames."""
+    """Returns blends of the two frames."""
     a, b = before.astype(np.float32), after.astype(np.float32)
     return [_rounded((1 - t) * a + t * b) for t in times]
 
 
 def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
-    """Blend the two frames, each warped towards time t along its DIS optical flow (Kroeger et al., 2016).
+    """Returns blends of the two frames, each warped towards time t along its DIS optical flow (Kroeger et al., 2016).
 
-    The flow at t is taken as the end frames' flow at the same pixel, scaled by the distance in time.
+    The flow at t is approximated by each end frame's flow at the same pixel, scaled by the distance in time.
     """
     gray = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in (before, after)]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -74,14 +85,6 @@ def flow(before: Frame, after: Frame, times: list[float]) -> list[Frame]:
     backward = dis.calc(gray[1], gray[0], None)  # type: ignore[call-overload]
     a, b = before.astype(np.float32), after.astype(np.float32)
     return [_rounded((1 - t) * _warp(a, -t * forward) + t * _warp(b, -(1 - t) * backward)) for t in times]
-
-
-def interpolator_of(method: Vgdfr, device: torch.device) -> Interpolator:
-    """The interpolator that `method` names; RIFE's weights are loaded onto `device`, once per process."""
-    if method.interpolator == "rife":
-        network = rife.loaded(rife.weights_file(method.interpolator_weights), device)
-        return Interpolator(partial(rife.interpolate, network), of_floats=True)
-    return Interpolator({"flow": flow, "linear": linear}[method.interpolator])
 
 
 def _warp(frame: Float[np.ndarray, "h w 3"], offsets: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w 3"]:

@@ -1,0 +1,15 @@
+"""Formulas written out once more, for tests to compare with."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def euler(velocity: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Follows `velocity` from `sigmas[0]` to `sigmas[-1]`; returns the latent reached and the last velocity."""
+    v = torch.zeros_like(x)
+    for sigma, following in zip(sigmas, sigmas[1:], strict=False):
+        v = velocity(x, sigma)
+        x = x + (following - sigma) * v
+    return x, v

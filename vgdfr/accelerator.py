@@ -1,0 +1,218 @@
+"""Accelerators patch the calls of a DiT, as a feature cache does. They work with any method."""
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from vgdfr.architecture import Architecture
+from vgdfr.naming import Named, path_of
+from vgdfr.video import VideoSpec
+
+GATE = "gate_asked"
+
+
+@dataclass(frozen=True)
+class Running:
+    """An accelerator at work on one DiT.
+
+    reset: forgets all state, as before a sample.
+    measured: returns what it did since it was applied, by name; "gate_asked" says how often it decided whether to
+        compute. The other entries become columns of the cost report, such as "calls_skipped".
+    at: is told before each pass of the trajectory where the pass stands: the step (from 0), the noise level and the
+        number of steps. After a reset, too, the step need not be 0: VGDFR's shortened trajectory begins at step k.
+    """
+
+    reset: Callable[[], None]
+    measured: Callable[[], Mapping[str, float]]
+    at: Callable[[int, float, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class Accelerator(Named, ABC):
+    """Settings of a patch of the DiT's calls: a frozen dataclass with flat values as its fields.
+
+    No checkpoint holds an accelerator's state. A sample with accelerators therefore shares only the prompt's embedding
+    and the noise with other samples. The patch is on during the passes of a trajectory and off during all other passes.
+    `version` rises when a change of the class alters pixels.
+    """
+
+    version: ClassVar[int] = 1
+
+    @property
+    def name(self) -> str:
+        """The dotted path of the class."""
+        return path_of(type(self))
+
+    @property
+    def title(self) -> str:
+        """Returns the accelerator's name for people, without settings."""
+        return type(self).__name__
+
+    def check(self, spec: VideoSpec, architecture: Architecture) -> None:
+        """Raises ValueError if the settings do not fit `spec` or the model. It runs before a model is loaded."""
+
+    @abstractmethod
+    def applied(self, transformer: nn.Module) -> AbstractContextManager[Running]:
+        """Patches the DiT's calls within the block: forwards or hooks of its modules.
+
+        Raises ValueError if `transformer` has nothing to patch. `generate` undoes every change that the block leaves
+        behind on the DiT's modules.
+        """
+
+
+class IdleAccelerator(ValueError):
+    """An accelerator was applied and never made a decision. Its sample would equal the plain method's sample."""
+
+
+class Accelerated:
+    """Applies the accelerators of one sample to one DiT."""
+
+    def __init__(self, transformer: nn.Module, accelerators: Sequence[Accelerator]) -> None:
+        self._transformer, self.accelerators = transformer, accelerators
+        self._running: list[Running] = []
+        self._patches: list[Patch] = []
+        self._last: tuple[int, tuple[int, ...]] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator["Accelerated"]:
+        """Applies the accelerators; their state is gone when the block ends, also by an exception."""
+        try:
+            with ExitStack() as stack:
+                if self.accelerators:
+                    before = snapshot(parts_of(self._transformer))
+                    self._running = [stack.enter_context(each.applied(self._transformer)) for each in self.accelerators]
+                    self._patches = differences(before, snapshot(parts_of(self._transformer)))
+                yield self
+        finally:
+            for running in self._running:
+                running.reset()
+            self._running, self._patches = [], []
+
+    @contextmanager
+    def at(self, step: int | None, sigma: float, num_steps: int, shape: tuple[int, ...]) -> Iterator[None]:
+        """Within the block the DiT runs step `step` of a trajectory. With None it runs a pass off any trajectory.
+
+        On a trajectory the accelerators are reset before the first pass, if the latent's shape changed, and if `step`
+        is neither the last step nor the next one. Off a trajectory the patches are removed and keep their state.
+        """
+        if not self._running:
+            yield
+        elif step is None:
+            for patch in self._patches:
+                patch.put(patch.before)
+            try:
+                yield
+            finally:
+                for patch in self._patches:
+                    patch.put(patch.after)
+        else:
+            last, self._last = self._last, (step, shape)
+            for running in self._running:
+                if last is None or last[1] != shape or step not in (last[0], last[0] + 1):
+                    running.reset()
+                if running.at is not None:
+                    running.at(step, sigma, num_steps)
+            yield
+
+    def measured(self) -> dict[str, dict[str, float]]:
+        """Returns each accelerator's counts by its name. Raises IdleAccelerator if one never made a decision."""
+        out = {}
+        for accelerator, running in zip(self.accelerators, self._running, strict=True):
+            measured = {name: float(value) for name, value in running.measured().items()}
+            if not measured.get(GATE):
+                raise IdleAccelerator(
+                    f"{accelerator.title} was applied and never decided about a call (its {GATE} is "
+                    f"{measured.get(GATE)}), so the sample is the plain method's; its patch may match no module that "
+                    "this DiT calls"
+                )
+            out[accelerator.title] = measured
+        return out
+
+
+@contextmanager
+def kept(transformer: nn.Module) -> Iterator[None]:
+    """Puts back what the block changed of the DiT: attributes of its modules, hooks, submodules, kernels."""
+    before = snapshot(parts_of(transformer))
+    try:
+        yield
+    finally:
+        put_back(before, parts_of(transformer))
+
+
+def put_back(before: "Snapshot", owners: Iterable[Any]) -> list["Patch"]:
+    """Puts back what changed since the snapshot `before` of `owners`; returns what that was."""
+    found = differences(before, snapshot(owners))
+    for patch in found:
+        patch.put(patch.before)
+    return found
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change of the DiT: of one entry of a dictionary, such as a module's attributes, or of a list."""
+
+    owner: Any
+    name: Any  # None: all of a list
+    before: Any
+    after: Any
+
+    def put(self, value: Any) -> None:
+        if self.name is None:
+            self.owner[:] = value
+        elif value is _ABSENT:
+            self.owner.pop(self.name, None)
+        else:
+            self.owner[self.name] = value
+
+
+_ABSENT = object()
+# PyTorch's and diffusers' containers of hooks and submodules; diffusers' configurations cannot be written
+_DICTIONARIES = (dict, OrderedDict)
+Snapshot = dict[int, tuple[Any, Any]]
+
+
+def snapshot(owners: Iterable[Any]) -> Snapshot:
+    """Returns the attributes of objects and their dictionaries and lists, each with a copy of its entries, by id."""
+    containers: Snapshot = {}
+
+    def add(container: Any) -> None:
+        containers[id(container)] = (container, container.copy())
+
+    for owner in owners:
+        add(vars(owner))
+        for value in vars(owner).values():
+            if type(value) in (*_DICTIONARIES, list):
+                add(value)
+    return containers
+
+
+def parts_of(transformer: nn.Module) -> Iterator[Any]:
+    """Yields a DiT's modules and what diffusers hangs on them: attention's kernels, and registries of hooks."""
+    for module in transformer.modules():
+        yield module
+        if hasattr(processor := vars(module).get("processor"), "__dict__"):
+            yield processor
+        if registry := vars(module).get("_diffusers_hook"):
+            yield registry
+            yield from registry._fn_refs
+
+
+def differences(before: Snapshot, after: Snapshot) -> list[Patch]:
+    """Returns what changed in the containers of `before`, entry by entry."""
+    patches = []
+    for key, (container, was) in before.items():
+        now = after.get(key, (container, container))[1]
+        if isinstance(container, list):
+            if len(was) != len(now) or any(a is not b for a, b in zip(was, now, strict=True)):
+                patches.append(Patch(container, None, was, now.copy()))
+            continue
+        for name in {**was, **now}:
+            old, new = was.get(name, _ABSENT), now.get(name, _ABSENT)
+            if old is not new:
+                patches.append(Patch(container, name, old, new))
+    return patches

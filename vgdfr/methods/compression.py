@@ -1,0 +1,136 @@
+"""The steps of the compression module: preview, compare, merge, encode (paper, section 3.2, steps 1 to 4)."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor
+
+from vgdfr.method import refuse_wrong_kind
+from vgdfr.methods.scheduling import Rule, refuse_other
+from vgdfr.methods.similarity import frame_similarity
+from vgdfr.sampling import Sampling
+from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.solver import State, multi_step_denoise
+from vgdfr.video import refuse_not_finite
+
+PreviewLatent = Literal["latest", "as_released"]
+Dtype = Literal["float32", "float16"]
+STAGE = "compress"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A latent `[1, c, n, y, x]` that the module previews, and its key in `Sampling.once`."""
+
+    latent: Float[Tensor, "1 c n y x"]
+    key: tuple[Hashable, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The settings of the preview. `Vgdfr` has fields of the same names and explains them.
+
+    Raises ValueError for an unknown value, for a number below 1, and for settings that exclude each other.
+    """
+
+    preview_steps: int
+    preview_latent: PreviewLatent
+    spatial_levels: int
+    similarity_dtype: Dtype
+
+    def __post_init__(self) -> None:
+        for name in ("spatial_levels", "preview_steps"):
+            refuse_wrong_kind(name, getattr(self, name), int)
+        refuse_other("similarity_dtype", self.similarity_dtype, Dtype)
+        refuse_other("preview_latent", self.preview_latent, PreviewLatent)
+        for name in ("spatial_levels", "preview_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.preview_latent != "latest" and self.preview_steps == 1:
+            raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
+
+    def clean(self, run: Sampling, here: State, k: int, stage: str = STAGE) -> Source:
+        """Returns the clean latent that the trajectory after `k` steps predicts.
+
+        With one preview step this is the paper's equation 2 and costs no DiT pass.
+        """
+        key = ("clean", k, self.preview_steps, self.preview_latent)
+
+        def denoised() -> Float[Tensor, "1 c n y x"]:
+            if self.preview_steps == 1:
+                return run.solver.clean(here, k)
+            as_released, sigmas = self.preview_latent == "as_released", run.solver.sigmas
+            return multi_step_denoise(run.velocity, here.x, here.velocity, sigmas, k, self.preview_steps, as_released)
+
+        return Source(run.once(stage, key, denoised), key)
+
+    def frames(self, run: Sampling, source: Source, stage: str = STAGE) -> Float[Tensor, "t 3 h2 w2"]:
+        """Returns the preview: the small frames that the compression decoder D_comp makes of a latent.
+
+        Their nominal range is [-1, 1]. Raises BrokenVideo if a value is not finite.
+        """
+
+        def decoded() -> Float[Tensor, "t 3 h2 w2"]:
+            with run.backbone.codec.reduced(self.spatial_levels):
+                frames = run.backbone.codec.decode(source.latent)
+            refuse_not_finite(frames)
+            return frames
+
+        return run.once(stage, ("preview", source.key, self.spatial_levels), decoded, latest=True)
+
+    def similarity(self, run: Sampling, source: Source, stage: str = STAGE) -> Similarity:
+        """Returns the SSIM between frames of a latent's preview that are 1, 2 and 3 apart."""
+        frames, dtype = self.frames(run, source, stage), getattr(torch, self.similarity_dtype)
+        return run.once(
+            stage,
+            ("similarity", source.key, self.spatial_levels, self.similarity_dtype),
+            lambda: frame_similarity((frames / 2 + 0.5).clamp(0, 1), dtype),
+        )
+
+    def encoded(self, run: Sampling, source: Source, schedule: FrameSchedule) -> Float[Tensor, "1 c kept y x"]:
+        """Returns the latent that the compression encoder E_comp makes of a preview's merged frames."""
+        frames = self.frames(run, source)
+
+        def encode() -> Float[Tensor, "1 c kept y x"]:
+            with run.backbone.codec.reduced(self.spatial_levels):
+                return run.backbone.codec.encode(merge(frames, schedule))
+
+        return run.once(STAGE, ("merged", source.key, self.spatial_levels, schedule.segments), encode)
+
+
+def scheduled(
+    run: Sampling, rule: Rule, preview: Preview, source: Source, stage: str = STAGE
+) -> tuple[FrameSchedule, Similarity | None]:
+    """Returns the schedule for the preview of `source`, and the similarity; None for a uniform schedule."""
+    group = run.backbone.architecture.frames_per_latent
+    if rule.is_uniform:
+        return rule.uniform(run.spec.num_frames, group), None
+    similarity = preview.similarity(run, source, stage)
+    return rule.by_similarity(similarity, group), similarity
+
+
+def merge(frames: Float[Tensor, "t c h w"], schedule: FrameSchedule) -> Float[Tensor, "kept c h w"]:
+    """Returns the frames with each group that `schedule` merges replaced by its mean."""
+    return torch.cat(
+        [
+            reduce(frames[s.start : s.start + s.length], "(g f) c h w -> g c h w", "mean", f=s.factor)
+            for s in schedule.segments
+        ]
+    )
+
+
+def merge_latents(latent: Float[Tensor, "1 c n h w"], schedule: FrameSchedule) -> Float[Tensor, "1 c kept h w"]:
+    """Returns the latent with each group of latent frames that `schedule` merges replaced by its mean.
+
+    This is the ablation without the compression module (paper, Fig. 4).
+    """
+    parts, at = [], 0
+    for s in schedule.segments:
+        length = -(-s.length // schedule.frames_per_latent)  # the first frame has a latent frame of its own
+        parts.append(reduce(latent[:, :, at : at + length], "b c (g f) h w -> b c g h w", "mean", f=s.factor))
+        at += length
+    return torch.cat(parts, dim=2)

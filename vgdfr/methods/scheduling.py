@@ -1,0 +1,104 @@
+"""The rule that chooses a method's schedule: a frozen group of settings that checks itself."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from vgdfr.method import refuse_wrong_kind
+from vgdfr.schedule import (
+    FrameSchedule,
+    Similarity,
+    by_threshold,
+    by_token_ratio,
+    by_token_ratio_as_released,
+    uniform,
+)
+
+RuleName = Literal["threshold", "token_ratio", "uniform"]
+Search = Literal["exact", "released"]
+
+
+def refuse_other(name: str, value: object, annotation: Any) -> None:
+    """Raises ValueError unless the Literal `annotation` lists `value`."""
+    if value not in get_args(annotation):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, get_args(annotation)))}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The settings that choose the blocks to merge. `Vgdfr` has fields of the same names and explains them.
+
+    Raises ValueError for an unknown value, for a value out of range, and for settings that exclude each other.
+    """
+
+    schedule: RuleName
+    theta: float | None
+    token_ratio: float | None
+    search: Search
+    max_merge: int
+
+    def __post_init__(self) -> None:
+        refuse_wrong_kind("max_merge", self.max_merge, int)
+        refuse_other("schedule", self.schedule, RuleName)
+        refuse_other("search", self.search, Search)
+        for name in ("theta", "token_ratio"):
+            self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
+        if self.max_merge not in (2, 4):
+            raise ValueError(f"max_merge must be 2 or 4, got {self.max_merge}")
+        if self.search != "exact" and self.schedule != "token_ratio":
+            raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
+        if self.search == "released" and self.max_merge != 4:
+            raise ValueError(
+                f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
+            )
+
+    def _check_share(self, name: str, needed: bool) -> None:
+        value = getattr(self, name)
+        if needed and value is None:
+            raise ValueError(f"the {self.schedule} schedule needs {name}, in (0, 1]")
+        if not needed and value is not None:
+            raise ValueError(f"{name} is not of the {self.schedule} schedule, got {value!r}; leave it out (null)")
+        if value is None:
+            return
+        refuse_wrong_kind(name, value, (int, float))
+        if not 0 < value <= 1:
+            raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+    @property
+    def is_uniform(self) -> bool:
+        """Returns whether every block merges, whatever its content."""
+        return self.schedule == "uniform"
+
+    def uniform(self, num_frames: int, frames_per_latent: int) -> FrameSchedule:
+        """Returns the schedule that merges every block."""
+        return uniform(num_frames, self.max_merge, frames_per_latent=frames_per_latent)
+
+    def by_similarity(self, similarity: Similarity, frames_per_latent: int) -> FrameSchedule:
+        """Returns the schedule for the similarities of a preview (paper, equation 4). The rule must not be uniform."""
+        if self.theta is not None:
+            return by_threshold(similarity, self.theta, self.max_merge, frames_per_latent=frames_per_latent)
+        assert self.token_ratio is not None
+        if self.search == "released":
+            return by_token_ratio_as_released(similarity, self.token_ratio, frames_per_latent=frames_per_latent)
+        return by_token_ratio(similarity, self.token_ratio, self.max_merge, frames_per_latent=frames_per_latent)
+
+    def notes(self, schedule: FrameSchedule) -> tuple[str, ...]:
+        """Returns a note if the schedule keeps more tokens than `token_ratio` asks for."""
+        asked = self.token_ratio if self.search == "exact" else None
+        if asked is None or schedule.token_ratio <= asked + 1 / schedule.num_latents:
+            return ()
+        return (f"asked for {asked:g} of the tokens, kept {schedule.token_ratio:.2f}: all blocks merged",)
+
+    def kept(self, num_frames: int, frames_per_latent: int, token_ratio: float) -> tuple[int, int]:
+        """Returns the expected and the greatest number of kept latent frames, for plans.
+
+        A threshold or released search is expected to keep `token_ratio` of the latent frames.
+        """
+        fewest = len(self.uniform(num_frames, frames_per_latent).kept_latents)
+        most = (num_frames - 1) // frames_per_latent + 1
+        if self.is_uniform:
+            return fewest, fewest
+        if self.token_ratio is not None and self.search == "exact":
+            kept = max(fewest, math.ceil(self.token_ratio * most - 1e-9))
+            return kept, kept
+        return max(fewest, round(token_ratio * most)), most

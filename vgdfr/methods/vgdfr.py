@@ -1,0 +1,256 @@
+"""VGDFR merges the frames of still segments after k steps and denoises on fewer tokens (arXiv 2504.12259)."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from vgdfr.architecture import Architecture
+from vgdfr.assets import Asset
+from vgdfr.files import sha256_of_weights
+from vgdfr.forecast import Work, baseline_steps
+from vgdfr.method import Method, Role, Sampled, refuse_wrong_kind
+from vgdfr.methods import rife
+from vgdfr.methods.ablations import MergeSpace, Merging, ScheduleFrom, ablated
+from vgdfr.methods.compression import Dtype, Preview, PreviewLatent, scheduled
+from vgdfr.methods.interpolation import Interpolator, InterpolatorName, fill
+from vgdfr.methods.layers import (
+    LAYERS_EXPECTED,
+    NAMED_LAYERS,
+    global_layers_of,
+    layers_of_record,
+    positions_per_layer,
+    shortest_name,
+)
+from vgdfr.methods.scheduling import Rule, RuleName, Search, refuse_other
+from vgdfr.methods.similarity import WINDOW
+from vgdfr.sampling import Sampling
+from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.solver import released_preview_steps, renoise
+from vgdfr.video import VideoSpec, to_uint8
+
+NOTHING_MERGED = "nothing merged: continued the baseline trajectory"
+
+
+@dataclass(frozen=True)
+class Vgdfr(Method):
+    """VGDFR (arXiv 2504.12259) and its ablations.
+
+    k: denoising steps on the full latent before the compression module, at least 1 and below the number of steps.
+    schedule: the rule that chooses the blocks to merge. "threshold" merges blocks more similar than `theta` (the
+        paper's Table 1), "token_ratio" the most similar blocks down to a share of tokens, and "uniform" all blocks.
+    theta: similarity above which frames may merge, in (0, 1]; only for the threshold schedule.
+    token_ratio: share of latent frames to keep, in (0, 1]; only for the token_ratio schedule.
+    search: "exact", or "released" for the released code's bisection, which counts frames instead of latent frames.
+    max_merge: the largest number of frames merged into one, 2 or 4.
+    global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0. Other layers
+        use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models without 60 layers.
+        `global_layers_of` explains the other names: "all", "none", "only_3" and "all_but_3".
+    spatial_levels: spatial levels that the compression decoder and encoder leave out of the VAE.
+    similarity_dtype: precision of the SSIM; "float16" is the released code's (see `frame_similarity`).
+    interpolator: the way to fill in merged frames: DIS optical flow, a linear blend, or the paper's RIFE 4.26 heavy.
+    interpolator_weights: a file with RIFE's weights; None for the pinned weights in the cache.
+    preview_steps: Euler steps of the preview, from the noise level after step k to 0; 1 costs no DiT pass.
+    preview_latent: the latent of each further preview step: the "latest" latent, or "as_released" the latent after step
+        k, at the released code's noise levels.
+    merge_space: "latent" averages the noisy latent frames themselves, without the compression module (Fig. 4).
+    denoise_renoise: False puts the noisy latent itself through decoder and encoder (Fig. 4).
+    schedule_from: the latent with the preview that decides the schedule: the "clean" latent, or the "noisy" latent, as
+        an ablation without the full method would need.
+
+    Raises ValueError for an unknown value, for a value out of range, and for settings that exclude each other.
+    """
+
+    k: int
+    theta: float | None = None
+    schedule: RuleName = "threshold"
+    token_ratio: float | None = None
+    search: Search = "exact"
+    max_merge: int = 4
+    global_layers: tuple[int, ...] | str = "paper"
+    spatial_levels: int = 1
+    similarity_dtype: Dtype = "float32"
+    interpolator: InterpolatorName = "flow"
+    interpolator_weights: str | None = field(default=None, metadata={"weights": True})
+    preview_steps: int = 1
+    preview_latent: PreviewLatent = "latest"
+    merge_space: MergeSpace = "pixel"
+    denoise_renoise: bool = True
+    schedule_from: ScheduleFrom = "clean"
+
+    def __post_init__(self) -> None:
+        refuse_wrong_kind("k", self.k, int)
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1 (steps before compression), got {self.k}")
+        _ = self.rule, self.preview  # both groups check themselves when they are made
+        for name in ("theta", "token_ratio"):  # 1 and 1.0 must give the same key
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))
+        refuse_other("interpolator", self.interpolator, InterpolatorName)
+        if self.interpolator_weights is not None and self.interpolator != "rife":
+            raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
+        self.merging.check(self.rule, self.preview)
+        layers = self.global_layers
+        if isinstance(layers, tuple) and all(type(layer) is int for layer in layers):
+            object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
+        elif not isinstance(layers, str) or not NAMED_LAYERS.fullmatch(layers):
+            raise ValueError(f"global_layers must be {LAYERS_EXPECTED}, got {layers!r}")
+
+    @cached_property
+    def rule(self) -> Rule:
+        """Returns the settings that choose a schedule."""
+        return Rule(self.schedule, self.theta, self.token_ratio, self.search, self.max_merge)
+
+    @cached_property
+    def merging(self) -> Merging:
+        """Returns the settings of the ablations."""
+        return Merging(self.merge_space, self.denoise_renoise, self.schedule_from)
+
+    @cached_property
+    def preview(self) -> Preview:
+        """Returns the settings of the preview."""
+        return Preview(self.preview_steps, self.preview_latent, self.spatial_levels, self.similarity_dtype)
+
+    def sample(self, run: Sampling) -> Sampled:
+        """Runs the paper's method (section 3.2): k steps, preview, schedule, merge, renoise, and the shortened rest."""
+        if self.merging != Merging():
+            return self._ablation(run)
+        here = run.baseline(self.k)
+        clean = self.preview.clean(run, here, self.k)
+        schedule, similarity = scheduled(run, self.rule, self.preview, clean)
+        if schedule.keeps_everything:
+            return self._unmerged(run, schedule, similarity, self.rule.notes(schedule))
+        merged = self.preview.encoded(run, clean, schedule)
+
+        def noisy() -> Float[Tensor, "1 c kept y x"]:
+            return renoise(merged, run.noise[:, :, list(schedule.kept_latents)], run.solver.sigmas[self.k])
+
+        latents = self._tail(run, schedule, (*clean.key, self.spatial_levels), noisy)
+        return Sampled(latents, schedule, similarity, self.rule.notes(schedule))
+
+    def _ablation(self, run: Sampling) -> Sampled:
+        made = ablated(run, self.k, self.rule, self.preview, self.merging)
+        if made.schedule.keeps_everything:
+            return self._unmerged(run, made.schedule, made.similarity, made.notes)
+        return Sampled(self._tail(run, made.schedule, made.key, made.start), made.schedule, made.similarity, made.notes)
+
+    def _unmerged(
+        self, run: Sampling, schedule: FrameSchedule, similarity: Similarity | None, notes: tuple[str, ...]
+    ) -> Sampled:
+        """Returns the baseline's sample. If nothing merges, decoding and encoding the latent would gain nothing."""
+        return Sampled(run.baseline(run.steps).x, schedule, similarity, (NOTHING_MERGED, *notes))
+
+    def _tail(
+        self,
+        run: Sampling,
+        schedule: FrameSchedule,
+        key: tuple[Hashable, ...],
+        start: Callable[[], Float[Tensor, "1 c kept y x"]],
+    ) -> Float[Tensor, "1 c kept y x"]:
+        """Returns the final latents: takes all steps from k on, from the latent that `start` returns.
+
+        Samples with equal schedules share the result. `key` names the facts that decide `start`, without the schedule.
+        """
+        num_layers = run.backbone.architecture.num_layers
+        layers = global_layers_of(self.global_layers, num_layers)
+
+        def rest() -> Float[Tensor, "1 c kept y x"]:
+            y = run.solver.restart(start())
+            with run.shortened(schedule, positions_per_layer(schedule.kept_latents, layers, num_layers)):
+                return run.solve(y, self.k, stage="denoise_compressed").x
+
+        return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest)
+
+    def fill(
+        self, frames: Float[Tensor, "kept 3 h w"], schedule: FrameSchedule | None, spec: VideoSpec
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        """Returns all frames: kept ones at their places, merged ones interpolated between them (paper, equation 7)."""
+        if schedule is None or schedule.keeps_everything:
+            return to_uint8(frames)
+        return fill(frames, schedule, Interpolator.named(self.interpolator, self.interpolator_weights, frames.device))
+
+    @property
+    def title(self) -> str:
+        return "VGDFR"
+
+    @property
+    def role(self) -> Role:
+        return "ablation" if self.merging.leaves_out else "method"
+
+    @property
+    def family(self) -> str:
+        return "Uniform merging" if self.rule.is_uniform else self.title
+
+    def stops(self) -> frozenset[int]:
+        return frozenset({self.k})
+
+    def check(self, spec: VideoSpec, architecture: Architecture) -> None:
+        """Raises ValueError if these settings do not fit `spec` or the model.
+
+        With RIFE, raises FileNotFoundError if its weights are missing, and ValueError if the file holds other weights.
+        """
+        if self.k >= spec.num_inference_steps:
+            raise ValueError(
+                f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
+                "no step would be left to run on the merged latent"
+            )
+        if self.preview_steps > spec.num_inference_steps - self.k:
+            raise ValueError(
+                f"preview_steps must be at most the {spec.num_inference_steps - self.k} steps left after k, "
+                f"got {self.preview_steps}"
+            )
+        size = min(spec.height, spec.width)
+        fitting = [n for n in range(1, architecture.num_spatial_levels + 1) if size // 2**n >= WINDOW]
+        if self.spatial_levels not in fitting:
+            raise ValueError(
+                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
+                f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
+            )
+        global_layers_of(self.global_layers, architecture.num_layers)
+        if self.interpolator == "rife":
+            rife.loaded(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
+
+    def canonical(self, architecture: Architecture) -> "Vgdfr":
+        return replace(self, global_layers=shortest_name(self.global_layers, architecture.num_layers))
+
+    def missing(self) -> list[Asset]:
+        return rife.missing() if self.interpolator == "rife" and self.interpolator_weights is None else []
+
+    def identity(self, spec: VideoSpec) -> dict[str, Any]:
+        """Returns the settings that decide the pixels. RIFE's weights are named by their hash, not by their path.
+
+        The entries "rife_input", "preview_at_steps" and "ssim" mark settings that gave other pixels in version 0.1.0.
+        """
+        settings = self.settings()
+        given = settings.pop("interpolator_weights")
+        if self.interpolator == "rife":
+            settings |= {"rife_sha256": sha256_of_weights(rife.weights_file(given)), "rife_input": "floats"}
+        if self.preview_latent == "as_released":
+            steps, left = self.preview_steps, spec.num_inference_steps - self.k
+            released = released_preview_steps(self.k, steps, spec.num_inference_steps)
+            if released != [self.k + round(i * left / steps) for i in range(1, steps)]:
+                settings["preview_at_steps"] = released
+        if self.similarity_dtype == "float16":
+            settings["ssim"] = "pytorch_msssim"
+        return settings
+
+    def layers(self, architecture: Architecture) -> dict[str, Any]:
+        return layers_of_record(architecture, global_layers_of(self.global_layers, architecture.num_layers))
+
+    def work(self, spec: VideoSpec, architecture: Architecture, token_ratio: float) -> list[Work]:
+        n, levels = architecture.num_latents(spec.num_frames), self.spatial_levels
+        about, most = self.rule.kept(spec.num_frames, architecture.frames_per_latent, token_ratio)
+        seen = (self.k, self.preview_steps, self.preview_latent)
+        return [
+            *baseline_steps(0, self.k, n),
+            Work("dit", n, n, self.preview_steps - 1, shared=("preview", *seen)),
+            Work("dit", about, most, spec.num_inference_steps - self.k),
+            Work("decode", n, n, levels=levels, shared=("preview", *seen, levels)),
+            Work("encode", about, most, levels=levels),
+            Work("decode", about, most),
+        ]

@@ -1,0 +1,153 @@
+"""The tools of a method's loop: the model, the noise, the baseline's trajectory, and the clock."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vgdfr.accelerator import Accelerated, Accelerator, kept
+from vgdfr.account import AROUND_THE_LOOP, Account, Shared
+from vgdfr.backbones.base import Backbone
+from vgdfr.schedule import FrameSchedule
+from vgdfr.solver import Solver, State
+
+T = TypeVar("T")
+_VELOCITY = ("velocity",)
+
+
+class Sampling:
+    """One sample while it is made. `Method.sample` gets it.
+
+    backbone, spec: the model, and the video to make.
+    noise: the latent at the trajectory's start, `[1, c, n, y, x]`, float32.
+    solver: the model's solver with its noise levels for `spec`.
+    """
+
+    def __init__(
+        self, backbone: Backbone, shared: Shared, owner: str, stops: Iterable[int], accelerated: Accelerated
+    ) -> None:
+        self.backbone, self.spec = backbone, (spec := shared.spec)
+        self.account = Account(shared, backbone.device)
+        self.accelerated = accelerated
+        self._owner = owner
+        self._velocity = self.account.part("encode_prompt", _VELOCITY, lambda: backbone.velocity(spec))
+        if accelerated.accelerators:
+            self.account.apart(Shared(spec), _VELOCITY)
+        self.account.shared.stops.update(stops)
+        self.noise = backbone.noise(spec)
+        self.solver = backbone.solver(spec)
+
+    @property
+    def steps(self) -> int:
+        """Returns the number of denoising steps."""
+        return self.solver.num_steps
+
+    def velocity(
+        self, x: Float[Tensor, "1 c n y x"], sigma: float, step: int | None = None, num_steps: int | None = None
+    ) -> Tensor:
+        """Returns the DiT's velocity at `x` and noise level `sigma`, counted.
+
+        `step` is the step of the trajectory that the pass belongs to. With None the pass is off the trajectory:
+        accelerators are off, and their state is untouched. `num_steps` are the trajectory's steps; None for the spec's.
+        """
+        return self._pass(x, sigma, step, self.steps if num_steps is None else num_steps)
+
+    def _pass(self, x: Float[Tensor, "1 c n y x"], sigma: float, step: int | None, num_steps: int) -> Tensor:
+        counter = self.backbone.counter.counting(tuple(x.shape), self._velocity.text_tokens, self.account.counting)
+        with self.accelerated.at(step, sigma, num_steps, tuple(x.shape)), counter:
+            return self._velocity(x, sigma, step, num_steps)
+
+    def baseline(self, step: int) -> State:
+        """Returns the baseline's trajectory after `step` steps, computed once for all samples of the prompt and seed.
+
+        A sample with accelerators computes its own. Raises ValueError unless 0 <= step <= steps.
+        """
+        if not 0 <= step <= self.steps:
+            raise ValueError(f"step must be between 0 and {self.steps}, got {step}")
+        if step == 0:
+            return self.solver.restart(self.noise)
+        before = max((stop for stop in self.account.shared.stops if 0 < stop < step), default=0)
+
+        def solved() -> State:
+            return self.solve(self.baseline(before), before, step, stage="denoise_full")
+
+        return self.account.part("denoise_full", ("state", before, step), solved)
+
+    def solve(
+        self, state: State, first: int, last: int | None = None, stage: str = "denoise", solver: Solver | None = None
+    ) -> State:
+        """Returns the state after steps `first` to `last` (excluded; None: to the end), which are timed as `stage`."""
+        solver = self.solver if solver is None else solver
+
+        def velocity(x: Tensor, sigma: float, step: int) -> Tensor:
+            return self._pass(x, sigma, step, solver.num_steps)
+
+        with self.stage(stage):
+            for i in range(first, solver.num_steps if last is None else last):
+                state = solver.step(velocity, state, i)
+        return state
+
+    def shortened(
+        self, schedule: FrameSchedule, positions_per_layer: Sequence[Sequence[float]]
+    ) -> AbstractContextManager[None]:
+        """Within the block the DiT takes latents shortened by `schedule`.
+
+        Each layer sees the latent frames at its own temporal positions, counted in latent frames of the full video
+        (DyRoPE; paper, section 3.3).
+        """
+        return self.backbone.shortened(schedule, positions_per_layer)
+
+    def once(self, stage: str, key: tuple[Hashable, ...], compute: Callable[[], T], latest: bool = False) -> T:
+        """Returns the result of `compute`, computed once per prompt and seed for all samples of the method's class.
+
+        `key` must name everything that decides the result; its first entry is the kind. The time counts in `stage`.
+        With `latest` only the latest result of the kind is kept, for large results. A sample with accelerators computes
+        its own results.
+        """
+        return self.account.part(stage, (self._owner, *key), compute, 2 * latest)
+
+    @contextmanager
+    def stage(self, name: str, latency: bool = True) -> Iterator[None]:
+        """Times the block as stage `name`; a stage counts as latency unless it is opened with latency=False.
+
+        Raises ValueError for a name of a stage that comes before or after the loop.
+        """
+        if name in AROUND_THE_LOOP:
+            raise ValueError(f"{name} is a stage around the loop and no latency; give a stage of the loop another name")
+        with self.account.stage(name, latency):
+            yield
+
+    def decoded(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:
+        """Returns the decoded frames of final latents, in [-1, 1], decoded once for all samples with these latents.
+
+        Float frames are large. The baseline's frames are kept in main memory, and otherwise only the latest frames.
+        """
+        decode, values = partial(self.backbone.codec.decode, latents), self.account.shared.values
+        is_baseline = any(key[0] == "state" and key[-1] == self.steps and v.x is latents for key, v in values.items())
+        if is_baseline:
+            return self.account.part("decode", ("decoded baseline",), lambda: decode().cpu()).to(latents.device)
+        # the latents are kept with the frames, since an id is unique only while its object exists
+        return self.account.part("decode", ("decoded", id(latents)), lambda: (latents, decode()), latest=1)[1]
+
+
+@contextmanager
+def sampling(
+    backbone: Backbone,
+    shared: Shared,
+    owner: str,
+    stops: Iterable[int] = (),
+    accelerators: Sequence[Accelerator] = (),
+) -> Iterator[Sampling]:
+    """Within the block the model makes one sample of `shared.spec`. Afterwards the model is as before.
+
+    `owner` is the dotted path of the method's class. `stops` are the steps after which the method branches off the
+    baseline. Raises ValueError for accelerators on a compiled model.
+    """
+    if accelerators and not backbone.can_be_accelerated:
+        raise ValueError("accelerators patch a DiT's calls, which a compiled DiT does not allow; leave one of them out")
+    _ = backbone.counter  # its hooks are the model's own, so they come before any accelerator's
+    with kept(backbone.transformer), Accelerated(backbone.transformer, accelerators)() as accelerated:
+        yield Sampling(backbone, shared, owner, stops, accelerated)
