@@ -55,6 +55,8 @@ class Record:
         forwards, share of attention computed, share of feed-forward computed, count]. None in older records.
     outside_latency: the stages in `seconds` that are not part of `latency_s`.
     accelerated: the measurements of each accelerator, by its name.
+    token_ratio: the share of latent frames that the schedule keeps. For a method without a schedule it is the share of
+        tokens that the DiT saw, over all forwards.
     token_ratio_asked, frame_ratio_asked: the ratio that the settings ask for. The released search asks for a ratio of
         frames, all other schedules for a ratio of tokens. None for settings without a ratio.
     """
@@ -174,7 +176,7 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "schedule": schedule and _schedule(schedule),
         "similarity": similarity
         and {lag: [round(float(v), 6) for v in getattr(similarity, lag)] for lag in ("lag1", "lag2", "lag3")},
-        "token_ratio": schedule.token_ratio if schedule else 1.0,
+        "token_ratio": schedule.token_ratio if schedule else _mean_share_of_tokens(video),
         "frame_ratio": schedule.frame_ratio if schedule else 1.0,
         "seconds": video.seconds,
         "latency_s": video.latency_s if video.made is not None else None,
@@ -190,6 +192,12 @@ def results(video: GeneratedVideo) -> dict[str, Any]:
         "accelerated": video.accelerated,
         "data": video.data,
     }
+
+
+def _mean_share_of_tokens(video: GeneratedVideo) -> float:
+    """Returns the share of a full latent's tokens that the DiT saw, over all forwards; 1.0 for a video without any."""
+    forwards = sum(p.forwards * count for p, count in video.dit_passes.items())
+    return video.passes / forwards if forwards else 1.0
 
 
 def _schedule(schedule: FrameSchedule) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
+from bench.record import results
 from vgdfr import (
     Accelerator,
     Backbone,
@@ -31,6 +32,8 @@ from vgdfr import (
 from vgdfr.backbones.base import model_of
 from vgdfr.backbones.checkpoint import Checkpoint
 from vgdfr.backbones.execution import Execution
+from vgdfr.conform.__main__ import main as conform
+from vgdfr.conform.__main__ import parse
 from vgdfr.method import check_method
 from vgdfr.methods import method_of
 
@@ -251,3 +254,28 @@ def test_a_model_from_outside_is_restored_as_what_it_was() -> None:
     model = Other("somewhere", execution=Execution(offload="blocks"), vae_dtype="float32")
     recorded = json.loads(json.dumps(model.loaded_from()))
     assert model_of(recorded, {}, HunyuanVideo) == model
+
+
+def test_tokens_of_a_method_without_a_schedule_are_those_that_its_passes_saw(
+    backbone: Backbone, spec: VideoSpec
+) -> None:
+    def fewer(run: Sampling) -> Sampled:
+        with run.stage("draft"):
+            run.velocity(run.noise[:, :, :3], 1.0)  # a third of the latent frames
+        return Sampled(run.baseline(run.steps).x)
+
+    assert results(made(backbone, spec, fewer))["token_ratio"] == pytest.approx((4 + 1 / 3) / 5)
+    assert results(generate(backbone, spec, Baseline()))["token_ratio"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vgdfr.Nothing"], "there is no class Nothing in vgdfr"),
+        (["vgdfr.Vgdfr", "kk=2"], "vgdfr.Vgdfr has no setting kk; it has accelerators, denoise_renoise, "),
+        (["vgdfr.Vgdfr", "k=2", "--neutral", "thet=1"], "has no setting thet"),
+    ],
+)
+def test_a_slip_in_the_arguments_of_conform_is_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        conform(parse(arguments))

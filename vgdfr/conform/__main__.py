@@ -7,11 +7,13 @@ runs on the embedded model, on the CPU. An accelerator is tried with Baseline an
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from vgdfr.conform.promises import Finding, examine
 from vgdfr.conform.trial import Ground, Trial
 from vgdfr.conform.videos import shape
+from vgdfr.naming import class_at
 from vgdfr.presets import PRESETS
 from vgdfr.video import VideoSpec
 from vgdfr_commands.start import called, run
@@ -72,8 +74,13 @@ def main(arguments: argparse.Namespace) -> int:
     spec = VideoSpec(PROMPT, 0, **preset.video | {name: getattr(arguments, name) for name in SMALL})
     if spec.num_inference_steps < 4:  # so that the method which an accelerator is tried with can merge
         raise ValueError(f"--num-inference-steps must be at least 4, got {spec.num_inference_steps}")
+    settings, neutral = values(arguments.settings), values(arguments.neutral)
+    kind = class_at(arguments.path)
+    there = {f.name for f in fields(kind)} if is_dataclass(kind) else {*settings, *neutral}
+    if unknown := [name for name in (*settings, *neutral) if name not in there]:
+        raise ValueError(f"{arguments.path} has no setting {unknown[0]}; it has {', '.join(sorted(there))}")
     use_threads(arguments.threads)
-    trial = Trial(arguments.path, values(arguments.settings), values(arguments.neutral), Ground(preset.model, spec))
+    trial = Trial(arguments.path, settings, neutral, Ground(preset.model, spec))
     preset.model.architecture().check(spec)
     words = " ".join([arguments.path, *arguments.settings])
     print(f"{words} on the embedded model, {shape(spec)}", flush=True)
