@@ -81,7 +81,7 @@ def paper_table() -> tuple[float, list[PaperRow]]:
 
 
 def implied_cost(row: PaperRow, baseline_s: float, steps: int) -> float:
-    """Returns the cost of a compressed step over that of a full step, if latencies consist of steps alone."""
+    """Returns the cost ratio of a compressed to a full step, under the assumption that only steps take time."""
     full_step_s = baseline_s / steps
     return (row.latency_s - row.k * full_step_s) / ((steps - row.k) * full_step_s)
 

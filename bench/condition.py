@@ -10,7 +10,7 @@ from bench.prompts import Prompt
 from vgdfr import GENERATOR_VERSION, Architecture, Baseline, Method, Model, VideoSpec
 from vgdfr.assets import Asset
 from vgdfr.method import check_method, facts_of, identity_of
-from vgdfr.naming import Named, check_class, path_of
+from vgdfr.naming import check_class, path_of, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Condition:
                 setting = getattr(value, f.name)
                 try:
                     hash(setting)
-                    json.dumps(value.settings() if isinstance(value, Named) else value.loaded_from(), allow_nan=False)
+                    json.dumps(plain(setting), allow_nan=False)
                 except (TypeError, ValueError) as error:
                     raise ValueError(
                         f"the setting {f.name} of {path_of(type(value))} cannot go into a sample's key ({error}): "

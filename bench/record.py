@@ -148,7 +148,6 @@ def sha256_of_frames(frames: UInt8[np.ndarray, "t h w 3"]) -> str:
 def identify(sample: Sample, reference_key: str | None, environment: dict[str, Any], created: str) -> dict[str, Any]:
     """Returns the fields that every record has, of a finished or of a failed sample."""
     method = sample.condition.method
-    asked, of_frames = getattr(method, "token_ratio", None), getattr(method, "search", None) == "released"
     return {
         "key": sample.key,
         "slug": sample.condition.slug,
@@ -156,8 +155,7 @@ def identify(sample: Sample, reference_key: str | None, environment: dict[str, A
         "method": method.settings(),
         **facts_of(method),
         "layers": method.layers(sample.condition.model.architecture()),
-        "token_ratio_asked": None if of_frames else asked,
-        "frame_ratio_asked": asked if of_frames else None,
+        **method.asked(),
         "prompt_id": sample.prompt.id,
         "seed_index": sample.prompt.seed_index,
         "prompt_dimensions": list(sample.prompt.dimensions),

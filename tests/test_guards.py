@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +37,7 @@ from vgdfr.conform.__main__ import main as conform
 from vgdfr.conform.__main__ import parse
 from vgdfr.method import check_method
 from vgdfr.methods import method_of
+from vgdfr.presets import PRESETS
 
 Loop = Callable[[Sampling], Sampled]
 
@@ -279,3 +281,33 @@ def test_tokens_of_a_method_without_a_schedule_are_those_that_its_passes_saw(
 def test_a_slip_in_the_arguments_of_conform_is_one_line(arguments: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         conform(parse(arguments))
+
+
+def test_two_accelerators_of_one_title_are_refused() -> None:
+    other = type("Patched", (Patched,), {"__module__": "elsewhere"})
+    with pytest.raises(ValueError, match="must have different titles, got Patched, Patched"):
+        check_method(Baseline(accelerators=(Patched(), other())))
+
+
+@dataclass(frozen=True)
+class Any1(Given):
+    first: int = 1
+    second: Any = 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": 1}, [1], torch.float32, Path("here")])
+def test_a_setting_that_no_key_can_hold_is_named(value: Any) -> None:
+    model = PRESETS["embedded"].model
+    with pytest.raises(ValueError, match=r"the setting second of .*Any1 cannot go into a sample's key"):
+        Condition("embedded", model, VIDEO, Any1(second=value)).check_settings()
+
+
+def test_a_setting_named_as_one_of_ours_is_no_ratio_that_was_asked_for() -> None:
+    @dataclass(frozen=True)
+    class Searches(Given):
+        search: str = "released"
+        token_ratio: float = 0.5
+
+    assert Searches().asked() == {} and Baseline().asked() == {}
+    asked = [Vgdfr(k=1, schedule="token_ratio", token_ratio=0.5, search=how).asked() for how in ("exact", "released")]
+    assert asked == [{"token_ratio_asked": 0.5}, {"frame_ratio_asked": 0.5}]

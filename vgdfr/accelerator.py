@@ -21,10 +21,10 @@ class Running:
     """An accelerator at work on one DiT.
 
     reset: forgets all state, as before a sample.
-    measured: returns what it did since it was applied, by name; "gate_asked" says how often it decided whether to
-        compute. The other entries become columns of the cost report, such as "calls_skipped".
-    at: is told before each pass of the trajectory where the pass stands: the step (from 0), the noise level and the
-        number of steps. After a reset, too, the step need not be 0: VGDFR's shortened trajectory begins at step k.
+    measured: returns counts since the accelerator was applied, by name. "gate_asked" counts its decisions whether to
+        compute. The other entries, such as "calls_skipped", become columns of the cost report.
+    at: receives the step (from 0), the noise level and the number of steps before each pass of a trajectory. The first
+        step after a reset need not be 0: VGDFR's shortened trajectory begins at step k.
     """
 
     reset: Callable[[], None]
@@ -120,7 +120,7 @@ class Accelerated:
             yield
 
     def measured(self) -> dict[str, dict[str, float]]:
-        """Returns each accelerator's counts by its name. Raises IdleAccelerator if one never made a decision."""
+        """Returns each accelerator's counts by its title. Raises IdleAccelerator if one never made a decision."""
         out = {}
         for accelerator, running in zip(self.accelerators, self._running, strict=True):
             measured = {name: float(value) for name, value in running.measured().items()}

@@ -103,9 +103,9 @@ class Flops:
         """Returns the FLOPs of a record's histogram, given as the rows of `vgdfr.passes.to_rows`."""
         return sum((row[6] * self.of_pass(row) for row in rows), 0.0)
 
-    def dit_work(self, rows: Sequence[Sequence[int | float]], num_inference_steps: int) -> float:
-        """Returns a record's FLOPs over the baseline's, which takes one forward on all latent frames per step."""
-        return self.of_passes(rows) / (num_inference_steps * self.dit(self.num_latents))
+    def dit_work(self, rows: Sequence[Sequence[int | float]], baseline_forwards: int) -> float:
+        """Returns a record's FLOPs over the FLOPs of the baseline's forwards, which run on all latent frames."""
+        return self.of_passes(rows) / (baseline_forwards * self.dit(self.num_latents))
 
     def cost_ratio(self, kept_latents: float | int) -> float:
         """Returns the FLOPs of a pass on `kept_latents` latent frames over those of a full pass."""

@@ -120,7 +120,12 @@ class Method(Named, ABC):
         n = architecture.num_latents(spec.num_frames)
         return [Work("dit", n, n, spec.num_inference_steps), Work("decode", n, n)]
 
+    def asked(self) -> dict[str, float | None]:
+        """Returns the record's fields `token_ratio_asked` and `frame_ratio_asked`, if the settings ask for a ratio."""
+        return {}
+
     def words(self) -> list[str]:
+        """Returns the settings that differ from their defaults, and the accelerators with theirs, for a file name."""
         accelerators = (".".join([type(each).__name__.lower(), *each.words()]) for each in self.accelerators)
         return [*super().words(), *accelerators]
 
@@ -161,9 +166,9 @@ def check_method(method: object) -> None:
         raise ValueError(f"accelerators must be a tuple of accelerators, got {method.accelerators!r}")
     for each in method.accelerators:
         check_class("accelerators", type(each), Accelerator)
-    names = [each.name for each in method.accelerators]
-    if len(set(names)) < len(names):
-        raise ValueError(f"each accelerator goes once with a method, got {', '.join(names)}")
+    titles = [each.title for each in method.accelerators]  # under which a record has their counts
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"accelerators of a method must have different titles, got {', '.join(titles)}; leave one out")
 
 
 def check_sampled(method: Method, sampled: object) -> None:

@@ -55,7 +55,7 @@ def check_class(what: str, kind: type, base: type) -> None:
         problem = f"must be a class that derives from {wanted}, got {path}"
     elif lacking := getattr(kind, "__abstractmethods__", frozenset()):
         problem = f"names {path}, which lacks {', '.join(sorted(lacking))}"
-    elif taken := sorted(_hidden(kind, base)):  # type: ignore[arg-type]
+    elif taken := sorted(_hidden(kind, base)):
         problem = f"names {path}, whose setting {', '.join(taken)} would hide what {wanted} has; give it another name"
     elif forgotten := _no_fields(kind):
         problem = (
@@ -107,7 +107,7 @@ class Named:
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         later = [f.name for f in fields(self) if f.metadata.get("later")]  # type: ignore[arg-type]
         at_default = {name for name in later if values[name] == default_of(self, name)}
-        return self.origin() | {n: _plain(v) for n, v in values.items() if n not in at_default}
+        return self.origin() | {n: plain(v) for n, v in values.items() if n not in at_default}
 
     def words(self) -> list[str]:
         """Returns the settings that differ from their defaults, as words of a file name: "k5", "max_merge=2"."""
@@ -128,11 +128,12 @@ def default_of(value: Any, name: str) -> Any:
     return found.default_factory() if found.default_factory is not MISSING else found.default
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Returns a setting as JSON takes it: settings within it as dictionaries, tuples as lists."""
     if isinstance(value, Named):
         return value.settings()
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 

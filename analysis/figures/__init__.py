@@ -143,7 +143,7 @@ def of(
     theta: float | None = None,
     allow_mixed: bool = False,
 ) -> Study:
-    """Returns the study stored in `folder`, or raises StudyError if there is none or it cannot be reported on."""
+    """Returns the study in `folder`. Raises StudyError if there is no study or no report can be made of it."""
     rows, probes = load_both(folder, light=True, also=MORE)
     table = lines(rows, allow_mixed=allow_mixed)
     return Study(table, prompt, k, theta, incomplete(table, planned(folder), probes))

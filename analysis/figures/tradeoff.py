@@ -53,7 +53,7 @@ class Point:
 class Panel:
     """The conditions under one metric, and the value of the baseline if it has one.
 
-    `infinite` are the titles of the conditions whose every value is infinite. They are no points.
+    `infinite` are the titles of the conditions that have only infinite values. The panel does not draw them.
     """
 
     title: str

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vgdfr.architecture import Architecture
 from vgdfr.assets import Asset
-from vgdfr.naming import class_at, is_built_in, path_of
+from vgdfr.naming import class_at, is_built_in, path_of, plain
 from vgdfr.passes import Leaf, PassCounter
 from vgdfr.schedule import FrameSchedule
 from vgdfr.solver import Solver
@@ -200,12 +200,12 @@ class Model(ABC):
 
         The default is the device type and all fields, without `device` and fields with compare=False.
         """
-        named = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.compare and f.name != "device"}
+        named = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.compare and f.name != "device"}
         return named | {"device_type": device_type or self.device_type}
 
     def loaded_from(self) -> dict[str, Any]:
         """Returns the record's field `checkpoint`. `restored` rebuilds the model from it."""
-        return {"class": path_of(type(self))} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"class": path_of(type(self))} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def restored(cls, checkpoint: dict[str, Any], identity: dict[str, Any]) -> "Model":
@@ -247,11 +247,3 @@ def model_of(checkpoint: dict[str, Any], identity: dict[str, Any], otherwise: ty
     if not issubclass(kind, Model):
         raise ValueError(f"{path_of(kind)} derives no more from vgdfr.Model")
     return kind.restored(checkpoint, identity)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -186,6 +186,9 @@ class Vgdfr(Method):
     def family(self) -> str:
         return "Uniform merging" if self.rule.is_uniform else self.title
 
+    def asked(self) -> dict[str, float | None]:
+        return {f"{'frame' if self.search == 'released' else 'token'}_ratio_asked": self.token_ratio}
+
     def stops(self) -> frozenset[int]:
         return frozenset({self.k})
 
