@@ -17,6 +17,7 @@ from bench.prompts import OPEN, Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
 from bench.trackers import NoTracker, Wandb
 from metrics import named
+from metrics.groups import expanded
 from vgdfr import Accelerator, Method, Model
 from vgdfr.embedded import CHECKPOINT
 from vgdfr.naming import check_class, class_at
@@ -124,11 +125,14 @@ def study_of(config: DictConfig) -> Path:
 
 
 def metrics_of(config: DictConfig) -> tuple[str, ...]:
-    """Returns the names of the metrics. Raises ValueError unless the setting is a list of names."""
+    """Returns the names of the metrics. The setting's list may also name groups, such as pixel.
+
+    Raises ValueError unless the setting is a list of names.
+    """
     names = OmegaConf.to_container(config.metrics).get("names")  # type: ignore[union-attr]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"metrics.names must be a list such as [psnr,ssim], got {names!r}")
-    return tuple(names)
+    return tuple(expanded(names))
 
 
 def threads_of(config: DictConfig) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.prompts import EMBEDDED, OPEN, Prompts, VBenchPrompts
-from metrics import METRICS
+from metrics import named
 from vgdfr import Model
 from vgdfr.embedded import CHECKPOINT, remark
 
@@ -15,7 +15,7 @@ def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Seq
     """
     if world not in (EMBEDDED, OPEN):
         raise ValueError(f"model.world must be {EMBEDDED} or {OPEN}, got {world!r}")
-    judged = [name for name in metrics if name in METRICS and METRICS[name].embedded]
+    judged = [metric.name for metric in named(metrics) if metric.embedded]
     found = []
     if prompts.world == EMBEDDED != world:
         found.append(

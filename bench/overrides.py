@@ -1,4 +1,4 @@
-"""The command line's overrides: quotes paths that Hydra's grammar cannot read, and explains mistakes in one line."""
+"""The command line's overrides: prepares values that Hydra would misread, and explains mistakes in one line."""
 
 import difflib
 import os
@@ -21,7 +21,9 @@ _THERE = re.compile(r"An item is already at '([^']+)'|^(\S+) appears more than o
 
 
 def quoted(arguments: Iterable[str]) -> list[str]:
-    """Returns the arguments with the values of PATHS in quotes where Hydra would read something else or nothing.
+    """Returns the arguments as Hydra must get them: lists of metrics as metrics.names=[...], and paths in quotes.
+
+    The values of PATHS get quotes where Hydra would read something else or nothing.
 
     Hydra's grammar takes neither letters outside ASCII nor `#` in an unquoted value, reads 2026_11_25 and 1.10 as
     numbers, brackets as a list, and a comma as a sweep. `~` at the beginning is the user's home folder, which shells
@@ -32,6 +34,8 @@ def quoted(arguments: Iterable[str]) -> list[str]:
 
 def _quoted(argument: str) -> str:
     key, equals, value = argument.partition("=")
+    if key == "metrics" and value.startswith("["):  # Hydra would take it for a list of files in conf/metrics
+        return f"metrics.names={value}"
     if not equals or key.lstrip("+") not in PATHS:
         return argument
     if value.startswith("~"):
@@ -75,7 +79,8 @@ def explained(error: HydraException, loader: ConfigLoader, overrides: Sequence[s
     if isinstance(error, MissingConfigException) and (match := _NO_CHOICE.search(text)):
         group, name = match[1] or "", match[2]
         options = loader.get_group_options(group) if group else []
-        return f"there is no {group}={name}{_instead(name, options, f'{group}=')}"
+        more = f"; a list names any metrics: metrics=[{name}]" if group == "metrics" else ""
+        return f"there is no {group}={name}{_instead(name, options, f'{group}=')}{more}"
     if isinstance(error, ConfigCompositionException):
         if "No match in the defaults list" in text and (match := _NO_KEY.search(text)):
             return f"{match[1]} has no choice yet, so it takes a plus: +{_given(match[1], overrides)}"

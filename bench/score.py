@@ -1,8 +1,8 @@
 """Scores stored samples: reads each master once, computes missing scores and stores them beside the record.
 
 `python -m bench.score runs/STUDY --metrics embedded` scores the samples of a study that lack scores. It generates no
-samples. --metrics takes groups of conf/metrics, or names, separated by commas. A study of the embedded model does not
-need it. Several such processes may run at once, also during a sweep.
+samples. --metrics takes groups of conf/metrics, names, and dotted paths of metrics of your own, separated by commas. A
+study of the embedded model does not need it. Several such processes may run at once, also during a sweep.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from bench.record import Record
 from bench.store import MASTER, SCORES, Store
 from metrics import Metric, named
 from metrics.base import jsonable
-from metrics.groups import groups, names_of
+from metrics.groups import OWN, groups, names_of
+from metrics.outside import is_dotted_path
 from metrics.video_file import VideoFile, read
 from vgdfr.files import sha256, whole
 from vgdfr_commands.start import run
@@ -77,7 +78,8 @@ def score(
     A score is {id, reference_sha256, value, reason, per_frame, extra, kept, interpolated}. It is out of date if the
     metric's id or the reference's master has changed, or if it is null. `kept` is the value over the kept frames, or
     over the steps between two kept frames. `interpolated` is the value over the other frames or steps. Both are null
-    where there are none. An infinite value is the string "inf".
+    where there are none. An infinite value is the string "inf". A score of a metric from outside this project also has
+    `about`, how tables show it, so that reports need not import a user's code.
 
     A dropped master is made again from the latents, by the sample's `condition` or by the record. Without latents the
     score is null, with the reason.
@@ -106,6 +108,11 @@ def _score(
         for name in missing:
             result = known.get(name) or _one(metrics[name], current[name]["id"], prompt, kept, own, beside)
             stored[name] = current[name] | NOTHING | (result if isinstance(result, dict) else {"reason": result})
+    told = {name: metrics[name].about.stored() for name in metrics if is_dotted_path(name)}
+    changed = [name for name, about in told.items() if stored[name].get("about") != about]
+    for name in changed:
+        stored[name]["about"] = told[name]
+    if missing or changed:
         with whole(file) as partial_file:
             partial_file.write_text(
                 json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False), encoding="utf-8"
@@ -154,7 +161,7 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
         return {"kept": None, "interpolated": None}
     of_kept = kept if len(per_frame) == len(kept) else kept[:-1] & kept[1:]
     sides = {"kept": per_frame[of_kept], "interpolated": per_frame[~of_kept]}
-    return {side: jsonable(metric.pool(values)) if len(values) else None for side, values in sides.items()}
+    return {side: jsonable(float(metric.pool(values))) if len(values) else None for side, values in sides.items()}
 
 
 def to_come(folder: Path, reference: Record, names: Sequence[str]) -> list[Metric]:
@@ -210,8 +217,15 @@ def _one(
     per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
     difference = max(video.difference, reference.difference if reference else 0)
     extra = result.extra | ({"frames_difference": float(difference)} if difference else {})
-    values = {"value": jsonable(result.value), "per_frame": per_frame, "extra": extra}
-    return values | parts(metric, result.per_frame, kept)
+    values = {
+        "value": jsonable(result.value),
+        "per_frame": per_frame,
+        "extra": {k: jsonable(v) for k, v in extra.items()},
+    }
+    try:
+        return values | parts(metric, result.per_frame, kept)
+    except Exception as error:  # of a pool from outside
+        return f"pool of {metric.name} failed: {type(error).__name__}: {error}"
 
 
 def finished(study: Path) -> dict[str, tuple[Path, Record]]:
@@ -281,8 +295,8 @@ def main(study: Path, metrics: str | None) -> int:
 def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    said = f"groups ({', '.join(groups())}) or names, comma between; default: embedded, for the embedded model only"
-    parser.add_argument("--metrics", help=said)
+    said = f"groups ({', '.join(groups())}) or names, comma between, also {OWN}"
+    parser.add_argument("--metrics", help=f"{said}; default: embedded, for the embedded model only")
     parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     arguments = parser.parse_args()
     use_threads(arguments.threads)

@@ -1,15 +1,18 @@
-"""Score videos: `python -m metrics REFERENCE GENERATED`, or `vgdfr-metrics` where a metrics.py of your own lies.
+"""Scores videos: `python -m metrics REFERENCE GENERATED`, or `vgdfr-metrics` in a folder with a metrics.py of your own.
 
-Two files; two folders, paired by name; or two conditions of a study, such as runs/table1/baseline and
-runs/table1/vgdfr-k5-theta0.7, paired by prompt and seed, their prompts taken from the records.
+REFERENCE and GENERATED are two files, two folders, or two conditions of a study, such as runs/table1/baseline and
+runs/table1/vgdfr-k5-theta0.7. Files in folders are paired by name. Samples of conditions are paired by prompt and seed,
+and their records give the prompts.
 
-Prints a table; --json or --csv print every value instead, --per-frame those of each frame too. Every lossy file is
-named: what the encoder changed is scored along. Frames are compared as a player shows them, turned and mirrored as the
-container says. Two files fit where length, size, frame times, pixel aspect ratio and interlacing do. --profile adds
-PSNR, SSIM and LPIPS as another project computes them. Motion stands beside flicker and clip_temp, which reward a frozen
-video. A metric whose weights are not there is a dash, and what to do is said. docs/metrics.md describes each metric.
+The command prints a table. --json and --csv print every value instead, and --per-frame adds the values of each frame.
+The output names every lossy file, because the scores include what the encoder changed. Frames are compared as a player
+shows them, turned and mirrored as the container says. Two files can be compared if their length, size, frame times,
+pixel aspect ratio and interlacing agree. --profile adds PSNR, SSIM and LPIPS as another project computes them. Motion
+is shown next to flicker and clip_temp, which reward a frozen video. A metric without its weights is a dash, and a note
+says how to get them. docs/metrics.md describes each metric, and docs/extending.md a metric of your own.
 
-The exit status is 1 where a pair could not be scored, or a metric has no value for any pair; all else is printed still.
+The exit status is 1 if a pair could not be scored, or if a metric has no value for any pair. Everything else is still
+printed.
 """
 
 import argparse
@@ -19,7 +22,7 @@ from pathlib import Path
 
 from metrics import METRICS, PROFILES, Metric, named
 from metrics.fit import misfit, remarks
-from metrics.groups import groups, names_of
+from metrics.groups import OWN, groups, names_of
 from metrics.pairs import Pair, pairs, printable, prompt_of, require_whole, some
 from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
@@ -40,11 +43,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--metrics",
         default=",".join(DEFAULT),
         help=f"groups ({', '.join(groups())}) or names ({', '.join(METRICS)}, clipsim:SOURCE, clip_temp:SOURCE, "
-        "pyiqa:NAME), comma between (default: %(default)s)",
+        f"pyiqa:NAME), comma between, also {OWN} (default: %(default)s)",
     )
-    parser.add_argument("--profile", choices=PROFILES, help="add the metrics as this project computes them")
-    parser.add_argument("--prompts", type=Path, help=f"each video's prompt, by its name in the output: {FORM}")
-    parser.add_argument("--per-frame", action="store_true", help="with --json: each frame's value")
+    parser.add_argument("--profile", choices=PROFILES, help="adds the metrics as this project computes them")
+    parser.add_argument("--prompts", type=Path, help=f"the prompt of each video, by its name in the output: {FORM}")
+    parser.add_argument("--per-frame", action="store_true", help="with --json: adds the value of each frame")
     parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
@@ -53,9 +56,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> int:
-    """Print what came of it with `say`, and on stderr what went wrong; the exit status.
+    """Prints the scores with `say`, and the problems on stderr. Returns the exit status.
 
-    Raises ValueError or OSError for what is wrong before anything is computed.
+    Raises ValueError or OSError for a mistake that is known before anything is computed.
     """
     if arguments.per_frame and not arguments.json:
         raise ValueError("--per-frame goes with --json")
@@ -63,9 +66,9 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
     asked += [m for m in PROFILES.get(arguments.profile, ()) if m not in asked]
     if all(metric.missing for metric in asked):
         raise ValueError("; ".join(f"{m.name} needs {m.missing.name}: {m.missing.how}" for m in asked if m.missing))
+    metrics = _with_companions(asked)
     found = pairs(arguments.reference, arguments.generated)
     prompts = _prompts(arguments.prompts, found, asked)
-    metrics = _with_what_is_read_beside(asked)
     ids = {metric.name: metric.id for metric in metrics}
     use_threads(arguments.threads, networks=any(metric.weights for metric in metrics))
     rows: list[Row] = []
@@ -75,7 +78,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
             if len(found) > 1 and sys.stderr.isatty():
                 print(f"{len(rows) + 1} of {len(found)}: {pair.name}", file=sys.stderr)
             rows.append(scored(pair, metrics, ids, prompts.get(pair.name)))
-    except KeyboardInterrupt:  # what is there is not lost
+    except KeyboardInterrupt:  # the finished pairs are still printed
         interrupted = True
     if arguments.json:
         say(as_json(rows, ids, metrics, arguments.per_frame))
@@ -90,7 +93,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
 
 
 def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: str | None) -> Row:
-    """Every metric of one pair, each file decoded once; or why the pair cannot be scored."""
+    """Returns every metric of one pair, or the reason why the pair cannot be scored. Decodes each file once."""
     try:
         for file in (pair.reference, pair.generated):
             require_whole(file)
@@ -108,7 +111,7 @@ def scored(pair: Pair, metrics: Sequence[Metric], ids: dict[str, str], prompt: s
 
 
 def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) -> dict[str, str]:
-    """The prompt of each pair, of the file or else of the samples' records, where a metric needs one."""
+    """Returns the prompt of each pair if a metric needs it: from the file, or else from the samples' records."""
     if file is not None:
         if unused := unused_fields(file):
             print(f"{file}: these fields are ignored: {', '.join(unused)}", file=sys.stderr)
@@ -121,17 +124,17 @@ def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) 
     return {name: prompt for name, prompt in prompts.items() if prompt}
 
 
-def _with_what_is_read_beside(asked: Sequence[Metric]) -> list[Metric]:
-    """The metrics asked for, and right of one that rewards frozen videos the one that shows these."""
+def _with_companions(asked: Sequence[Metric]) -> list[Metric]:
+    """Returns the metrics asked for. A metric that rewards frozen videos is followed by the metric to read with it."""
     metrics = list(asked)
     for metric in asked:
         if metric.shown_with and all(other.name != metric.shown_with for other in metrics):
-            metrics.insert(metrics.index(metric) + 1, METRICS[metric.shown_with])
+            metrics.insert(metrics.index(metric) + 1, *named([metric.shown_with]))
     return metrics
 
 
 def _problems(rows: Sequence[Row], asked: Sequence[Metric]) -> list[str]:
-    """What makes the exit status 1."""
+    """Returns the problems for which the exit status is 1."""
     failed = [row.name for row in rows if row.error]
     problems = [f"{len(failed)} of {len(rows)} pairs could not be scored: {some(failed)}"] if failed else []
     there = [row for row in rows if not row.error]

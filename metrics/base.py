@@ -1,9 +1,10 @@
-"""What a metric is, and what it returns."""
+"""What a metric is, what it returns, and how tables show it."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,11 +12,16 @@ from jaxtyping import Float, UInt8
 from metrics.weights import OwnFile, Weights, sha256_of
 
 Video = UInt8[np.ndarray, "t h w 3"]
+VIDEO_QUALITY, DIFFERENCE = GROUPS = ("Video Quality", "Difference")
+EMBEDDED = "†"  # ends the title of a metric that uses the networks of the embedded world
 
 
 @dataclass(frozen=True)
 class Score:
-    """`value` for the whole video; `per_frame` where it makes sense; `extra` are further counts and raw values."""
+    """`value` for the whole video, `per_frame` values where a metric has them, and further numbers in `extra`.
+
+    `per_frame` has one value per frame, or one per step between successive frames.
+    """
 
     value: float
     per_frame: Float[np.ndarray, " n"] | None = None
@@ -23,13 +29,13 @@ class Score:
 
 
 def mean(per_frame: Sequence[float] | Float[np.ndarray, " n"]) -> Score:
-    """The score of a video that is the mean of its frames' (or of its pairs of frames')."""
+    """Returns the score of a video that is the mean over its frames, or over the steps between them."""
     values = np.asarray(per_frame, np.float64)
     return Score(_mean(values), values)
 
 
 def jsonable(value: float | None) -> float | str | None:
-    """The value as JSON takes it: an infinite one is the text "inf" (or "-inf")."""
+    """Returns the value as JSON takes it: an infinite value is the text "inf" or "-inf"."""
     return value if value is None or math.isfinite(value) else str(float(value))
 
 
@@ -38,16 +44,49 @@ def _mean(values: Float[np.ndarray, " n"]) -> float:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A named, versioned function of a video (uint8 RGB `[t, h, w, 3]`).
+class About:
+    """How a metric is shown: its `title`, `unit`, decimals (`digits`) and the `group` of its column, one of GROUPS.
 
-    It takes another video if it `needs_reference`, a text if it `needs_prompt`. `higher_is_better` is None where
-    neither is. One that rewards frozen videos names in `shown_with` the metric to be read beside it. `version` changes
-    whenever the numbers do; with `preprocessing`, the sha256 of `weights` and what `runs_on` says of the device it
-    makes the metric's id. `runs_on` is None for metrics that always run on the CPU. `pool` makes one value of frames'
-    values, of all of them the video's; None where it takes more. `embedded` metrics look through small networks trained
-    on the embedded world: their numbers compare videos of one study, not with papers.
-    `range`, `source`, `cannot_tell` and `definition` (else what `compute` says of itself) are for the documentation.
+    `better` is 1 if higher values are better, -1 if lower values are better, and 0 for neither. `embedded` metrics use
+    small networks trained on the embedded world. `network` says which kind of network a learned metric needs, such as
+    "a CLIP model".
+    """
+
+    name: str
+    title: str
+    unit: str
+    digits: int
+    better: int
+    group: str
+    embedded: bool = False
+    network: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """Returns the part that scores.json holds for a metric from outside this package."""
+        return {f: getattr(self, f) for f in ("title", "unit", "digits", "better", "group")}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named, versioned function `compute` of a video (uint8 RGB `[t, h, w, 3]`) that returns a Score.
+
+    `compute` also gets a second video if the metric `needs_reference`, then a text if it `needs_prompt`. `unit` is ""
+    for a plain number. `higher_is_better` is None if neither direction is better. A metric that rewards frozen videos
+    names in `shown_with` the metric to read next to it.
+
+    The `id` identifies a number. It holds `name`, `version`, `preprocessing`, the sha256 of `weights`, and the device
+    if `runs_on` returns another one than "cpu". Raise `version` when the numbers change. A metric without `runs_on`
+    always runs on the CPU.
+
+    `pool` turns values of frames, or of steps between them, into one value. It gives a video's value from all of its
+    frames. It is None for a metric whose value needs more than that. `embedded` metrics use small networks trained on
+    the embedded world: their numbers compare videos of one study, and do not compare with papers.
+
+    `title` (default: the name), `digits` (decimals), `group` (one of GROUPS; default: Difference for a metric that
+    needs a reference, else Video Quality) and `network` are for tables, see About. `range`, `source`, `cannot_tell` and
+    `definition` (default: the docstring of `compute`) are for the documentation.
+
+    Raises ValueError for a value that tables cannot show.
     """
 
     name: str
@@ -67,12 +106,34 @@ class Metric:
     definition: str = ""
     shown_with: str = ""
     runs_on: Callable[[], str] | None = None
+    title: str = ""
+    digits: int = 3
+    group: str = ""
+    network: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
+        object.__setattr__(self, "group", self.group or (DIFFERENCE if self.needs_reference else VIDEO_QUALITY))
+        for what, value, allowed in (
+            ("group", self.group, GROUPS),
+            ("digits", self.digits, range(10)),
+            ("higher_is_better", self.higher_is_better, (True, False, None)),
+        ):
+            if value not in allowed:
+                expected = "0 to 9" if isinstance(allowed, range) else " or ".join(map(repr, allowed))
+                raise ValueError(f"{what} of the metric {self.name} must be {expected}, got {value!r}")
+
+    @property
+    def about(self) -> About:
+        """Returns how tables show the metric."""
+        better = 0 if self.higher_is_better is None else 1 if self.higher_is_better else -1
+        return About(self.name, self.title, self.unit, self.digits, better, self.group, self.embedded, self.network)
 
     @property
     def id(self) -> str:
-        """What a number depends on; the hash is of the weights that are there.
+        """Returns all that a number depends on, with the hash of the weights as they are now.
 
-        A metric computed on another device than the CPU says so and in which precision; on the CPU it is float32.
+        A metric that runs on another device than the CPU has the device and its precision in the id.
         """
         weights = self.weights
         file = weights if weights is None or isinstance(weights, Path) else weights.file
@@ -83,15 +144,35 @@ class Metric:
 
     @property
     def missing(self) -> Weights | OwnFile | None:
-        """Weights that do not ship and are to be got before the metric can be computed."""
+        """Returns weights that do not ship and must be fetched or made first, or None if nothing is missing."""
         if self.weights is None or isinstance(self.weights, Path):
             return None
         file, pinned = self.weights.file, getattr(self.weights, "sha256", None)
         return None if file.is_file() and pinned in (None, sha256_of(file)) else self.weights
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
-        """Raises ValueError unless videos are uint8 `[t, h, w, 3]`, of equal shape where two are compared, and what
-        the metric needs is given."""
+        """Returns the score of `video`.
+
+        Raises ValueError for videos that are not uint8 `[t, h, w, 3]`, for a reference of another shape, for a missing
+        reference or prompt, and for a result without a number. Raises TypeError unless `compute` returns a Score.
+        """
+        self._check(video, reference, prompt)
+        score = self.compute(video, *(reference,) * self.needs_reference, *(prompt,) * self.needs_prompt)
+        if not isinstance(score, Score):
+            raise TypeError(f"{self.name} must return a metrics.Score, got {type(score).__name__}; return Score(value)")
+        per_frame = None if score.per_frame is None else np.asarray(score.per_frame, np.float64)
+        if per_frame is not None and per_frame.shape not in ((len(video),), (len(video) - 1,)):
+            raise ValueError(
+                f"per_frame of {self.name} must have a value for each of the {len(video)} frames, or for each step "
+                f"between them, got the shape {list(per_frame.shape)}"
+            )
+        score = Score(float(score.value), per_frame, {name: float(value) for name, value in score.extra.items()})
+        values = [score.value, *score.extra.values(), *(() if per_frame is None else per_frame)]
+        if np.isnan(values).any():
+            raise ValueError(f"{self.name} came to no number (NaN) for a video of {list(video.shape)}")
+        return score
+
+    def _check(self, video: np.ndarray, reference: np.ndarray | None, prompt: str | None) -> None:
         for what, frames in (("video", video), ("reference", reference)):
             if frames is not None and (frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3):
                 raise ValueError(f"{what} must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}")
@@ -106,24 +187,19 @@ class Metric:
                 f"{self.name} needs videos of equal frame count and size, got {list(video.shape)} and "
                 f"{list(reference.shape)}"
             )
-        beside = (reference,) * self.needs_reference + (prompt,) * self.needs_prompt
-        score = self.compute(video, *beside)
-        values = [score.value, *score.extra.values(), *(() if score.per_frame is None else score.per_frame)]
-        if np.isnan(values).any():
-            raise ValueError(f"{self.name} came to no number (NaN) for a video of {list(video.shape)}")
-        return score
 
     def attempt(
         self, id: str, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None
     ) -> Score | str:
-        """The score, or in words why there is none: weights that are not there, or the error that was raised.
+        """Returns the score, or the reason why there is none: missing weights, or the error that was raised.
 
-        `id` is the metric's, under which the score will be told; weights that are no longer those of it give none.
+        `id` is the metric's id under which the score will be stored. If the weights have changed since, there is no
+        score.
         """
         if self.missing:
             return f"{self.missing.name} is not at {self.missing.file}; {self.missing.how}"
         try:
             score = self(video, reference, prompt)
             return score if self.id == id else "its weights changed while it was computed; run the same command again"
-        except Exception as error:  # of whatever library the metric looks through; the other metrics go on
+        except Exception as error:  # of any library that the metric uses; the other metrics go on
             return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""The documentation of the metrics, from the metrics themselves: `python -m metrics.page > docs/metrics.md`."""
+"""Writes the documentation of the metrics from the metrics themselves: `python -m metrics.page > docs/metrics.md`."""
 
 import inspect
 from pathlib import Path
@@ -10,23 +10,24 @@ from vgdfr_commands.start import run
 
 HEAD = """# Metrics
 
-Written by `python -m metrics.page` from the metrics themselves; a test keeps it so.
+`python -m metrics.page` writes this page from the metrics themselves, and a test compares both.
 
-A metric is a fact about one video, or about a video and its reference: a value, and where it makes sense one for each
-frame or each step between frames. Means over videos, intervals and pairing are the analysis's. It is computed from
-uint8 RGB frames `[t, h, w, 3]`, read from a lossless file; a lossy one is said to be lossy wherever its scores are
-printed. Videos of unequal length, size or frame rate are an error, never cut or resized to fit. A metric that cannot be
-computed is null with the reason, never 0.
+A metric is a fact about one video, or about a video and its reference. It has a value, and many metrics also have a
+value for each frame or for each step between frames. The analysis computes means over videos, intervals and pairing. A
+metric is computed from uint8 RGB frames `[t, h, w, 3]` of a lossless file. Wherever scores of a lossy file are printed,
+a note says so. Videos of unequal length, size or frame rate are an error; they are never cut or resized to fit. A
+metric that cannot be computed is null with the reason, never 0.
 
-Every value is stored with the metric's id: its name, version, preprocessing and the sha256 of its weights. When any of
-these changes, `python -m bench.score` computes it again; nothing is generated again. Each sample's score also has its
-value over the frames that the schedule kept and over the interpolated ones; a step between frames counts as kept where
-both its ends were. `python -m analysis.table1 STUDY --frames kept` makes a table of them.
+Every value is stored with the metric's id: its name, version, preprocessing and the sha256 of its weights. When one of
+these changes, `python -m bench.score` computes the value again; no video is generated again. The score of a sample also
+has a value over the frames that the schedule kept, and one over the interpolated frames. A step between frames counts
+as kept if both its ends were kept. `python -m analysis.table1 STUDY --frames kept` makes a table of these values.
 
 `python -m metrics REFERENCE GENERATED` scores two files, two folders (paired by the files' paths within them) or two
 conditions of a study (paired by prompt and seed). A pair that does not fit, or a damaged file, costs the scores of that
-pair alone: its row says why, and the exit status is 1, as it is where a metric has no value for any pair. --metrics
-takes names and the groups of conf/metrics ({groups}), comma between.
+pair alone: its row gives the reason, and the exit status is 1. The exit status is also 1 if a metric has no value for
+any pair. --metrics takes names, the groups of conf/metrics ({groups}) and dotted paths of
+[metrics of your own](extending.md#a-metric), separated by commas.
 
 In a folder that holds a `metrics.py` or `metrics/` of your own, `python -m metrics` runs that file, because Python
 looks into the current folder first. `vgdfr-metrics REFERENCE GENERATED` is the same command and does not look there.
@@ -34,26 +35,32 @@ looks into the current folder first. `vgdfr-metrics REFERENCE GENERATED` is the 
 
 BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
 
-The same through a CLIP model of your own, loaded by open_clip: SOURCE is a folder in its local-dir format, or
-MODEL@FILE of weights, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt` (weights trained with quick GELU, OpenAI's among
-them, need a model whose name says so). The id holds the hash of the weights.
+These are the same metrics with a CLIP model of your own, which open_clip loads. SOURCE is a folder in open_clip's
+local-dir format, or MODEL@FILE of weights, such as `clipsim:ViT-L-14-quickgelu@ViT-L-14.pt`. Weights that were trained
+with quick GELU, such as OpenAI's, need a MODEL with quickgelu in its name. The id holds the hash of the weights.
 
 ## pyiqa:NAME
 
-Any no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/) by its name there, such as `pyiqa:niqe`: its mean
-over frames. An optional extra, `pip install 'vgdfr[pyiqa]'`, for noncommercial use only (PolyForm Noncommercial 1.0.0).
-pyiqa downloads its weights itself when first used; the id holds its version, not their hash. Its metrics of sets of
-images (`fid`, `inception_score`), those with a reference and `clipscore` are refused.
+NAME is any no-reference metric of [pyiqa](https://pypi.org/project/pyiqa/), such as `pyiqa:niqe`. The value is its mean
+over frames. It needs the optional extra `pip install 'vgdfr[pyiqa]'`, which is for noncommercial use only (PolyForm
+Noncommercial 1.0.0). pyiqa downloads the weights itself when they are first used; the id holds pyiqa's version, not the
+weights' hash. Metrics of sets of images (`fid`, `inception_score`), metrics with a reference, and `clipscore` are
+refused.
+
+## Your own
+
+The dotted path of a metric in a file of yours is a name, too, such as `my_pkg.sharpness`:
+[docs/extending.md](extending.md#a-metric) has a recipe.
 
 ## As other projects compute them
 
-`python -m metrics REF GEN --profile NAME` prints these beside the metrics above, to compare with numbers printed
-elsewhere. They are not comparable with one another.
+`python -m metrics REF GEN --profile NAME` also prints these metrics, to compare with the numbers that other projects
+print. Do not compare them with one another.
 """
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """Returns the page as Markdown."""
     of_profiles = {metric.name for profile in PROFILES.values() for metric in profile}
     own = [metric for name, metric in METRICS.items() if name not in of_profiles]
     parts = [
@@ -69,20 +76,25 @@ def page() -> str:
 
 
 def _overview(metrics: list[Metric]) -> str:
-    rows = [f"| [{m.name}](#{m.name}) | {m.unit or '–'} | {m.range} | {_direction(m)} | {_needs(m)} |" for m in metrics]
-    return "\n".join(["| metric | unit | range | better | needs |", "|---|---|---|---|---|", *rows, ""])
+    rows = [
+        f"| [{m.name}](#{m.name}) | {m.title} | {m.unit or '–'} | {m.range} | {_direction(m)} | {_needs(m)} |"
+        for m in metrics
+    ]
+    head = ["| metric | title in tables | unit | range | better | needs |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
 
 
 def _section(metric: Metric, level: str) -> str:
     definition = metric.definition or inspect.getdoc(metric.compute) or ""
+    unit = f" {metric.unit}" if metric.unit in ("dB", "px/frame") else ""
     lines = [
         f"{level} {metric.name}\n",
         f"{' '.join(definition.split())}\n",
-        f"- Range: {metric.range}{f' {metric.unit}' if metric.unit in ('dB', 'px/frame') else ''}; better: "
-        f"{_direction(metric)}; needs: {_needs(metric)}; version {metric.version}.",
+        f"- Title: {metric.title}. Range: {metric.range}{unit}; better: {_direction(metric)}; needs: {_needs(metric)}; "
+        f"version {metric.version}.",
         f"- Source: {metric.source}.",
         f"- It cannot tell {metric.cannot_tell}.",
-        *[f"- `python -m metrics` shows {metric.shown_with} beside it."] * bool(metric.shown_with),
+        *[f"- `python -m metrics` shows {metric.shown_with} next to it."] * bool(metric.shown_with),
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,6 @@
-"""Differences to a reference, pixel by pixel: PSNR, SSIM, cosine similarity.
+"""Differences to a reference, pixel by pixel: PSNR, SSIM and cosine similarity.
 
-Sums of bytes are whole numbers below 2^53 and so exact as float64. All else is computed in float64.
+Sums of bytes are whole numbers below 2^53, so they are exact as float64. Everything else is computed in float64.
 """
 
 from dataclasses import dataclass
@@ -16,29 +16,29 @@ from metrics.once import once
 PSNR_CAP_DB = 100.0
 GAUSSIAN = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)  # a column, of unit sum
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-STRIP = 64  # rows that SSIM takes at a time, so that its planes stay in the processor's cache: 1.4x faster than all
+STRIP = 64  # SSIM takes so many rows at a time. Its planes then fit the processor's cache: 1.4x faster than all rows
 
 
 def psnr(video: Video, reference: Video) -> Score:
-    """10 log10(255^2 / MSE) in dB, the MSE over the whole video first; infinite for identical videos."""
+    """10 log10(255^2 / MSE) in dB, with the MSE over the whole video. It is infinite for identical videos."""
     per_frame = decibel(_sums(video, reference).mse)
     return Score(psnr_of_frames(per_frame), per_frame, {"identical_frames": float(np.isinf(per_frame).sum())})
 
 
 def psnr_of_frames(per_frame: Float[np.ndarray, " t"]) -> float:
-    """The PSNR of frames of which each one's is known: of the mean of their errors."""
+    """Returns the PSNR over frames from the PSNR of each frame: that of the mean of their squared errors."""
     return float(decibel(np.mean(255.0**2 / 10 ** (per_frame / 10))))
 
 
 def psnr_frame_mean(video: Video, reference: Video) -> Score:
-    """Mean over frames of the frame's PSNR, capped at 100 dB."""
+    """Mean over frames of the frame's PSNR, which is capped at 100 dB."""
     return mean(np.minimum(decibel(_sums(video, reference).mse), PSNR_CAP_DB))
 
 
 def ssim(video: Video, reference: Video) -> Score:
     """Mean over frames of the structural similarity, in [-1, 1].
 
-    Gaussian 11x11 window of sigma 1.5, valid region only, population covariance, per RGB channel.
+    It uses a Gaussian 11x11 window of sigma 1.5, the valid region only, and the population covariance per RGB channel.
     """
     return mean([frame_ssim(a, b, GAUSSIAN) for a, b in zip(video, reference, strict=True)])
 
@@ -46,8 +46,8 @@ def ssim(video: Video, reference: Video) -> Score:
 def cosine(video: Video, reference: Video) -> Score:
     """Mean over frames of the cosine similarity of mean-centred pixels, in [-1, 1].
 
-    A constant frame has no direction: it scores 1 against an equal frame after centring, that is another constant one,
-    and 0 against any other.
+    A constant frame has no direction after centring. It scores 1 against another constant frame, and 0 against any
+    other frame.
     """
     s = _sums(video, reference)
     return mean(_cosine(s.n * s.xy - s.x * s.y, s.n * s.xx - s.x**2, s.n * s.yy - s.y**2))
@@ -61,7 +61,7 @@ def cosine_raw(video: Video, reference: Video) -> Score:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Of each pair of frames, `n` bytes x and y: the sums of x, y, x^2, y^2 and (x - y)^2."""
+    """For each pair of frames with `n` bytes x and y: the sums of x, y, x^2, y^2 and (x - y)^2."""
 
     n: int
     x: Float[np.ndarray, " t"]
@@ -92,7 +92,7 @@ def _sums(video: Video, reference: Video) -> _Sums:
 
 
 def decibel(mse: Any) -> Any:
-    """PSNR in dB of mean squared errors of bytes; infinite for 0."""
+    """Returns the PSNR in dB of mean squared errors of bytes. It is infinite for 0."""
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255.0**2 / np.float64(mse))
 
@@ -111,10 +111,11 @@ def frame_ssim(
     window: Float[np.ndarray, "n 1"],
     unbiased: float = 1.0,
 ) -> float:
-    """The mean over all places where the window (of unit sum, by itself transposed) lies wholly within.
+    """Returns SSIM averaged over all places where the window lies wholly within the frame.
 
-    Covariances are times `unbiased`: n^2 / (n^2 - 1) makes those of a uniform window the sample's. Strip by strip; the
-    denominators need only E[x^2] + E[y^2], so four images are blurred, not five.
+    The window is the product of the column `window`, which has unit sum, and its transpose. Covariances are multiplied
+    by `unbiased`: n^2 / (n^2 - 1) gives the sample covariance of a uniform window. The denominators need only
+    E[x^2] + E[y^2], so four images are blurred instead of five.
     """
     if min(a.shape[:2]) < len(window):
         raise ValueError(f"SSIM needs frames of at least {len(window)} pixels a side, got {list(a.shape[:2])}")
@@ -136,30 +137,31 @@ def frame_ssim(
     return float(total / count)
 
 
-_SAME_STORY = "whether the video is good: it says how like its reference it is, and a shifted video scores badly"
-_BRIGHTNESS = "changes of brightness and contrast, which leave it as it is"
+_SAME_STORY = "whether the video is good: it measures likeness to the reference, and a shifted video scores badly"
+_BRIGHTNESS = "changes of brightness and contrast, which do not change it"
 
 PIXEL = (
     Metric(
-        "psnr", 2, "dB", True, psnr, needs_reference=True, pool=psnr_of_frames,
+        "psnr", 2, "dB", True, psnr, title="PSNR", digits=2, needs_reference=True, pool=psnr_of_frames,
         range="0 to infinite", cannot_tell=_SAME_STORY,
-        source="the standard definition; infinite values are kept, counted, and no part of a mean",
+        source="the standard definition; infinite values are kept and counted, and means leave them out",
     ),
     Metric(
-        "psnr_frame_mean", 2, "dB", True, psnr_frame_mean, needs_reference=True, range="0-100",
-        source="the convention of VideoSys and TeaCache, and so of most papers",
+        "psnr_frame_mean", 2, "dB", True, psnr_frame_mean, title="PSNR (frame mean)", digits=2,
+        needs_reference=True, range="0-100",
+        source="the convention of VideoSys and TeaCache, which most papers follow",
         cannot_tell=f"{_SAME_STORY}; identical frames count as 100 dB and lift the mean",
     ),
     Metric(
-        "ssim", 2, "", True, ssim, needs_reference=True, range="-1 to 1", cannot_tell=_SAME_STORY,
+        "ssim", 2, "", True, ssim, title="SSIM", needs_reference=True, range="-1 to 1", cannot_tell=_SAME_STORY,
         source="Wang et al. 2004, with scikit-image's gaussian_weights=True, use_sample_covariance=False",
     ),
     Metric(
-        "cosine", 2, "", True, cosine, needs_reference=True, range="-1 to 1", cannot_tell=_BRIGHTNESS,
-        source="the paper's Cosine column, centred: without, unrelated noise scores 0.75",
+        "cosine", 2, "", True, cosine, title="Cosine", needs_reference=True, range="-1 to 1", cannot_tell=_BRIGHTNESS,
+        source="the paper's Cosine column, centred, because unrelated noise scores 0.75 without centring",
     ),
     Metric(
-        "cosine_raw", 2, "", True, cosine_raw, needs_reference=True, range="0-1",
-        source="the paper's Cosine column, plain", cannot_tell="much: unrelated noise scores 0.75",
+        "cosine_raw", 2, "", True, cosine_raw, title="Cosine (raw)", needs_reference=True, range="0-1",
+        source="the paper's Cosine column, not centred", cannot_tell="much: unrelated noise scores 0.75",
     ),
 )  # fmt: skip

@@ -1,19 +1,22 @@
-"""What happens between a video's frames: flicker, and motion beside it, since a frozen video does not flicker."""
+"""Changes between a video's frames: flicker, and motion to read with it, because a frozen video does not flicker."""
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
-from metrics.base import Metric, Score, Video, mean
+from metrics.base import VIDEO_QUALITY, Metric, Score, Video, mean
 
 
 def flicker(video: Video) -> Score:
-    """(255 - mean |x[t+1] - x[t]|) / 255 in [0, 1] (VBench's temporal flickering); 1 for a frozen video."""
+    """(255 - mean |x[t+1] - x[t]|) / 255 in [0, 1] (VBench's temporal flickering). It is 1 for a frozen video."""
     return mean((255 - _mean_steps(video)) / 255)
 
 
 def motion(video: Video, reference: Video) -> Score:
-    """Mean |x[t+1] - x[t]| over that of the reference: below 1, motion was lost. Raises if the reference is frozen."""
+    """Mean |x[t+1] - x[t]|, divided by the reference's mean. Below 1, motion was lost.
+
+    A frozen reference is an error.
+    """
     of_reference = _mean_steps(reference).mean()
     if of_reference == 0:
         raise ValueError("motion is a ratio to the reference's, and the reference does not change at all")
@@ -31,18 +34,20 @@ def motion_flow(video: Video) -> Score:
 
 TEMPORAL = (
     Metric(
-        "flicker", 2, "", True, flicker, range="0-1", source="VBench's temporal flickering, over all frames",
-        cannot_tell="a calm video from a frozen one, which scores 1: read it beside motion",
+        "flicker", 2, "", True, flicker, title="FLICKER", digits=4, range="0-1",
+        source="VBench's temporal flickering, over all frames",
+        cannot_tell="a calm video from a frozen one, which scores 1: read it with motion",
         shown_with="motion",
     ),
     Metric(
-        "motion", 2, "ratio", None, motion, needs_reference=True, pool=None, range="0 and up", source="ours",
+        "motion", 2, "ratio", None, motion, title="Motion", group=VIDEO_QUALITY, needs_reference=True, pool=None,
+        range="0 and up", source="ours",
         cannot_tell="motion from flicker, both of which change pixels",
     ),
     Metric(
-        "motion_flow", 1, "px/frame", None, motion_flow, range="0 and up",
+        "motion_flow", 1, "px/frame", None, motion_flow, title="Motion (optical flow)", range="0 and up",
         source="OpenCV's DIS flow, medium preset (Kroeger et al. 2016)",
-        cannot_tell="the motion of what has no texture",
+        cannot_tell="the motion of areas without texture",
     ),
 )  # fmt: skip
 

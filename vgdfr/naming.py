@@ -1,13 +1,12 @@
 """How settings are written into keys and records: a class's name and origin, and a frozen dataclass's values."""
 
-import difflib
-import importlib
 import inspect
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vgdfr.files import sha256_of_weights
+from vgdfr_commands.dotted_path import imported
 
 
 def path_of(kind: type) -> str:
@@ -22,24 +21,7 @@ def is_built_in(kind: type) -> bool:
 
 def class_at(path: str) -> type:
     """Returns the class at a dotted `path`. Raises ValueError if it cannot be imported or is no class."""
-    module, _, name = path.rpartition(".")
-    if not module:
-        raise ValueError(f"{path} is no dotted path of a class, such as my_pkg.SkipSteps")
-    try:
-        holder = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
-            raise ValueError(f"{module} cannot be imported: it needs {error.name}, which is not there") from error
-        raise ValueError(
-            f"there is no class {path} to be imported ({error}); put the folder of its file on PYTHONPATH"
-        ) from error
-    except (ImportError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{module or path} cannot be imported: {type(error).__name__}: {error}") from error
-    found = getattr(holder, name, None)
-    if found is None:
-        classes = [each for each, value in vars(holder).items() if isinstance(value, type)]
-        close = "".join(f"; did you mean {module}.{c}?" for c in difflib.get_close_matches(name, classes, 1, 0.5))
-        raise ValueError(f"there is no class {name} in {module}{close}")
+    found = imported(path, "class", "my_pkg.SkipSteps", lambda value: isinstance(value, type))
     if not isinstance(found, type):
         raise ValueError(f"{path} is not a class, got {found!r}")
     return found

@@ -1,1 +1,1 @@
-"""How each command of this project starts, prints and ends; the lowest layer, of Python's own library alone."""
+"""How each command starts, prints and ends, and imports what users name. The lowest layer: needs Python alone."""

@@ -1,0 +1,32 @@
+"""Metrics from outside this package: each is a `Metric` in a user's module, and its name is its dotted path."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from metrics.base import Metric
+from vgdfr_commands.dotted_path import imported
+
+EXAMPLE = "my_pkg.sharpness"
+
+
+def is_dotted_path(name: str) -> bool:
+    """Whether `name` has the form of a dotted path. No metric of ours has a name of that form."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
+
+
+def outside_metric(path: str) -> Metric:
+    """Returns the Metric at a dotted path. The path is its name, and so the beginning of its id, and its default title.
+
+    Runs the code of the module. Raises ValueError if the module cannot be imported, if the object is no Metric, and if
+    a file of weights is missing.
+    """
+    found = imported(path, "metric", EXAMPLE, lambda value: isinstance(value, Metric))
+    if not isinstance(found, Metric):
+        got = f"the class {found.__qualname__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise ValueError(
+            f"{path} must be an instance of metrics.Metric, got {got}; write NAME = Metric(...) in its module and give "
+            "the path of NAME (docs/extending.md shows how)"
+        )
+    if isinstance(found.weights, Path) and not found.weights.exists():
+        raise ValueError(f"{path} needs its weights, and there is nothing at {found.weights}")
+    return replace(found, name=path, title=path if found.title == found.name else found.title)
