@@ -11,7 +11,8 @@ from vgdfr.embedded import CHECKPOINT, remark
 def check(model: str, world: str, prompts: Prompts | VBenchPrompts, metrics: Sequence[str]) -> None:
     """Raises ValueError that names all prompts and metrics outside the `world` of the model called `model`.
 
-    Prompts from a file belong to every world. So do metrics that do not use the small judge.
+    Prompts from a file belong to every world. So do metrics that do not use the small judge. Also raises ValueError for
+    a metric that is unknown or cannot be imported.
     """
     if world not in (EMBEDDED, OPEN):
         raise ValueError(f"model.world must be {EMBEDDED} or {OPEN}, got {world!r}")

@@ -295,7 +295,7 @@ def main(study: Path, metrics: str | None) -> int:
 def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    said = f"groups ({', '.join(groups())}) or names, comma between, also {OWN}"
+    said = f"groups ({', '.join(groups())}), names or {OWN}, separated by commas"
     parser.add_argument("--metrics", help=f"{said}; default: embedded, for the embedded model only")
     parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
     arguments = parser.parse_args()

@@ -42,8 +42,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--metrics",
         default=",".join(DEFAULT),
-        help=f"groups ({', '.join(groups())}) or names ({', '.join(METRICS)}, clipsim:SOURCE, clip_temp:SOURCE, "
-        f"pyiqa:NAME), comma between, also {OWN} (default: %(default)s)",
+        help=f"groups ({', '.join(groups())}), names ({', '.join(METRICS)}, clipsim:SOURCE, clip_temp:SOURCE, "
+        f"pyiqa:NAME) or {OWN}, separated by commas (default: %(default)s)",
     )
     parser.add_argument("--profile", choices=PROFILES, help="adds the metrics as this project computes them")
     parser.add_argument("--prompts", type=Path, help=f"the prompt of each video, by its name in the output: {FORM}")

@@ -8,7 +8,7 @@ import yaml
 from metrics import is_known, known, named
 from metrics.outside import EXAMPLE
 
-OWN = f"the dotted path of your own, such as {EXAMPLE} (docs/extending.md)"  # for the help of commands
+OWN = f"the dotted path of a metric of your own, such as {EXAMPLE} (docs/extending.md)"  # for the help of commands
 FOLDER = Path(__file__).parent.parent / "conf" / "metrics"
 
 

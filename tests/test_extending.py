@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import processes
 import pytest
 from processes import Finished
@@ -70,7 +72,7 @@ def records(study: Path) -> dict[str, dict[str, Any]]:
 def test_the_page_has_a_recipe_for_each(mine: Path) -> None:
     assert set(FILES) == {
         "my_pkg.py", "my_merge.py", "my_cache.py", "my_variant.py", "my_model.py", "my_conf/model/mine.yaml",
-        "my_prompts.txt", "my_conf/method/skip_steps.yaml", "my_conf/exp/mine.yaml",
+        "my_prompts.txt", "my_metric.py", "my_conf/method/skip_steps.yaml", "my_conf/exp/mine.yaml",
     }  # fmt: skip
     assert {study.name for study in (mine / "runs").iterdir()} == {"default", "softer", "my_model", "mine"}
     assert len(FILES["my_pkg.py"].splitlines()) < 25 and len(FILES["my_merge.py"].splitlines()) < 45
@@ -166,6 +168,19 @@ def test_each_is_a_video_of_the_gallery(mine: Path) -> None:
         titles = {condition["title"] for condition in data["conditions"]}
         assert study != "default" or titles == {"Original"} | SKIPPED
         assert study != "mine" or titles >= {"SkipSteps (every=2)", "VGDFR (k=5, θ=0.7)"}
+
+
+def test_the_metric_is_scored_for_each_sample_and_says_how_to_show_it(mine: Path) -> None:
+    files = list((mine / "runs" / "default").glob("*/*/scores.json"))
+    assert len(files) == 5
+    for file in files:
+        score = json.loads(file.read_text())["scores"]["my_metric.sharpness"]
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in read(file.parent / "master.mkv").frames]
+        assert score["value"] == pytest.approx(np.mean([cv2.Laplacian(frame, cv2.CV_64F).var() for frame in grey]))
+        assert score["id"].startswith("my_metric.sharpness-v1-") and len(score["per_frame"]) == 33
+        assert score["about"] == {
+            "title": "Sharpness", "unit": "", "digits": 1, "better": 1, "group": "Video Quality",
+        }  # fmt: skip
 
 
 def test_a_second_run_finds_everything(mine: Path) -> None:

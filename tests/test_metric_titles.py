@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from metrics import METRICS, PROFILES, About, about
+from metrics import METRICS, PROFILES, About, about, named
 
 TABLE_1 = [  # the columns of the paper's Table 1, and the project's own Motion
     About("clip_temp", "CLIPT", "", 4, 1, "Video Quality", network="a CLIP model"),
@@ -60,6 +61,11 @@ assert "torch" not in sys.modules and "pyiqa" not in sys.modules
     assert "title='pyiqa:niqe'" in niqe and "better=-1" in niqe and "better=1" in musiq and no_such == "None"
     assert "title='CLIPSIM:/no/such/folder'" in clipsim and "digits=4" in clipsim
     assert "title='CLIPT:ViT-B-32@no.pt'" in clip_temp and "network='a CLIP model'" in clip_temp
+
+
+def test_a_metric_that_was_made_is_shown_as_its_name_says(tmp_path: Path) -> None:
+    names = ["pyiqa:piqe", "pyiqa:clipiqa", f"clipsim:{tmp_path}", f"clip_temp:ViT-B-32@{tmp_path}"]
+    assert [metric.about for metric in named(names)] == [about(name) for name in names]
 
 
 def test_what_is_stored_comes_back() -> None:
