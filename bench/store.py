@@ -2,7 +2,7 @@
 
 `python -m bench.store ls runs/STUDY` lists a study's samples. `verify` checks every file against its hash and moves
 damaged samples into quarantine, so that the sweep's command makes them again. `gc` removes leftovers of interrupted
-workers.
+workers. `merge SOURCE INTO` copies the verified samples of the study SOURCE into the study INTO, see `bench.merge`.
 """
 
 import argparse
@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -103,11 +105,7 @@ class Store:
         latents: dict[str, Tensor] | None = None,
     ) -> Record:
         """Stores a sample, replacing a failed one. Any other goes into quarantine. Returns the hashed record."""
-        target = self.folder / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.parent / f"{PARTIAL}{uuid.uuid4().hex}"
-        partial.mkdir()
-        try:
+        with self.replacing(place) as partial:
             if frames is not None:
                 write_master(partial / MASTER, frames, fps)
                 write_preview(partial / PREVIEW, frames, fps)
@@ -115,6 +113,20 @@ class Store:
                 save_file(latents, partial / LATENTS)
             record = replace(record, files={file.name: sha256(file) for file in sorted(partial.iterdir())})
             (partial / RECORD).write_text(record.to_json(), encoding="utf-8")
+        return record
+
+    @contextmanager
+    def replacing(self, place: str) -> Iterator[Path]:
+        """Yields a new folder that is the sample at `place` once the block ends. If the block raises, it is removed.
+
+        A failed sample that was at `place` is removed. Any other goes into quarantine.
+        """
+        target = self.folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.parent / f"{PARTIAL}{uuid.uuid4().hex}"
+        partial.mkdir()
+        try:
+            yield partial
             for file in partial.iterdir():
                 _sync(file)
             _sync(partial)
@@ -128,18 +140,20 @@ class Store:
             _sync(target.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return record
 
     def plan(self, places: Iterable[str]) -> None:
         """Adds a sweep's samples to the study's plan, so that reports can tell which samples are missing."""
         with claimed(self.folder, PLAN, timeout_s=-1):
-            file = self.folder / PLAN
-            try:
-                before = json.loads(file.read_text(encoding="utf-8"))["samples"]
-            except (FileNotFoundError, ValueError, KeyError):  # the plan is missing or damaged
-                before = []
-            with whole(file) as partial:
-                partial.write_text(json.dumps({"samples": sorted({*before, *places})}, indent=1), encoding="utf-8")
+            with whole(self.folder / PLAN) as partial:
+                wanted = {"samples": sorted({*self.planned(), *places})}
+                partial.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+
+    def planned(self) -> list[str]:
+        """Returns the places in the study's plan, or an empty list if the plan is missing or damaged."""
+        try:
+            return json.loads((self.folder / PLAN).read_text(encoding="utf-8"))["samples"]
+        except (FileNotFoundError, ValueError, KeyError):
+            return []
 
     def update(self, place: str, record: Record) -> Record:
         """Replaces the record of the sample at `place` atomically."""
@@ -209,7 +223,7 @@ def _sync(path: Path) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Runs the command. Returns the exit status, 1 if a sample was damaged. Raises ValueError if there is no study."""
-    from bench import upkeep  # here, because upkeep imports this module
+    from bench import merge, upkeep  # here, because they import this module
 
     if arguments.what == "ls":
         print(upkeep.ls(arguments.study))
@@ -218,6 +232,14 @@ def main(arguments: argparse.Namespace) -> int:
         count, damaged = upkeep.verify(arguments.study)
         print("\n".join([*damaged, f"{count} samples checked, {len(damaged)} damaged"]))
         return int(bool(damaged))
+    if arguments.what == "merge":
+        counts: Counter[str] = Counter()
+        for outcome in merge.merge(arguments.study, arguments.into, not arguments.dry_run):
+            counts[outcome.kind] += 1
+            if outcome.said:
+                print(f"{outcome.place}: {outcome.said}", flush=True)
+        print(merge.summary(counts, arguments.dry_run))
+        return int(any(counts[kind] for kind in merge.PROBLEMS))
     if not arguments.study.is_dir():
         raise ValueError(f"there is no study at {arguments.study}")
     gone = upkeep.gc(arguments.study, arguments.quarantined, not arguments.dry_run)
@@ -227,11 +249,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ls", "verify", "gc"])
-    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--dry-run", action="store_true", help="gc: only say what would go")
+    parser.add_argument("what", choices=["ls", "verify", "gc", "merge"])
+    parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1; merge: the one to copy from")
+    parser.add_argument("into", type=Path, nargs="?", help="merge: the study to copy into, which may be new")
+    parser.add_argument("--dry-run", action="store_true", help="gc, merge: only say what would go or be copied")
     parser.add_argument("--quarantined", action="store_true", help="gc: damaged samples, too")
-    return main(parser.parse_args())
+    arguments = parser.parse_intermixed_args()  # merge SOURCE --dry-run INTO, too
+    if (arguments.what == "merge") != (arguments.into is not None):
+        parser.error("merge takes two studies, SOURCE and INTO; ls, verify and gc take one")
+    return main(arguments)
 
 
 if __name__ == "__main__":

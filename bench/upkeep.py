@@ -1,4 +1,4 @@
-"""Look after a study: what it holds, whether it is intact, and what can go (`python -m bench.store`)."""
+"""Lists, verifies and cleans a study: `python -m bench.store ls`, `verify` and `gc`."""
 
 import os
 import shutil
@@ -15,11 +15,14 @@ from bench.units import unit_name
 from metrics.video_file import read
 from vgdfr.files import sha256
 
-OLD_S = 3600.0  # a partial folder this old is no one's any more
+OLD_S = 3600.0  # no worker writes to a partial folder of this age any more
 
 
 def samples(study: Path) -> Iterator[tuple[Path, Record | None]]:
-    """Every sample's folder and record, None where that is damaged or of another schema. Raises ValueError for none."""
+    """Yields the folder and the record of every sample. The record is None if it is damaged or of another schema.
+
+    Raises ValueError if the study has no sample.
+    """
     store = Store(study)
     folders = [file.parent for file in sorted(study.glob("[!.]*/[!.]*/record.json"))]
     if not folders:
@@ -29,10 +32,10 @@ def samples(study: Path) -> Iterator[tuple[Path, Record | None]]:
 
 
 def ls(study: Path) -> str:
-    """Per condition, how many samples there are of each status, and the bytes they take; what sharing has spared.
+    """Returns the list as text: the samples per condition and status, their size, and the DiT passes saved by sharing.
 
-    DiT passes are those made for the samples, whichever worker and run made them, beside those of each made alone; runs
-    that only timed a sample are in neither.
+    The passes that were made, by whichever worker and run, are compared with those of each sample made alone. Runs
+    that only timed a sample do not count.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     sizes: Counter[str] = Counter()
@@ -59,7 +62,7 @@ def ls(study: Path) -> str:
 
 
 def faults(folder: Path, record: Record | None) -> list[str]:
-    """What is wrong with a finished sample: a record that cannot be read, a file that is not what was written."""
+    """Returns the faults of a sample as texts: an unreadable record, missing or changed files, missing frames."""
     if record is None:
         return ["record.json cannot be read"]
     found = []
@@ -77,20 +80,21 @@ def faults(folder: Path, record: Record | None) -> list[str]:
 
 
 def verify(study: Path) -> tuple[int, list[str]]:
-    """Check every sample; how many, and what was wrong: which were put into quarantine, which a sweep has in hand.
+    """Verifies every sample. Moves damaged ones into quarantine. Returns the number of samples, and a text per fault.
 
-    In a study that cannot be written, damaged samples stay where they are, and the reason is said.
+    A damaged sample stays in its place, and its text says why, if a sweep has it in hand or the study cannot be
+    written.
     """
     said, count, store = [], 0, Store(study)
     for folder, record in samples(study):
         count += 1
-        if not (wrong := _judged(folder, record)):
+        if not (wrong := judged(folder, record)):
             continue
         place = str(folder.relative_to(study))
         try:
-            with _in_hand(study, record) as mine:
+            with unit_claimed(study, record) as mine:
                 # judged again: a sweep may have replaced it, or dropped a file of it, since it was read
-                wrong = _judged(folder, store.recorded(place))
+                wrong = judged(folder, store.recorded(place))
                 if wrong and mine:
                     said.append(f"{place}: {'; '.join(wrong)}; moved to {store.quarantine(place)}")
                 elif wrong:
@@ -101,22 +105,22 @@ def verify(study: Path) -> tuple[int, list[str]]:
     return count, said
 
 
-def _judged(folder: Path, record: Record | None) -> list[str]:
-    """`faults`, where there still is a sample; a file may go while it is looked at."""
+def judged(folder: Path, record: Record | None) -> list[str]:
+    """Returns `faults`, or an empty list if the sample is gone. A file that cannot be read is a fault, too."""
     try:
         return faults(folder, record) if (folder / RECORD).is_file() else []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # the last two: a record without the usual fields
         return [f"{type(error).__name__}: {error}"]
 
 
 @contextmanager
-def _in_hand(study: Path, record: Record | None) -> Iterator[bool]:
-    """Within the block no sweep changes the sample of this record; False where one is at work on its prompt."""
+def unit_claimed(study: Path, record: Record | None) -> Iterator[bool]:
+    """Claims the record's unit, so that no sweep changes the sample in the block. Yields False if a sweep has it."""
     try:
         name = record and unit_name(record.prompt_id, record.seed_index, record.identity)
     except (KeyError, TypeError):
         name = None
-    if name is None:  # a record that cannot be read is no sweep's: they replace it whole
+    if name is None:  # sweeps replace a sample whole if its record cannot be read
         yield True
         return
     with claimed(study, name) as mine:
@@ -124,19 +128,16 @@ def _in_hand(study: Path, record: Record | None) -> Iterator[bool]:
 
 
 def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
-    """Remove (or only name) what interrupted workers left: partial folders, notes of processes that are gone.
+    """Removes leftovers of interrupted workers: partial folders and files, and notes of processes that are gone.
 
-    With `quarantined`, also what was put into quarantine. Of samples only files go that their records say were dropped,
-    and what an interrupted worker was writing beside them; of those that a sweep has in hand, none.
+    With `quarantined`, removes the quarantine, too. Of a sample it removes only files that its record lists as dropped.
+    Never touches a sample that a running sweep holds. Returns the paths, and removes nothing unless `really`.
     """
     old = time.time() - OLD_S
     going = [path for path in study.glob(f"*/{PARTIAL}*") if path.stat().st_mtime < old]
     for note in (study / LOCKS).glob("at-*.json"):
         pid = int(note.stem.rpartition("-")[2])
-        mine = note in (
-            note_of(study, pid),
-            unit_note_of(study, pid),
-        )  # of another machine's processes nothing is known
+        mine = note in (note_of(study, pid), unit_note_of(study, pid))  # other machines' processes are unknown here
         if mine and not _runs(pid) and note.stat().st_mtime < old:
             going.append(note)
     for file in study.glob("[!.]*/[!.]*/.*"):
@@ -147,18 +148,18 @@ def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
     for path in going if really else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for folder, record in samples(study) if any(study.glob("[!.]*/[!.]*/record.json")) else ():
-        if not _left(folder, record):
+        if not _undropped(folder, record):
             continue
-        with _in_hand(study, record) as mine:  # else a sweep may be putting them back just now
-            left = _left(folder, Store(study).recorded(str(folder.relative_to(study)))) if mine else []
+        with unit_claimed(study, record) as mine:  # without the claim, a sweep may be restoring these files
+            left = _undropped(folder, Store(study).recorded(str(folder.relative_to(study)))) if mine else []
             for path in left if really else ():
                 path.unlink(missing_ok=True)
             going += left
     return [str(path.relative_to(study)) for path in going]
 
 
-def _left(folder: Path, record: Record | None) -> list[Path]:
-    """Files that the record says were dropped, and that are there."""
+def _undropped(folder: Path, record: Record | None) -> list[Path]:
+    """Returns the files that the record lists as dropped and that still exist."""
     return [folder / name for name in (record.dropped if record else ()) if (folder / name).is_file()]
 
 

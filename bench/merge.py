@@ -1,0 +1,122 @@
+"""Copies the samples of one study into another: `python -m bench.store merge SOURCE INTO`.
+
+Every sample of SOURCE is verified. A damaged or failed sample is named and not copied. SOURCE is only read. INTO may be
+new. In INTO a failed sample is replaced, a damaged one goes into quarantine, and every other finished sample stays as
+it is. Records, scores, and files that records list are copied, and no others: no logs, reports or hidden files. The
+plan of SOURCE is added to the plan of INTO. An interrupted merge continues when the same command runs again. It may run
+beside sweeps and other merges.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from bench.record import Record
+from bench.store import QUARANTINE, RECORD, SCORES, Store, is_full
+from bench.upkeep import judged, samples, unit_claimed
+
+Kind = Literal["copied", "already there", "failed", "damaged", "another sample there", "in hand", "not written"]
+PROBLEMS: tuple[Kind, ...] = ("damaged", "another sample there", "in hand", "not written")  # the exit status is then 1
+
+
+class Outcome(NamedTuple):
+    """`said` is None for a sample that was already there."""
+
+    place: str
+    kind: Kind
+    said: str | None
+
+
+def merge(source: Path, into: Path, really: bool) -> Iterator[Outcome]:
+    """Copies the samples of `source` into `into`, or only yields what would happen. Yields an outcome per sample.
+
+    Raises ValueError if there is no `source`, or if one folder lies within the other. Raises OSError if `into` cannot
+    be written or the disk is full; samples that were copied before stay.
+    """
+    _require_two_studies(source, into)
+    store = Store(into)
+    places = [str(folder.relative_to(source)) for folder, _ in samples(source)]
+    if really:
+        store.require_writable()
+        store.plan(Store(source).planned())
+    for place in places:
+        yield _outcome(Store(source), store, place, really)
+
+
+def summary(counts: Mapping[str, int], dry_run: bool) -> str:
+    """Returns one line with the number of samples per outcome."""
+    said = [f"{counts.get('copied', 0)} {'would be ' if dry_run else ''}copied"]
+    return ", ".join([*said, *(f"{count} {kind}" for kind, count in counts.items() if kind != "copied")])
+
+
+def _require_two_studies(source: Path, into: Path) -> None:
+    if not source.is_dir():
+        raise ValueError(f"there is no study at {source}; name the study to copy from first: merge SOURCE INTO")
+    a, b = source.resolve(), into.resolve()
+    if a == b or a in b.parents or b in a.parents:
+        raise ValueError(f"expected two studies, neither within the other, got {source} and {into}; name another INTO")
+
+
+def _outcome(source: Store, store: Store, place: str, really: bool) -> Outcome:
+    record, wrong = _verified(source, place)
+    if record is None or wrong:
+        return Outcome(place, "damaged", f"not copied: {'; '.join(wrong) or f'{RECORD} is gone'}")
+    if record.status != "done":
+        return Outcome(place, "failed", f"not copied: its status is {record.status}")
+    try:
+        if not really:
+            return _compared(place, record, store) or Outcome(place, "copied", "would be copied")
+        with unit_claimed(store.folder, record) as mine:
+            if not mine:
+                return Outcome(place, "in hand", "not copied: a sweep is at work on its prompt in the study copied "
+                               "into, run the same command again after it")  # fmt: skip
+            return _compared(place, record, store) or _copied(source.folder / place, place, record, store)
+    except OSError as error:
+        if is_full(error):
+            said = f"{error.strerror}: {store.folder}; make room, then the same command continues"
+            raise OSError(error.errno, said) from error
+        return Outcome(place, "not written", f"not copied: {error}")
+
+
+def _verified(source: Store, place: str) -> tuple[Record | None, list[str]]:
+    """Returns the record and the faults of a sample, judged again if there are any: a sweep may just drop a file."""
+    record = source.recorded(place)
+    if wrong := judged(source.folder / place, record):
+        record = source.recorded(place)
+        wrong = judged(source.folder / place, record)
+    return record, wrong
+
+
+def _compared(place: str, record: Record, store: Store) -> Outcome | None:
+    """Returns the outcome if a finished sample at `place` of `store` stays, or None if the sample is to be copied."""
+    before = store.recorded(place)
+    if before is None or before.status != "done":
+        return None
+    if before.key != record.key:
+        said = f"not copied: a finished sample of another key, {before.key[:8]}, is there; move it away"
+        return Outcome(place, "another sample there", said)
+    return Outcome(place, "already there", None) if store.get(place, record.key) else None
+
+
+def _copied(folder: Path, place: str, record: Record, store: Store) -> Outcome:
+    """Copies the sample, the record first. Hashes show if a sweep drops or restores files of `folder` meanwhile."""
+    before, damaged = store.recorded(place), (store.folder / place).exists()
+    damaged = damaged and (before is None or before.status == "done")
+    try:
+        with store.replacing(place) as partial:
+            shutil.copyfile(folder / RECORD, partial / RECORD)
+            copy = Store.read(partial)
+            for name in copy.files if copy else ():
+                if Path(name).name != name:
+                    raise ValueError(f"{name} does not lie in the sample's folder")
+                shutil.copyfile(folder / name, partial / name)
+            if (folder / SCORES).is_file():
+                shutil.copyfile(folder / SCORES, partial / SCORES)
+            if store.get(str(partial.relative_to(store.folder)), record.key) is None:
+                raise ValueError("its files do not fit its record")
+    except (ValueError, FileNotFoundError) as error:
+        why = f"not copied: it changed while it was copied ({error}), run the same command again"
+        return Outcome(place, "damaged", why)
+    aside = f"; the damaged sample that was there is in {store.folder / QUARANTINE}"
+    return Outcome(place, "copied", f"copied{aside if damaged else ''}")
