@@ -13,6 +13,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from tempfile import mkdtemp
@@ -73,6 +74,12 @@ def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.run", "bench.plan", "bench.prefetch", "bench.upkeep"])
     return context
+
+
+def start_server() -> None:
+    """Starts the server now. A process has one, and other code of ours may start one that has imported less."""
+    _server()
+    forkserver.ensure_running()
 
 
 def start(module: str, *arguments: str, before: str = "", **environment: str) -> Running:

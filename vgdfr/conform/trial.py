@@ -230,8 +230,13 @@ def _interrupted(
 
 
 def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
-    """Returns what `function` gives in a process that was started for it, with as many threads as this one."""
-    context = multiprocessing.get_context("spawn")
+    """Returns what `function` gives in a process that was started for it, with as many threads as this one.
+
+    The process is forked from a server that has imported this module and has made nothing, so that each new process
+    does not take seconds to import torch.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(1, context, torch.set_num_threads, (torch.get_num_threads(),)) as pool:
         return pool.submit(function, *arguments).result()
 
