@@ -83,7 +83,10 @@ def start_server() -> None:
 
 
 def start(module: str, *arguments: str, before: str = "", **environment: str) -> Running:
-    """`python -m module arguments`, with `environment` beside this process's own; `before` is run first in it."""
+    """Starts `python -m module arguments`, or `python -c code arguments` for a module that is called -c.
+
+    `environment` is added to this process's own. `before` is code that runs first.
+    """
     parent = Path(os.environ["VGDFR_CACHE"]) / "commands"  # which is the test run's own
     parent.mkdir(exist_ok=True)
     folder = Path(mkdtemp(dir=parent))
@@ -115,5 +118,10 @@ def _be(module: str, arguments: tuple[str, ...], before: str, environment: dict[
             exec(compile(Path(customize).read_text(), customize, "exec"), {"__name__": "sitecustomize"})
     exec(before, {})
     warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)  # imported by the server
+    if module == "-c":
+        code, *rest = arguments
+        sys.argv = [module, *rest]
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        return
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

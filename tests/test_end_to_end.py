@@ -8,12 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Finished, run, start
 
 from analysis.conditions import lines
 from analysis.figures import conditions_of
 from analysis.figures import main as draw
 from analysis.load import StudyError, load
 from metrics.video_file import read
+
+
+def succeeded(module: str, *arguments: str) -> Finished:
+    done = run(module, *arguments)
+    assert done.returncode == 0, done
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_has_the_papers_rows(study: Path) -> None:
-    command = [sys.executable, "-m", "analysis.table1", str(study)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = succeeded("analysis.table1", str(study)).stdout
     assert printed.count("| VGDFR (k=") == 15 and "| Original" in printed
     rows = list(csv.DictReader((study / "report" / "table1.csv").read_text().splitlines()))
     settings = [(row["k"], row["theta"]) for row in rows]
@@ -45,19 +51,19 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
     before = {file: json.loads(file.read_text())["scores"] for file in study.glob("*/*/scores.json")}
     for file in before:
         file.unlink()
-    command = [sys.executable, "-m", "bench.score", str(study), "--metrics"]
+    command = ("bench.score", str(study), "--metrics")
     running = [
-        subprocess.Popen([*command, names], stdout=subprocess.PIPE, text=True)
+        start(*command, names)
         for names in ("pixel", "pixel", "clip_temp_embedded,clipsim_embedded,vqa_embedded,lpips_embedded")
     ]
-    said = [process.communicate(timeout=1800)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0]
-    assert all("16 samples scored" in text for text in said)
+    done = [process.wait() for process in running]
+    assert [each.returncode for each in done] == [0, 0, 0]
+    assert all("16 samples scored" in each.stdout for each in done)
     assert {file: json.loads(file.read_text())["scores"] for file in before} == before
     assert {file: file.stat().st_mtime_ns for file in masters} == masters
-    done = subprocess.run([*command, "lpips,psnr"], capture_output=True, text=True)
-    assert done.returncode == 1 and "lpips: no value for 15 samples: torchvision AlexNet" in done.stdout
-    assert "python -m bench.prefetch metrics=paper" in done.stdout and "scored for psnr\n" in done.stdout
+    more = run(*command, "lpips,psnr")
+    assert more.returncode == 1 and "lpips: no value for 15 samples: torchvision AlexNet" in more.stdout
+    assert "python -m bench.prefetch metrics=paper" in more.stdout and "scored for psnr\n" in more.stdout
 
 
 def test_scores_of_another_version_or_without_a_value_are_computed_anew_and_mixed_ones_refused(study: Path) -> None:
@@ -69,13 +75,13 @@ def test_scores_of_another_version_or_without_a_value_are_computed_anew_and_mixe
     file.write_text(json.dumps(document))
     with pytest.raises(StudyError, match="psnr was scored in 2 ways.* python -m bench.score STUDY --metrics psnr"):
         lines(load(study))
-    subprocess.run([sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr,ssim"], check=True)
+    succeeded("bench.score", str(study), "--metrics", "psnr,ssim")
     again = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
     assert (again.scores["psnr"], again.scores["ssim"]) == (before["psnr"], before["ssim"])
     file.write_text(json.dumps(document | {"schema": 1}))
     with pytest.raises(StudyError, match="expected scores of schema 2, got 1; score the study again"):
         load(study)
-    subprocess.run([sys.executable, "-m", "bench.score", str(study)], check=True)
+    succeeded("bench.score", str(study))
     assert next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5").scores == before
 
 
@@ -84,16 +90,12 @@ def test_one_damaged_master_costs_its_own_scores_only(study: Path) -> None:
     whole, scores = (folder / "master.mkv").read_bytes(), (folder / "scores.json").read_text()
     (folder / "master.mkv").write_bytes(whole[:2000])
     (folder / "scores.json").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr"], capture_output=True, text=True
-    )
+    done = run("bench.score", str(study), "--metrics", "psnr")
     assert done.returncode == 1 and "psnr: no value for 1 samples: " in done.stdout and "master.mkv" in done.stdout
     flipped = bytearray(whole)
     flipped[len(flipped) // 2] ^= 1  # which decodes without an error
     (folder / "master.mkv").write_bytes(flipped)
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.score", str(study), "--metrics", "psnr"], capture_output=True, text=True
-    )
+    done = run("bench.score", str(study), "--metrics", "psnr")
     assert done.returncode == 1 and "master.mkv is not what was written; move it away: python -m bench" in done.stdout
     (folder / "master.mkv").write_bytes(whole)
     (folder / "scores.json").write_text(scores)
@@ -105,7 +107,7 @@ def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None
     file.write_text(before[:100])
     with pytest.raises(StudyError, match="scores.json is damaged .* writes it anew: python -m bench.score "):
         load(study)
-    subprocess.run([sys.executable, "-m", "bench.score", str(study)], check=True)
+    succeeded("bench.score", str(study))
     again, whole_scores = json.loads(file.read_text())["scores"], json.loads(before)["scores"]
     assert again and all(whole_scores[name] == score for name, score in again.items())
     record = file.with_name("record.json")
@@ -129,8 +131,7 @@ def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) ->
         assert scores["psnr"] == pytest.approx(10 * np.log10(255**2 / mse[frames].mean()))
         assert scores["flicker"] == pytest.approx(steps[pairs].mean())
     assert not {r.record["slug"]: r.scores for r in load(study, "kept")}["baseline"], "a baseline has no schedule"
-    command = [sys.executable, "-m", "analysis.table1", str(study), "--frames", "interpolated"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = succeeded("analysis.table1", str(study), "--frames", "interpolated").stdout
     assert f"{load(study, 'interpolated')[1].scores['psnr']:.2f}" in printed and "interpolated frames" in printed
     assert (study / "report" / "table1-interpolated.md").read_text().strip() == printed.strip()
 
@@ -140,7 +141,7 @@ def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) ->
     [(["nowhere"], "nowhere holds no finished sample"), (["nowhere", "--metrics", "beauty"], "unknown metric beauty")],
 )
 def test_scoring_what_is_not_there_is_refused(arguments: list[str], message: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "bench.score", *arguments], capture_output=True, text=True)
+    done = run("bench.score", *arguments)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and message in done.stderr
     assert not Path("nowhere").exists(), "a folder was made"
 

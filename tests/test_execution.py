@@ -2,9 +2,6 @@
 
 import dataclasses
 import importlib.util
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diffusers.hooks.group_offloading import ModuleGroup
+from processes import run
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -90,6 +88,7 @@ def test_offloaded_blocks_come_in_one_at_a_time_when_their_turn_comes(
 
 COMPILED = """
 import sys, torch
+from processes import run
 from safetensors.torch import save_file
 from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.execution import Execution
@@ -110,9 +109,14 @@ def test_blocks_compiled_by_inductor_give_the_same_latents_but_for_rounding(
 ) -> None:
     """Real code, generated and compiled here; in a process of its own, as below."""
     file = tmp_path / "latents.safetensors"
-    command = [sys.executable, "-c", COMPILED, str(tiny_checkpoint), str(file)]
-    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, env=environment)
+    done = run(
+        "-c",
+        COMPILED,
+        str(tiny_checkpoint),
+        str(file),
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"),
+        TORCHINDUCTOR_COMPILE_THREADS="1",
+    )
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "inductor").rglob("*.so")), "something was compiled"
     made = load_file(file)
@@ -152,8 +156,7 @@ def test_a_compiled_dit_has_its_graphs_before_the_first_step(tiny_checkpoint: Pa
 
     In a process of its own: the tests' type checks are traced along and are compiled anew for each shape.
     """
-    command = [sys.executable, "-c", COUNT_GRAPHS, str(tiny_checkpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    done = run("-c", COUNT_GRAPHS, str(tiny_checkpoint))
     assert done.returncode == 0, done.stderr
     counts = [int(line) for line in done.stdout.split()]
     assert counts[0] > 0 and len(counts) == 8 and len(set(counts)) == 1

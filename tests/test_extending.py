@@ -28,15 +28,21 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^```\w+ title=(\S+)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
             for line in block.splitlines()]  # fmt: skip
-SMALL = ["prompts.limit=1", "model.video.num_frames=33", "model.video.num_inference_steps=8", "metrics=pixel"]
+SMALL = {
+    "bench.sweep": [
+        "prompts.limit=1", "model.video.num_frames=33", "model.video.num_inference_steps=8", "metrics=pixel",
+        "model.video.height=32", "model.video.width=32",
+    ],
+    "vgdfr.conform": ["--height=32", "--width=32", "--num-frames=17", "--num-inference-steps=4"],
+}  # fmt: skip
 SKIPPED = {"SkipSteps (every=2)", "EveryOther (k=3)", "SkipCalls (every=2)", "VGDFR + SkipCalls (k=3, θ=0.7, every=2)"}
 
 
 def arguments_of(command: str) -> list[str]:
-    """The words after `python -m`; those of a sweep with small settings."""
+    """The words after `python -m`, with settings of a small video where the command makes any."""
     python, flag, *words = shlex.split(command)
     assert (python, flag) == ("python", "-m")
-    return [*words, *SMALL] if words[0] == "bench.sweep" else words
+    return [*words, *SMALL.get(words[0], [])]
 
 
 def python(folder: Path, *arguments: str) -> Finished:
@@ -98,7 +104,7 @@ def test_two_ways_to_reuse_a_velocity_give_the_same_bits(mine: Path) -> None:
     found = records(mine / "runs" / "default")
     pixels = {slug: record["frames_sha256"] for slug, record in found.items()}
     assert pixels["my_pkg.SkipSteps-every=2"] == pixels["baseline-skipcalls.every=2"] != pixels["baseline"]
-    assert found["my_pkg.SkipSteps-every=2"]["dit_passes"] == [[9, 8, 8, 1, 1.0, 1.0, 4]]
+    assert found["my_pkg.SkipSteps-every=2"]["dit_passes"] == [[9, 4, 4, 1, 1.0, 1.0, 4]]
     assert found["baseline-skipcalls.every=2"]["accelerated"] == {"SkipCalls": {"gate_asked": 8, "calls_skipped": 4}}
 
 

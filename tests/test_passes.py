@@ -1,8 +1,6 @@
 """Passes are counted where they happen: plain, shortened, guided, cached, offloaded, skipped, broken off."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,6 +11,7 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.hooks.hooks import HookRegistry, ModelHook
+from processes import run
 from torch import Tensor
 
 from vgdfr import HunyuanVideo, VideoSpec
@@ -195,8 +194,7 @@ print(graphs, torch._dynamo.utils.counters["stats"]["unique_graphs"] - graphs, *
 
 def test_a_compiled_dit_counts_its_forwards_and_needs_no_other_graph(tiny_checkpoint: Path) -> None:
     """In a process of its own: the tests' type checks would be traced along."""
-    command = [sys.executable, "-c", COMPILED, str(tiny_checkpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    done = run("-c", COMPILED, str(tiny_checkpoint))
     assert done.returncode == 0, done.stderr
     graphs, added, counted = done.stdout.strip().split(" ", 2)
     assert int(graphs) > 0 and int(added) == 0
