@@ -1,5 +1,10 @@
-"""From records and scores to the paper's tables and figures."""
+"""From records and scores to the paper's tables and figures. `Study(folder).samples` is one DataFrame."""
+# ruff: noqa: E402  the check comes before what it checks
 
 from vgdfr_commands.surroundings import check
 
-check(__name__, needs=("numpy", "scipy", "jinja2"), ours=("bench", "vgdfr", "metrics"))
+check(__name__, needs=("numpy", "scipy", "pandas", "pyarrow", "jinja2"), ours=("bench", "vgdfr", "metrics"))
+
+from analysis.study import Study, StudyError
+
+__all__ = ["Study", "StudyError"]

@@ -1,42 +1,88 @@
-"""The columns that tables and figures have."""
+"""The columns of tables and figures: the paper's metrics, any other scored metric, and the measurements of cost."""
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
 
+import numpy as np
+import pandas as pd
 
-@dataclass(frozen=True)
-class Column:
-    """A metric's or a measurement's column; `better` is 1 where high is good, -1 where low is, 0 for neither.
+from analysis.study import StudyError
+from metrics import About as Column
+from metrics import about
 
-    A column of a study scored by the embedded judge says so in its title, and may need more digits.
-    """
-
-    name: str
-    title: str
-    digits: int
-    better: int
-    group: str
-    missing: str = ""
-    judge_digits: int | None = None
-
-    @property
-    def embedded(self) -> "Column":
-        digits = self.judge_digits or self.digits
-        return replace(self, name=f"{self.name}_embedded", title=f"{self.title}{EMBEDDED}", digits=digits)
-
-
-# The paper's columns in the paper's order and groups, and after them the project's own.
-COLUMNS = (
-    Column("clip_temp", "CLIPT", 4, 1, "Video Quality", "a CLIP model"),
-    Column("clipsim", "CLIPSIM", 4, 1, "Video Quality", "a CLIP model"),
-    Column("vqa", "VQA", 2, 1, "Video Quality", "a video quality model"),
-    Column("flicker", "FLICKER", 4, 1, "Video Quality"),
-    Column("motion", "Motion", 3, 0, "Video Quality"),  # a frozen video does not flicker
-    Column("psnr", "PSNR", 2, 1, "Difference"),
-    Column("ssim", "SSIM", 3, 1, "Difference"),
-    Column("lpips", "LPIPS", 3, -1, "Difference", "a perceptual network", judge_digits=4),
-    Column("cosine", "Cosine", 3, 1, "Difference"),
-    Column("latency_s", "Latency (s)", 2, -1, "Efficiency"),
-    Column("speedup", "Speedup", 2, 1, "Efficiency"),
-    Column("token_ratio", "Tokens", 2, 0, "Efficiency"),
+EMBEDDED = "†"  # ends the title of a metric that looks through the small judge of the embedded world
+EFFICIENCY = (
+    Column("latency_s", "Latency (s)", "s", 2, -1, "Efficiency"),
+    Column("speedup", "Speedup", "", 2, 1, "Efficiency"),
+    Column("token_ratio", "Tokens", "", 2, 0, "Efficiency"),
 )
-EMBEDDED = "†"
+# The paper's metrics in its order, with motion, because a frozen video does not flicker.
+_DEFAULT = ("clip_temp", "clipsim", "vqa", "flicker", "motion", "psnr", "ssim", "lpips", "cosine")
+
+
+def metrics_of(samples: pd.DataFrame) -> list[str]:
+    """Returns the names of all metrics that any sample was scored for, in the order of the records."""
+    names = [name.removesuffix(".id") for name in samples.columns if name.endswith(".id") and has(samples, name)]
+    return [name for name in names if f"{name}.kept" in samples]  # a method may have a setting named id
+
+
+def has(samples: pd.DataFrame, name: str) -> bool:
+    """Whether any sample has a value in the column. A column may outlive its values in the index."""
+    return name in samples and bool(samples[name].notna().any())
+
+
+def column_of(samples: pd.DataFrame, name: str) -> Column:
+    """Returns the column `name`. A metric from outside this project is known by what its scores say of it."""
+    for column in EFFICIENCY:
+        if column.name == name:
+            return column
+    told = samples[f"{name}.about"].dropna() if f"{name}.about" in samples else ()
+    stored = json.loads(told.iloc[-1]) if len(told) else None
+    return about(name, stored) or Column(name, name, "", 4, 0, "Video Quality")
+
+
+def columns(samples: pd.DataFrame, names: Sequence[str] | None = None) -> list[Column]:
+    """Returns the columns of a table of `samples`, or only the columns `names` in that order.
+
+    By default these are the paper's columns, with the columns of metrics from outside this project at the end of their
+    group. A learned metric is replaced by the embedded judge's version if the study has only that one. A table without
+    latencies has only columns with values. Raises StudyError for a name that no sample has.
+    """
+    chosen = [column_of(samples, _by_the_judge(samples, name)) for name in _DEFAULT]
+    if names is not None:
+        return list(dict.fromkeys(_named(samples, name, chosen) for name in names))
+    own = [column_of(samples, name) for name in metrics_of(samples) if has(samples, f"{name}.about")]
+    groups = dict.fromkeys(column.group for column in (*chosen, *own))
+    ordered = [column for group in groups for column in (*chosen, *own) if column.group == group]
+    if not any(is_filled(samples, column.name) for column in EFFICIENCY):
+        return [column for column in ordered if is_filled(samples, column.name)]
+    return [*ordered, *EFFICIENCY]
+
+
+def _named(samples: pd.DataFrame, name: str, chosen: Sequence[Column]) -> Column:
+    for column in chosen:
+        if name in (column.name, in_paper(column)):
+            return column
+    if name in metrics_of(samples) or name in [column.name for column in EFFICIENCY]:
+        return column_of(samples, name)
+    there = list(dict.fromkeys([*map(in_paper, chosen), *metrics_of(samples), *(c.name for c in EFFICIENCY)]))
+    near = get_close_matches(name.lower(), there, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = hint or "; if it is a metric, score it first: python -m bench.score STUDY --metrics NAME"
+    raise StudyError(f"there is no column {name or repr('')}; there are {', '.join(there)}{hint}")
+
+
+def in_paper(column: Column) -> str:
+    """Returns the metric's name without "_embedded": the paper has no embedded judge."""
+    return column.name.removesuffix("_embedded")
+
+
+def is_filled(samples: pd.DataFrame, name: str) -> bool:
+    """Whether any sample has a finite value in the column."""
+    return name in samples and bool(np.isfinite(samples[name]).any())
+
+
+def _by_the_judge(samples: pd.DataFrame, name: str) -> str:
+    judged = f"{name}_embedded"
+    return judged if not is_filled(samples, name) and is_filled(samples, judged) else name

@@ -7,263 +7,238 @@ stages of another model of conf.
 """
 
 import argparse
-import csv
-import io
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis import sheet
+import numpy as np
+import pandas as pd
+
 from analysis.accelerators import accelerators_sheet
-from analysis.conditions import Line, lines
-from analysis.devices import mixture
-from analysis.load import MORE, StudyError, load
-from analysis.output import add_out, study_name, write_and_print
-from analysis.projection import (
-    FlopsOfStudy,
-    Projection,
-    bound,
-    flops_of,
-    implied_cost,
-    is_counted,
-    model_of,
-    paper_savings,
-    paper_table,
-    projections,
-    study_savings,
-)
-from analysis.sheet import Sheet, plain
+from analysis.model_cost import ABOVE, flops_of_record, model_report
+from analysis.output import Report, add_out, write_and_print
+from analysis.render import Sheet, plain
+from analysis.study import SAME_VIDEO, Study, StudyError, record_in
+from analysis.table import Table, table_of
 from vgdfr.flops import TEXT_TOKENS, Flops
-from vgdfr.schedule import uniform
 from vgdfr_commands.start import run
 
-ABOVE = "▲"  # marks a speed-up above its bound
+# if a sample has all these settings, they and the schedule imply its passes and the compression module's work
+COMPRESSION = ["method.k", "method.preview_steps", "method.spatial_levels", "method.merge_space"]
+# these columns decide the steps on a shortened latent; the last is a digest of the schedule
+DECIDES_REST = [
+    *SAME_VIDEO, "method", *COMPRESSION, "method.denoise_renoise", "method.global_layers", "method.preview_latent",
+    "schedule",
+]  # fmt: skip
+SIZE = ["video.height", "video.width", "video.num_frames"]
+STAGES = ["seconds.denoise_full", "seconds.denoise_compressed"]
 
 
-def paper_sheet(flops: Flops, steps: int) -> Sheet:
-    """Returns the cost per compressed step that Table 1's latencies imply, its tokens, and the bounds."""
-    baseline_s, rows = paper_table()
-    fewest = {
-        factor: len(uniform(flops.num_frames, factor, frames_per_latent=flops.frames_per_latent).kept_latents)
-        for factor in (2, 4)
-    }
-    header = ["k", "θ", "Latency (s)", "Speedup", "cost per compressed step", "latent frames", "tokens"]
-    header += [f"bound, factor {f} ({n} of {flops.num_latents})" for f, n in fewest.items()]
-    body = []
-    for row in rows:
-        r = implied_cost(row, baseline_s, steps)
-        kept = flops.latents_of_cost(r)
-        bounds = [bound(steps, row.k, flops.cost_ratio(n)) for n in fewest.values()]
-        body.append(plain(
-            str(row.k), f"{row.theta:g}", f"{row.latency_s:.2f}", f"{row.speedup:.2f}", f"{r:.3f}", f"{kept:.1f}",
-            f"{kept / flops.num_latents:.2f}",
-            *(f"{b:.2f}{' ' + ABOVE if row.speedup > round(b, 2) else ''}" for b in bounds),
-        ))  # fmt: skip
-    saved = paper_savings(baseline_s, rows, steps)
-    return Sheet(
-        title="The paper's Table 1",
-        header=tuple(header),
-        rows=tuple(body),
-        notes=(
-            f"Cost per compressed step: (latency - k t) / (({steps} - k) t), t = {baseline_s:.2f} s / {steps}; all "
-            "that is no full step counts in it, so it is from above. Latent frames and tokens: those at which a pass "
-            "costs so much by the FLOP model. Bound: every block merged, by at most 2 or 4 frames into one, and "
-            f"nothing but the DiT takes time. {ABOVE}: the printed speed-up is above that bound: more was merged.",
-            f"A sweep of Table 1 at these costs, DiT passes for one prompt: {saved.alone:.1f} each sample alone, "
-            f"{saved.prefix_shared:.1f} with the first steps shared: {saved.alone / saved.prefix_shared:.2f} times "
-            "fewer FLOPs. What equal schedules save beyond that, mean latencies do not tell; a study's records do.",
-        ),
+def _compresses(samples: pd.DataFrame) -> pd.Series:
+    return samples["schedule"].notna() & samples.reindex(columns=COMPRESSION).notna().all(axis=1)
+
+
+def is_counted(samples: pd.DataFrame) -> pd.Series:
+    """Returns whether the DiT's passes are known, from the record or, for an older record, from the settings.
+
+    Older records do not know accelerators. They count the passes of a sample without a schedule in `passes`.
+    """
+    older = samples["accelerated"].isna() & samples["passes"].notna()
+    plain_loop = samples["schedule"].isna() & (samples["role"].isin(("reference", "diagnostic")) | older)
+    return samples["token_ratio"].notna() & (samples["dit_passes"].notna() | _compresses(samples) | plain_loop)
+
+
+def projections(table: Table, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
+    """Returns the finished samples that have a finished baseline and known passes (`is_counted`), in table order.
+
+    The columns are those of the samples, condition, prompt and seed, and the projected costs:
+
+    flops: the FLOP model of the sample, a `vgdfr.flops.Flops`.
+    compressed_steps, kept_latents, num_latents: the steps on the shortened latent, and its length of the full length.
+    dit_flops: the passes that the record counts (`dit_passes`), or for an older record those that its settings imply.
+    module_flops: the decoder and the encoder of the compression module.
+    baseline_flops: the DiT passes of the baseline.
+    dit_work: dit_flops over baseline_flops. It replaces the samples' column, which counts tokens.
+    cost_ratio: the cost of a pass on the shortened latent over that of a full pass, by the FLOP model.
+    measured_cost_ratio: the same, from the seconds of the sample's compressed steps and of its baseline's steps. Both
+        ratios are NaN if nothing was merged. This one is also NaN without a speed-up, or without such stages.
+    bound: the speed-up if only the DiT took time. projected: the same with the compression module.
+
+    Raises StudyError if there are none, or if the FLOPs of their model are not known.
+    """
+    samples = table.samples.rename_axis(["condition", "prompt", "seed"]).reset_index()
+    samples = samples.assign(**{name: np.nan for name in (*COMPRESSION, *STAGES) if name not in samples})
+    is_baseline, key = samples["role"] == "reference", ["video", "prompt", "seed"]
+    of_baseline = {"dit_passes": "full_passes", "seconds.denoise_full": "full_s"}
+    baselines = samples.loc[is_baseline, [*key, *of_baseline]].rename(columns=of_baseline)
+    known = samples[~is_baseline & is_counted(samples)].merge(baselines, on=key)
+    if known.empty:
+        raise StudyError(
+            "no finished sample has both a finished baseline to compare with and a record of what the DiT did; run the "
+            "sweep again"
+        )
+    checkpoint = [name for name in known if name.startswith("checkpoint.") and name != "checkpoint.device"]
+    made = []
+    for _, group in known.groupby(["model", "model_identity", *checkpoint, *SIZE], sort=False, dropna=False):
+        # not all of a checkpoint is in columns; a record that tells the model's layers comes first
+        record = record_in(group.sort_values("layers")["folder"].iloc[0])
+        made.append(_projected(group, flops_of_record(record, overrides, text_tokens)))
+    return pd.concat(made).sort_index()
+
+
+def _each(function: Callable[..., float], *columns: pd.Series) -> pd.Series:
+    """Returns the function's value for each row of `columns`, computed once for equal rows."""
+    rows = list(zip(*columns, strict=True))
+    values = {row: function(*row) for row in dict.fromkeys(rows)}
+    return pd.Series([values[row] for row in rows], columns[0].index, dtype=float)
+
+
+def _projected(samples: pd.DataFrame, flops: Flops) -> pd.DataFrame:
+    """Returns the samples of one FLOP model with the columns of `projections`."""
+    n, full_pass, steps = flops.num_latents, flops.dit(flops.num_latents), samples["video.num_inference_steps"]
+    k, preview_steps, levels, space = (samples[name] for name in COMPRESSION)
+    kept, compresses = (samples["token_ratio"] * n).round().astype(int), _compresses(samples)
+    merged, compressed_steps = kept < n, (steps - k).where(compresses, 0).astype(int)
+
+    def module_of(latents: int, levels: float) -> float:
+        return flops.decode(levels=int(levels)) + (flops.encode(latents, int(levels)) if latents < n else 0)
+
+    def of_passes(text: str) -> float:
+        return flops.of_passes(json.loads(text))
+
+    in_pixels = compresses & (space == "pixel")
+    module = _each(module_of, kept[in_pixels], levels[in_pixels]).reindex(samples.index, fill_value=0.0)
+    compressed = (k + preview_steps - 1) * full_pass + compressed_steps * _each(flops.dit, kept)
+    dit = compressed.where(compresses, samples["passes"].fillna(steps) * full_pass)
+    own, full = samples["dit_passes"].dropna(), samples["full_passes"][samples["dit_passes"].notna()].dropna()
+    dit = _each(of_passes, own).reindex(samples.index).fillna(dit)
+    full = _each(of_passes, full).reindex(samples.index).fillna(steps * full_pass)
+    measured = samples["seconds.denoise_compressed"] / compressed_steps / (samples["full_s"] / steps)
+    return samples.assign(
+        flops=pd.Series([flops] * len(samples), samples.index),
+        compressed_steps=compressed_steps,
+        kept_latents=kept,
+        num_latents=n,
+        dit_flops=dit,
+        module_flops=module,
+        baseline_flops=full,
+        dit_work=dit / full,
+        cost_ratio=_each(flops.cost_ratio, kept).where(merged),
+        measured_cost_ratio=measured.where(merged & (compressed_steps > 0) & samples["speedup"].notna()),
+        bound=full / dit,
+        projected=full / (dit + module),
     )
 
 
-def stages_sheet(name: str, flops: Flops, steps: int, k: int, levels: int, kept: Sequence[int]) -> Sheet:
-    """Returns the FLOPs of each stage at the `kept` lengths of the shortened latent, and the speed-ups they allow."""
-    body, n = [], flops.num_latents
-    prefix = k * flops.count_dit(n)
-    for latents in kept:
-        whole = latents == n
-        rest = (steps - k) * flops.count_dit(latents)
-        module = 0 if whole else flops.decode(levels=levels) + flops.encode(latents, levels)
-        denoised = prefix + rest + module
-        reduced = ["–", "–"] if whole else [_tera(flops.decode(levels=levels)), _tera(flops.encode(latents, levels))]
-        body.append(plain(
-            f"{latents} of {n}", *(_tera(v) for v in (flops.count_dit(latents), prefix, rest)), *reduced,
-            _tera(flops.decode(latents)), f"{flops.cost_ratio(latents):.3f}",
-            f"{bound(steps, k, flops.cost_ratio(latents)):.2f}", f"{steps * flops.count_dit(n) / denoised:.2f}",
-        ))  # fmt: skip
-    c0, c1, c2 = (float(c) for c in flops.dit_coefficients)
-    header = ["latent frames", "DiT pass", f"{k} full steps", f"{steps - k} steps on them", "compression decoder"]
-    header += ["compression encoder", "VAE decode", "cost of a pass", "bound", "projected"]
-    return Sheet(
-        title=f"{name}: {flops.num_frames} frames of {flops.width}x{flops.height}, {steps} steps, k = {k}",
-        header=tuple(header),
-        rows=tuple(body),
-        notes=(
-            f"In TFLOP, a multiplication with its addition as two. A DiT pass on n latent frames: {_tera(c0)} + "
-            f"{_tera(c1)} n + {_tera(c2)} n² ({flops.text_tokens} text tokens); text encoders, once a prompt: "
-            f"{_tera(flops.text())}. Bound: the speed-up of the denoising loop if only the DiT took time; projected: "
-            "with the compression module, at equal FLOP/s.",
-        ),
+def study_savings(projected: pd.DataFrame, num_baselines: int) -> tuple[float, float, float]:
+    """Returns the sweep's DiT FLOPs over all of its samples, in baselines.
+
+    The first number is of samples that are each computed alone. The second is of samples that reuse their baseline's
+    steps up to their compression. For the third, samples with equal schedules share the other steps, too.
+    """
+    # only a compression after k steps branches off the baseline; an accelerated sample shares no steps
+    branches = (projected["compressed_steps"] > 0) & (projected["accelerated"].fillna("{}") == "{}")
+    first_steps = (projected["method.k"] / projected["video.num_inference_steps"]).where(branches, 0.0)
+    rests = projected["dit_work"] - first_steps
+    # a sample in which nothing was merged is its baseline
+    rests = rests[~branches | (projected["kept_latents"] < projected["num_latents"])]
+    deciding = projected.reindex(columns=DECIDES_REST).assign(shared=projected["folder"].mask(branches))
+    once = rests[~deciding.loc[rests.index].duplicated()]
+    alone, prefix_shared, equal_shared = (parts.sum() for parts in (projected["dit_work"], rests, once))
+    return num_baselines + alone, num_baselines + prefix_shared, num_baselines + equal_shared
+
+
+def csv_text(projected: pd.DataFrame) -> str:
+    """Returns a CSV line per projected sample. A study of older records has no column for the DiT's work."""
+    flops = ["dit_flops", "module_flops", "baseline_flops"]
+    named = projected.assign(
+        condition=projected["slug"],
+        seed_index=projected["seed"],
+        above_bound=(projected["speedup"] > projected["bound"]).astype(int),
+        **{name: projected[name].map("{:.0f}".format) for name in flops},
     )
+    columns = ["condition", "prompt", "seed_index", "kept_latents", "num_latents", *flops, "cost_ratio"]
+    columns += ["measured_cost_ratio", "bound", "projected", "speedup", "above_bound"]
+    columns += ["dit_work"] * bool(projected["dit_passes"].notna().any())
+    return named[columns].to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _tera(flops: float) -> str:
-    value = flops / 1e12
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-CSV_COLUMNS = (
-    "condition", "prompt", "seed_index", "kept_latents", "num_latents", "dit_flops", "module_flops", "baseline_flops",
-    "cost_ratio", "measured_cost_ratio", "bound", "projected", "speedup", "above_bound",
-)  # fmt: skip
-
-
-Projected = Sequence[tuple[Line, Sequence[Projection]]]
-
-
-def counts_passes(projected: Projected) -> bool:
-    """Whether any record counts the DiT's passes. Reports of older studies have no column for the DiT's work."""
-    return any(p.row.record.get("dit_passes") for _, samples in projected for p in samples)
-
-
-def csv_text(projected: Projected) -> str:
-    """Returns a CSV line per projected sample."""
-    out, counted = io.StringIO(), counts_passes(projected)
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*CSV_COLUMNS, *["dit_work"] * counted])
-    for _, samples in projected:
-        for p in samples:
-            ratios = [_number(r) for r in (p.cost_ratio, p.measured_cost_ratio)]
-            gains = [_number(g) for g in (p.bound, p.projected, p.speedup)]
-            flops = [f"{f:.0f}" for f in (p.dit_flops, p.module_flops, p.baseline_flops)]
-            settings = [p.row.record["slug"], *p.row.sample_id, p.kept_latents, p.num_latents]
-            work = [_number(p.dit_work)] * counted
-            writer.writerow([*settings, *flops, *ratios, *gains, int((p.speedup or 0) > p.bound), *work])
-    return out.getvalue()
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-def study_sheet(projected: Projected, num_baselines: int, study: str) -> Sheet:
+def study_sheet(table: Table, projected: pd.DataFrame) -> Sheet:
     """Returns each condition's cost, bound and measured speed-up, over the samples that have a speed-up."""
-    body, left_out, counted = [], 0, counts_passes(projected)
-    for line, every in projected:
-        samples = [p for p in every if p.speedup is not None]
-        left_out += len(every) - len(samples)
-        measured = line.means["speedup"].value
-        if measured is None or not samples:
-            continue
-        tokens = sum(p.kept_latents / p.num_latents for p in samples) / len(samples)
-        base, dit, module = (
-            sum(v) for v in zip(*((p.baseline_flops, p.dit_flops, p.module_flops) for p in samples), strict=True)
-        )
-        single = sum((p.speedup or 0) > p.bound for p in samples)
+    counted, timed = bool(projected["dit_passes"].notna().any()), projected[projected["speedup"].notna()]
+    body, groups = [], dict(list(timed.groupby("condition")))
+    for row in (row for row in table.rows if row.condition in groups):
+        own, measured = groups[row.condition], row.mean("speedup").value or 0.0
+        base, dit, module = own[["baseline_flops", "dit_flops", "module_flops"]].sum()
+        ratios = own[["cost_ratio", "measured_cost_ratio"]].mean()
         body.append(plain(
-            line.title, str(len(samples)), f"{tokens:.2f}", *[f"{dit / base:.3f}"] * counted,
-            *(_mean_ratio([getattr(p, name) for p in samples]) for name in ("cost_ratio", "measured_cost_ratio")),
+            row.title, str(len(own)), f"{(own['kept_latents'] / own['num_latents']).mean():.2f}",
+            *[f"{dit / base:.3f}"] * counted, *ratios.map("{:.3f}".format).where(ratios.notna(), "–"),
             f"{base / dit:.2f}", f"{base / (dit + module):.2f}",
-            f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str(single),
+            f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str((own["speedup"] > own["bound"]).sum()),
         ))  # fmt: skip
-    mixed = mixture([p.row for _, samples in projected for p in samples])
-    saved = study_savings([p for _, samples in projected for p in samples], num_baselines)
-    assert saved.equal_shared is not None
-    header = ["Method", "n", "Tokens", *["DiT work"] * counted, "cost of a pass, FLOPs", "cost of a pass, measured"]
-    header += ["bound", "projected", "Speedup", "samples above bound"]
-    unknown = [line.title for line, _ in projected if not all(is_counted(row.record) for row in line.rows)]
-    return Sheet(
-        title=f"Study `{study}`: what its schedules can gain",
-        header=tuple(header),
-        rows=tuple(body),
-        notes=(
-            "Cost of a pass: on the shortened latent, as a share of a full one, over the samples that were merged. "
-            "Bound: baseline's FLOPs over the sample's if only the DiT took time; projected: with the compression "
-            "module, at equal FLOP/s. "
-            f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass "
-            "runs at more FLOP/s than a long one."
-            + f" {left_out} samples were not timed as the others, and are in the sweep's FLOPs alone."
-            * bool(left_out),
-            f"DiT FLOPs of the sweep, in baselines: {saved.alone:.1f} each sample alone, {saved.prefix_shared:.1f} "
-            f"with the first steps shared ({saved.alone / saved.prefix_shared:.2f} times fewer), "
-            f"{saved.equal_shared:.1f} with equal schedules shared, too "
-            f"({saved.alone / saved.equal_shared:.2f} times fewer).",
-            *["DiT work: FLOPs of the passes that the DiT made, over those of the baseline's."] * counted,
-            *[f"Left out, as their records do not say what the DiT did: {', '.join(unknown)}."] * bool(unknown),
-            *([mixed] if mixed else []),
-        ),
+    header = ["Method", "n", "Tokens", *["DiT work, FLOPs"] * counted, "cost of a pass, FLOPs"]
+    header += ["cost of a pass, measured", "bound", "projected", "Speedup", "samples above bound"]
+    notes = _notes(table, projected, counted, len(projected) - len(timed))
+    title = f"Study `{table.study.name}`: what its schedules can gain"
+    return Sheet(title=title, header=tuple(header), rows=tuple(body), notes=tuple(notes))
+
+
+def _notes(table: Table, projected: pd.DataFrame, counted: bool, untimed: int) -> list[str]:
+    alone, prefix, equal = study_savings(projected, sum(row.n for row in table.rows if row.is_reference))
+    unknown = [row.title for row in table.rows if not row.is_reference and not is_counted(row.samples).all()]
+    first = (
+        "Cost of a pass: the cost on the shortened latent as a share of a full pass, over the samples that were "
+        "merged. Bound: the baseline's FLOPs over the sample's, which is the speed-up if only the DiT took time. "
+        "Projected: the same with the compression module, at equal FLOP/s. "
+        f"{ABOVE}: the measured speed-up is above its bound, so times were not taken alike, or a short pass runs at "
+        "more FLOP/s than a long one."
     )
+    sweep = (
+        f"DiT FLOPs of the sweep, in baselines: {alone:.1f} with each sample made alone, {prefix:.1f} with the first "
+        f"steps shared ({alone / prefix:.2f} times fewer), {equal:.1f} with equal schedules shared, too "
+        f"({alone / equal:.2f} times fewer)."
+    )
+    work = (
+        "DiT work: the FLOPs of the passes that the DiT made, over the FLOPs of the baseline's passes. The column "
+        "`dit_work` of the study's samples counts tokens instead."
+    )
+    timed = f" {untimed} samples were not timed as the others. They count in the sweep's FLOPs alone."
+    left_out = f"Left out, as their records do not say what the DiT did: {', '.join(unknown)}."
+    mixture = [table.mixture] if table.mixture else []
+    return [first + timed * bool(untimed), sweep, *[work] * counted, *[left_out] * bool(unknown), *mixture]
 
 
-def _mean_ratio(values: Sequence[float | None]) -> str:
-    present = [v for v in values if v is not None]
-    return f"{sum(present) / len(present):.3f}" if present else "–"
+def report(
+    study: Study, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
+) -> Report:
+    """Returns the study's costs and what its accelerators measured. cost.csv has a line per sample."""
+    table = table_of(study, allow_mixed=allow_mixed)
+    projected = projections(table, overrides, text_tokens)
+    sheets = (study_sheet(table, projected), accelerators_sheet(table))
+    return Report("cost", tuple(filter(None, sheets)), {"cost.csv": csv_text(projected)})
 
 
-def study_cost(
-    study: Path, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
-) -> tuple[str, str]:
-    """Returns the study's report in Markdown, and its samples as CSV."""
-    table = lines(load(study, light=True, also=MORE), allow_mixed=allow_mixed)
-    projected = projections(table, FlopsOfStudy(overrides, text_tokens))
-    num_baselines = sum(line.n for line in table if line.is_reference)
-    made = [study_sheet(projected, num_baselines, study_name(study)), accelerators_sheet(table)]
-    return "\n".join(sheet.markdown(each) for each in made if each), csv_text(projected)
-
-
-def model_cost(
-    name: str, overrides: Sequence[str] = (), kept: Sequence[int] = (), text_tokens: int = TEXT_TOKENS
-) -> str:
-    """Returns the model's stages, and for the paper's model and setting also the costs that Table 1 implies."""
-    condition = model_of(name, overrides)
-    video, method = condition.video, condition.method
-    spec = {"height": video.height, "width": video.width, "num_frames": video.num_frames}
-    flops = flops_of(name, None, spec, overrides, text_tokens)
-    k, levels = getattr(method, "k", 5), getattr(method, "spatial_levels", 1)
-    n = flops.num_latents
-    if wrong := [latents for latents in kept if not 1 <= latents <= n]:
-        raise StudyError(f"--kept must be 1 to {n} latent frames for {video.num_frames} frames, got {wrong}")
-    if not kept:
-        kept = sorted(
-            {
-                *(
-                    len(uniform(video.num_frames, f, frames_per_latent=flops.frames_per_latent).kept_latents)
-                    for f in (4, 2)
-                ),
-                -(-3 * n // 4),
-                n,
-            }
-        )
-    made = [stages_sheet(name, flops, video.num_inference_steps, k, levels, kept)]
-    paper = (name, *spec.values(), video.num_inference_steps) == ("hunyuan_video", 544, 960, 97, 50)
-    made += [paper_sheet(flops, video.num_inference_steps)] if paper else []
-    return "\n".join(map(sheet.markdown, made))
-
-
-def main() -> None:
+def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
     parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
     parser.add_argument("--kept", type=int, nargs="+", default=[], help="latent frames after compression")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="as for bench.sweep; repeatable"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="as for bench.sweep; repeatable")  # fmt: skip
     parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     add_out(parser)
-    arguments = parser.parse_args()
-    if arguments.study is None and arguments.out is not None:
+    given = parser.parse_args()
+    if given.study is None and given.out is not None:
         parser.error("--out is of a study's report; a model's stages are only printed")
-    if arguments.study is not None and (arguments.model or arguments.kept):
+    if given.study is not None and (given.model or given.kept):
         parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
-    if arguments.study is None:
-        print(model_cost(arguments.model or "hunyuan_video", arguments.set, arguments.kept, arguments.text_tokens))
+    if given.study is None:
+        print(model_report(given.model or "hunyuan_video", given.set, given.kept, given.text_tokens).text)
         return
-    text, samples = study_cost(arguments.study, arguments.set, arguments.text_tokens, arguments.allow_mixed)
-    write_and_print({"cost.md": text, "cost.csv": samples}, text, arguments.study, arguments.out)
-
-
-def command() -> None:
-    main()
+    made = report(Study(given.study), given.set, given.text_tokens, given.allow_mixed)
+    write_and_print(made, given.study, given.out)
 
 
 if __name__ == "__main__":

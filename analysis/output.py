@@ -1,12 +1,23 @@
 """The files of a report: where a command writes them, and what it says if it cannot."""
 
 import argparse
-import os
+import csv
+import io
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from analysis.flatten import as_text
+from analysis.render import Sheet, markdown
+from analysis.study import Study
 
 
 class CannotWrite(OSError):
@@ -18,9 +29,33 @@ def add_out(parser: argparse.ArgumentParser, default: str = "report") -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write (default: {default} in the study)")
 
 
-def study_name(study: Path) -> str:
-    """Returns the study's name for people: valid Unicode in any locale, bytes that are not UTF-8 written as \\xNN."""
-    return os.fsencode(study.resolve().name).decode("utf-8", "backslashreplace")
+def names_in(text: str | None) -> list[str] | None:
+    """Returns the names of an option such as --columns, which commas separate, or None without the option."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def csv_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns a CSV file with a column per key of any row: numbers with six significant digits, None as nothing."""
+    texts = [{name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+    names = dict.fromkeys(name for row in texts for name in row)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(texts)
+    return out.getvalue()
+
+
+def samples_files(study: Study, folder: Path) -> dict[str, bytes]:
+    """Returns samples.csv and samples.parquet of a study, or nothing if `folder` holds those of its present state."""
+    own = {b"vgdfr": study.digest.encode()}
+    with suppress(OSError, ValueError, pa.ArrowException), (folder / "samples.parquet").open("rb") as file:
+        if (folder / "samples.csv").is_file() and (pq.read_schema(file).metadata or {}).get(b"vgdfr") == own[b"vgdfr"]:
+            return {}
+    samples = study.samples.assign(folder=study.samples["folder"].map(as_text))
+    parquet, text, table = io.BytesIO(), io.BytesIO(), pa.Table.from_pandas(samples)
+    pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), parquet)
+    pyarrow.csv.write_csv(pa.Table.from_pandas(samples.reset_index(), preserve_index=False), text)
+    return {"samples.csv": text.getvalue(), "samples.parquet": parquet.getvalue()}
 
 
 @contextmanager
@@ -48,20 +83,42 @@ def write(file: Path, content: str | bytes) -> Path:
             raise
 
 
-def write_and_print(files: Mapping[str, str | bytes], text: str, study: Path, out: Path | None) -> None:
-    """Writes `files` into `out`, or into report/ of the study if that is None, and prints `text` in any case.
+@dataclass(frozen=True)
+class Report:
+    """A report: sheets, which are printed and written as Markdown, and further files by name.
 
-    A study that cannot be written, such as one on somebody else's disk, still has its report printed: stderr says what
-    was not written. Raises CannotWrite if the user has chosen `out`.
+    stem: the name of the Markdown file without ".md".
+    """
+
+    stem: str
+    sheets: tuple[Sheet, ...]
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The Markdown of all sheets."""
+        return "\n".join(map(markdown, self.sheets))
+
+    @property
+    def contents(self) -> dict[str, str | bytes]:
+        """All files by name, the Markdown first."""
+        return {f"{self.stem}.md": self.text, **self.files}
+
+
+def write_and_print(report: Report, study: Path, out: Path | None) -> None:
+    """Writes a report's files into `out`, or into report/ of the study if that is None, and always prints its text.
+
+    A study that cannot be written, such as one on somebody else's disk, still has its report printed: stderr names the
+    files that were not written. Raises CannotWrite if the user has chosen `out`.
     """
     refused = None
     try:
-        for name, content in files.items():
+        for name, content in report.contents.items():
             write((out or study / "report") / name, content)
     except CannotWrite as error:
         refused = error
-    print(text)
+    print(report.text)
     if refused is not None and out is not None:
         raise refused
     if refused is not None:
-        print(f"not written: {', '.join(files)}. {refused}", file=sys.stderr)
+        print(f"not written: {', '.join(report.contents)}. {refused}", file=sys.stderr)

@@ -15,7 +15,7 @@ from bench.keep import check as checked_keep
 from bench.overrides import unknown_setting
 from bench.prompts import OPEN, Prompt, Prompts, VBenchPrompts
 from bench.timing import Timing
-from bench.trackers import NoTracker, Wandb
+from bench.tracking import NoTracker, Wandb
 from metrics import named
 from metrics.groups import expanded
 from vgdfr import Accelerator, Method, Model

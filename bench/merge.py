@@ -7,6 +7,7 @@ plan of SOURCE is added to the plan of INTO. An interrupted merge continues when
 beside sweeps and other merges.
 """
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,11 +32,12 @@ class Outcome(NamedTuple):
 def merge(source: Path, into: Path, really: bool) -> Iterator[Outcome]:
     """Copies the samples of `source` into `into`, or only yields what would happen. Yields an outcome per sample.
 
-    Raises ValueError if there is no `source`, or if one folder lies within the other. Raises OSError if `into` cannot
-    be written or the disk is full; samples that were copied before stay.
+    Raises ValueError if there is no `source`, if one folder lies within the other, or if their models differ. Raises
+    OSError if `into` cannot be written or the disk is full; samples that were copied before stay.
     """
     _require_two_studies(source, into)
     store = Store(into)
+    _require_one_model(source, into)
     places = [str(folder.relative_to(source)) for folder, _ in samples(source)]
     if really:
         store.require_writable()
@@ -56,6 +58,22 @@ def _require_two_studies(source: Path, into: Path) -> None:
     a, b = source.resolve(), into.resolve()
     if a == b or a in b.parents or b in a.parents:
         raise ValueError(f"expected two studies, neither within the other, got {source} and {into}; name another INTO")
+
+
+def _require_one_model(source: Path, into: Path) -> None:
+    """Raises ValueError if the studies are of different models, which no report takes together."""
+    models: dict[str, str] = {}
+    for study in (source, into):
+        for folder, record in samples(study) if any(study.glob("[!.]*/[!.]*/record.json")) else ():
+            model = record.identity.get("model", {}) if record else None
+            if model is not None:
+                own = {name: value for name, value in model.items() if name != "device_type"}
+                models.setdefault(json.dumps(own, sort_keys=True), str(folder))
+    if len(models) > 1:
+        raise ValueError(
+            f"the studies are of different models or precisions, such as {' and '.join([*models.values()][:2])}, which "
+            "no table takes together; name another INTO"
+        )
 
 
 def _outcome(source: Store, store: Store, place: str, really: bool) -> Outcome:

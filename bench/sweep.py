@@ -21,7 +21,7 @@ from bench.plan import planned
 from bench.progress import Sweep, say
 from bench.run import run, units_of
 from bench.store import RECORD, Store
-from bench.trackers import tracked
+from bench.tracking import publishing
 from vgdfr_commands import start
 from vgdfr_commands.start import called, outlive_terminal
 
@@ -48,7 +48,7 @@ def job(config: DictConfig) -> None:
     try:
         threads.use(jobs)
         Store(study).plan(samples.values())
-        with tracked(study, jobs[0].tracker):
+        with publishing(study, jobs[0].tracker):
             run(jobs, _sweep)
     except OSError as error:  # a full or broken disk; stored samples stay complete
         _sweep.stopped = f"{type(error).__name__}: {error}"

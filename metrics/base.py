@@ -60,10 +60,11 @@ class About:
     group: str
     embedded: bool = False
     network: str = ""
+    needs_reference: bool = False
 
     def stored(self) -> dict[str, Any]:
         """Returns the part that scores.json holds for a metric from outside this package."""
-        return {f: getattr(self, f) for f in ("title", "unit", "digits", "better", "group")}
+        return {f: getattr(self, f) for f in ("title", "unit", "digits", "better", "group", "needs_reference")}
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,17 @@ class Metric:
     def about(self) -> About:
         """Returns how tables show the metric."""
         better = 0 if self.higher_is_better is None else 1 if self.higher_is_better else -1
-        return About(self.name, self.title, self.unit, self.digits, better, self.group, self.embedded, self.network)
+        return About(
+            self.name,
+            self.title,
+            self.unit,
+            self.digits,
+            better,
+            self.group,
+            self.embedded,
+            self.network,
+            self.needs_reference,
+        )
 
     @property
     def id(self) -> str:

@@ -7,6 +7,8 @@ from metrics.base import Metric
 from vgdfr_commands.dotted_path import imported
 
 EXAMPLE = "my_pkg.sharpness"
+# Columns of a study begin with these, so a metric of such a module would have the name of a setting or measurement.
+TAKEN = ("accelerated", "checkpoint", "layers", "method", "record", "seconds", "video")
 
 
 def is_dotted_path(name: str) -> bool:
@@ -20,6 +22,10 @@ def outside_metric(path: str) -> Metric:
     Runs the code of the module. Raises ValueError if the module cannot be imported, if the object is no Metric, and if
     a file of weights is missing.
     """
+    if (module := path.partition(".")[0]) in TAKEN:
+        raise ValueError(
+            f"{path} cannot be a metric's name, because columns of a study begin with {module}; rename its module"
+        )
     found = imported(path, "metric", EXAMPLE, lambda value: isinstance(value, Metric))
     if not isinstance(found, Metric):
         got = f"the class {found.__qualname__}" if isinstance(found, type) else f"a {type(found).__name__}"

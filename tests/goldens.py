@@ -170,6 +170,11 @@ def arguments_at(studies: Path, arguments: tuple[str, ...]) -> list[str]:
 COMPARED = (".csv", ".md")
 
 
+def compared(folder: Path, suffix: str) -> dict[str, Path]:
+    """Returns a report's files with this suffix by name, without the samples, which gain columns over time."""
+    return {f.name: f for f in folder.iterdir() if f.suffix == suffix and f.stem != "samples"}
+
+
 def write() -> None:
     """Writes all of the goldens but the stored studies."""
     forced = bits_of_a_process(FORCED)
@@ -182,7 +187,7 @@ def write() -> None:
             command = [sys.executable, "-m", module, *arguments_at(studies, arguments), "--out", str(out)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             for file in out.iterdir():
-                if file.suffix not in COMPARED:
+                if file not in compared(out, file.suffix).values() or file.suffix not in COMPARED:
                     file.unlink()
 
 

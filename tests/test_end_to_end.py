@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from processes import Finished, run, start
+from studies import stored
 
-from analysis.conditions import lines
-from analysis.figures import conditions_of
-from analysis.figures import main as draw
-from analysis.load import StudyError, load
+from analysis.figures import Choices, draw_prompt
+from analysis.figures.videos import conditions_of
+from analysis.study import Study, StudyError
+from analysis.table import table_of
 from metrics.video_file import read
 
 
@@ -67,22 +68,22 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
 
 
 def test_scores_of_another_version_or_without_a_value_are_computed_anew_and_mixed_ones_refused(study: Path) -> None:
-    row = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    row = next(r for r in stored(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
     file, before = row.folder / "scores.json", row.scores
     document = json.loads(file.read_text())
     document["scores"]["psnr"] |= {"id": "psnr-v0-uint8-rgb-no-weights", "value": 1.0}
     document["scores"]["ssim"] |= {"value": None, "reason": "out of memory, say"}
     file.write_text(json.dumps(document))
     with pytest.raises(StudyError, match="psnr was scored in 2 ways.* python -m bench.score STUDY --metrics psnr"):
-        lines(load(study))
+        table_of(Study(study))
     succeeded("bench.score", str(study), "--metrics", "psnr,ssim")
-    again = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    again = next(r for r in stored(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
     assert (again.scores["psnr"], again.scores["ssim"]) == (before["psnr"], before["ssim"])
     file.write_text(json.dumps(document | {"schema": 1}))
     with pytest.raises(StudyError, match="expected scores of schema 2, got 1; score the study again"):
-        load(study)
+        _ = Study(study).samples
     succeeded("bench.score", str(study))
-    assert next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5").scores == before
+    assert next(r for r in stored(study) if r.record["slug"] == "vgdfr-k5-theta0.5").scores == before
 
 
 def test_one_damaged_master_costs_its_own_scores_only(study: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None
     before = file.read_text()
     file.write_text(before[:100])
     with pytest.raises(StudyError, match="scores.json is damaged .* writes it anew: python -m bench.score "):
-        load(study)
+        _ = Study(study).samples
     succeeded("bench.score", str(study))
     again, whole_scores = json.loads(file.read_text())["scores"], json.loads(before)["scores"]
     assert again and all(whole_scores[name] == score for name, score in again.items())
@@ -114,25 +115,26 @@ def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None
     whole = record.read_text()
     record.write_text(whole[:100])
     with pytest.raises(StudyError, match="record.json is damaged .* python -m bench.store verify "):
-        load(study)
+        _ = Study(study).samples
     record.write_text(whole)
 
 
 def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) -> None:
     """The interpolated ones' own values, worked out anew from the files; PSNR from their errors, not their decibels."""
-    row = next(r for r in load(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
-    baseline = next(r for r in load(study) if r.record["slug"] == "baseline")
+    row = next(r for r in stored(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
+    baseline = next(r for r in stored(study) if r.record["slug"] == "baseline")
     a, b = (read(r.folder / "master.mkv").frames.astype(float) for r in (row, baseline))
     kept = np.isin(np.arange(len(a)), row.record["schedule"]["kept_frames"])
     assert kept.any() and not kept.all()
     mse, steps = np.square(a - b).mean((1, 2, 3)), 1 - np.abs(np.diff(a, axis=0)).mean((1, 2, 3)) / 255
     for part, frames, pairs in (("kept", kept, kept[:-1] & kept[1:]), ("interpolated", ~kept, ~(kept[:-1] & kept[1:]))):
-        scores = {r.record["slug"]: r.scores for r in load(study, part)}["vgdfr-k5-theta0.5"]
-        assert scores["psnr"] == pytest.approx(10 * np.log10(255**2 / mse[frames].mean()))
-        assert scores["flicker"] == pytest.approx(steps[pairs].mean())
-    assert not {r.record["slug"]: r.scores for r in load(study, "kept")}["baseline"], "a baseline has no schedule"
+        scores = Study(study).samples.loc["vgdfr-k5-theta0.5"].iloc[0].filter(like=f".{part}")
+        assert scores[f"psnr.{part}"] == pytest.approx(10 * np.log10(255**2 / mse[frames].mean()))
+        assert scores[f"flicker.{part}"] == pytest.approx(steps[pairs].mean())
+    samples = Study(study).samples
+    assert samples.loc["baseline"].filter(like=".kept").isna().to_numpy().all(), "a baseline has no schedule"
     printed = succeeded("analysis.table1", str(study), "--frames", "interpolated").stdout
-    assert f"{load(study, 'interpolated')[1].scores['psnr']:.2f}" in printed and "interpolated frames" in printed
+    assert f"{samples['psnr.interpolated'].dropna().iloc[0]:.2f}" in printed and "interpolated frames" in printed
     assert (study / "report" / "table1-interpolated.md").read_text().strip() == printed.strip()
 
 
@@ -146,14 +148,16 @@ def test_scoring_what_is_not_there_is_refused(arguments: list[str], message: str
     assert not Path("nowhere").exists(), "a folder was made"
 
 
-def test_the_comparison_is_drawn(study: Path) -> None:
-    assert draw(study, "00-still", 5, 0.7).stat().st_size > 10_000
+def test_the_comparison_is_drawn(study: Path, tmp_path: Path) -> None:
+    chosen = Choices("00-still", 5, 0.7)
+    assert draw_prompt(table_of(Study(study)), tmp_path, chosen).stat().st_size > 10_000
 
 
-def test_every_condition_is_drawn_in_the_tables_order(study: Path) -> None:
-    shown = conditions_of(lines(load(study)), "00-still")
+def test_every_condition_is_drawn_in_the_tables_order(study: Path, tmp_path: Path) -> None:
+    table = table_of(Study(study))
+    shown = conditions_of(table, "00-still")
     assert len(shown) == 16 and shown[0][0].title == "Original" and shown[-1][0].title == "VGDFR (k=15, θ=0.9)"
-    assert shown[-1][1].record["slug"] == "vgdfr-k15-theta0.9"
-    assert draw(study, "00-still", 5, 0.7, all_conditions=True).stat().st_size > 10_000
+    assert shown[-1][0].slug == "vgdfr-k15-theta0.9"
+    assert draw_prompt(table, tmp_path, Choices("00-still"), grid=True).stat().st_size > 10_000
     with pytest.raises(StudyError, match="no sample of prompt nothing; prompts: 00-still"):
-        conditions_of(lines(load(study)), "nothing")
+        conditions_of(table, "nothing")

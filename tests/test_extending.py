@@ -16,11 +16,11 @@ import processes
 import pytest
 from processes import Finished
 
-from analysis.conditions import lines
-from analysis.cost import study_cost
+from analysis import cost
 from analysis.figures import tradeoff
 from analysis.gallery.data import gallery_data
-from analysis.load import load
+from analysis.study import Study
+from analysis.table import table_of
 from metrics.video_file import read
 
 ROOT = Path(__file__).parent.parent
@@ -144,21 +144,22 @@ def test_each_is_a_row_of_table_1(mine: Path) -> None:
 def test_each_is_a_point_of_the_trade_off(mine: Path) -> None:
     ended = python(mine, "analysis.figures", "runs/default", "--only", "tradeoff")
     assert ended.returncode == 0 and (mine / "runs" / "default" / "report" / "tradeoff.png").is_file(), ended
-    panels = tradeoff.panels(lines(load(mine / "runs" / "default")))
-    assert panels and all({point.title for point in panel.points} == SKIPPED for panel in panels)
+    panels = tradeoff.panels(table_of(Study(mine / "runs" / "default")))
+    assert panels and all({point.row.title for point in panel.points} == SKIPPED for panel in panels)
 
 
 def test_each_is_a_row_of_costs(mine: Path) -> None:
-    text, samples = study_cost(mine / "runs" / "default")
+    made = cost.report(Study(mine / "runs" / "default"))
+    samples = str(made.files["cost.csv"])
     bounds = {row["condition"]: float(row["bound"]) for row in csv.DictReader(samples.splitlines())}
     assert bounds["my_pkg.SkipSteps-every=2"] == 2
     assert 1.9 < bounds["baseline-skipcalls.every=2"] < 2, "what surrounds the layers counts as computed in each call"
     assert bounds["vgdfr-k3-theta0.7-skipcalls.every=2"] > 1
-    accelerators = text.split("## Accelerators")[1]
+    accelerators = made.text.split("## Accelerators")[1]
     row = next(line for line in accelerators.splitlines() if line.startswith("| SkipCalls (every=2)"))
     assert [cell.strip() for cell in row.strip("|").split("|")][3:5] == ["8.0", "4.0"]
     for title in SKIPPED:
-        assert f"| {title} " in text.split("## Accelerators")[0]
+        assert f"| {title} " in made.text.split("## Accelerators")[0]
     refused = python(mine, "analysis.cost", "runs/my_model")
     assert refused.returncode == 1 and "the FLOPs of MyModel are not known" in refused.stdout + refused.stderr
 
@@ -168,7 +169,7 @@ def test_each_is_a_video_of_the_gallery(mine: Path) -> None:
         ended = python(mine, "analysis.gallery", f"runs/{study}")
         assert ended.returncode == 0, ended
         folder = mine / "runs" / study
-        data = gallery_data(load(folder), study, lambda row: str(row.folder / "preview.mp4"))
+        data = gallery_data(table_of(Study(folder)), lambda sample: str(sample / "preview.mp4"))
         samples = [sample for prompt in data["prompts"] for sample in prompt["samples"]]
         assert len(samples) == len(records(folder)) and all(Path(sample["video"]).is_file() for sample in samples)
         titles = {condition["title"] for condition in data["conditions"]}
@@ -186,6 +187,7 @@ def test_the_metric_is_scored_for_each_sample_and_says_how_to_show_it(mine: Path
         assert score["id"].startswith("my_metric.sharpness-v1-") and len(score["per_frame"]) == 33
         assert score["about"] == {
             "title": "Sharpness", "unit": "", "digits": 1, "better": 1, "group": "Video Quality",
+            "needs_reference": False,
         }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from processes import Finished, run, start
+from studies import stored
 
-from analysis.load import load
 from bench.claims import claimed, left_by, note_of, unit_note_of
 from bench.upkeep import faults, gc, samples, verify
 
@@ -173,7 +173,7 @@ def test_a_video_of_one_colour_is_a_failure_of_that_name(arguments: list[str], t
     site = at_each_call(tmp_path / "site", body, settings, module="HunyuanVideoDecoder3D")
     said = run("bench.sweep", *arguments, **site)
     assert said.returncode == 1 and "8 made, 0 found, 1 failed of 9 samples" in said.stdout, said.stdout
-    (record,) = [row.record for row in load(tmp_path / "tiny") if row.record["status"] != "done"]
+    (record,) = [row.record for row in stored(tmp_path / "tiny") if row.record["status"] != "done"]
     assert record["status"] == "constant" and "every pixel of every frame is RGB" in record["error"]
 
 
@@ -204,7 +204,7 @@ def test_a_worker_that_dies_of_a_sample_is_started_again_and_the_sample_is_a_vis
     assert first.returncode == 1, first.stdout + first.stderr
     assert "worker 1 ended by exit status 7" in first.stdout
     assert "8 done, 1 failed, 0 missing of 9 samples" in first.stdout
-    (failed,) = [row for row in load(tmp_path / "tiny") if row.record["status"] == "failed"]
+    (failed,) = [row for row in stored(tmp_path / "tiny") if row.record["status"] == "failed"]
     assert failed.record["error"] == "the process ended while it made this sample: exit status 7"
     assert intact(tmp_path / "tiny") == 8
     again = run("bench.sweep", *arguments)

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from test_table1 import table_in
 
-from analysis.conditions import lines
-from analysis.gallery import write_gallery
-from analysis.load import StudyError, load
+from analysis import StudyError
+from analysis.gallery import write_gallery as write_of_table
 from analysis.table1 import table_sheet
 from vgdfr.video_file import write_preview
 
@@ -30,6 +30,11 @@ KEPT = [0, 1, 5, 9, 11, 13, 14, 15, 16, 17, 18, 19, 20]
 SCHEDULE = {"segments": [[0, 1, 1], [1, 8, 4], [9, 4, 2], [13, 8, 1]], "kept_frames": KEPT, "kept_latents": [0]}
 HOSTILE = """</script><script>window.broken=1</script><img src=x onerror="window.broken=1"> "quoted" & 'it''s'"""
 PROMPTS = {"00-still": "a red circle stays still", "01-fast": "a blue square moves fast", "02-hostile": HOSTILE}
+
+
+def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allow_mixed: bool = False) -> Path:
+    """What the command does."""
+    return write_of_table(table_in(study, allow_mixed=allow_mixed), out or study / "report" / "gallery", copy)
 
 
 def level(frame: int) -> int:
@@ -143,8 +148,8 @@ def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path,
     study = make(tmp_path / "s", videos)
     write(study, "vgdfr-k15-theta0.5", "00-still", PROMPTS["00-still"], None, {"clipsim_embedded": 0.5})
     data = document(write_gallery(study, tmp_path / "out").parent)
-    table = lines(load(study))
-    rows = table_sheet(table, "study").rows
+    table = table_in(study)
+    rows = table_sheet(table).rows
     assert [c["best"] for c in data["conditions"]] == [[cell.mark == "best" for cell in row[2:]] for row in rows]
     at = [c["title"] for c in data["columns"]].index("CLIPSIM†")
     best = [c["title"] for c in data["conditions"] if c["best"][at]]
@@ -275,7 +280,11 @@ def gallery(study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def opened(page: Page, url: str) -> Page:
+    """Opens a gallery, which opens on the middle frame, and goes to the first frame."""
     page.goto(url)
+    at_rest(page)
+    page.keyboard.press("Home")
+    shows(page, 0)
     return at_rest(page)
 
 
@@ -535,7 +544,7 @@ def test_a_video_that_cannot_be_played_says_so_and_holds_up_none(
     bad = next((study / "vgdfr-k5-theta0.5").glob("00-still*")) / "preview.mp4"
     bad.unlink()
     bad.write_bytes(b"no video")
-    view.goto(write_gallery(study).as_uri())
+    opened(view, write_gallery(study).as_uri())
     view.wait_for_selector("figure[data-condition='1'] .nothing")
     assert view.locator("figure[data-condition='1'] .screen").inner_text().startswith("cannot be played")
     view.keyboard.press(".")
@@ -568,7 +577,47 @@ def test_of_a_thousand_samples_only_those_shown_are_in_the_page(
     assert view.locator("#count").inner_text() == "13 of 250 prompts" and view.locator(".prompt").count() == 13
 
 
-@pytest.mark.parametrize("width", [1280, 1920])
+def test_it_opens_on_videos_that_differ(view: Page, tmp_path: Path, videos: tuple[Path, Path]) -> None:
+    """Equal PSNR means equal videos here. The prompt 02 has the lowest PSNR, of one condition alone."""
+    differences = {0.1: 20.0, 0.2: 20.0, 0.3: 20.0, 0.4: 24.0, 0.5: 28.0, 0.6: 30.0, 0.7: 32.0, 0.8: "inf", 0.9: 36.0}
+    for prompt in ("00-still", "01-fast", "02-slow"):
+        write(tmp_path, "baseline", prompt, prompt, videos[0], {"psnr": None})
+        for theta, psnr in differences.items():
+            if prompt != "02-slow" or theta == 0.9:
+                value = {"00-still": 40.0, "01-fast": psnr, "02-slow": 5.0}[prompt]
+                write(tmp_path, f"vgdfr-k5-theta{theta}", prompt, prompt, videos[1], {"psnr": value})
+    write(tmp_path, "fewersteps-k5-theta1", "00-still", "00-still", videos[1], {"psnr": 40.0})
+    view.goto(write_gallery(tmp_path).as_uri())
+    at_rest(view)
+    assert view.locator("#text").inner_text() == "01-fast"
+    assert view.locator(".prompt[aria-selected=true]").inner_text().startswith("01-fast")
+    assert view.locator("#chosen [aria-pressed=true]").all_inner_texts() == [
+        "Original", *(f"k=5 θ={theta}" for theta in (0.1, 0.4, 0.6, 0.7, 0.9)),
+    ]  # fmt: skip
+    assert "Fewer steps (" in view.locator("#chosen").inner_text(), "only the commonest method goes without its name"
+    shows(view, FRAMES // 2)
+    view.keyboard.press("j")
+    assert view.locator("#text").inner_text() == "02-slow", "the order of the list is that of the study"
+
+
+def test_a_narrow_window_shows_the_player_and_the_list_on_demand(view: Page, gallery: str) -> None:
+    view.set_viewport_size({"width": 500, "height": 800})
+    opened(view, gallery)
+    for control in ("#play", "#back", "#forward", "#frame", "#speed", "#loop", "#difference", "#size", "#list-button"):
+        box = view.locator(control).bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 500 and box["y"] + box["height"] <= 800, control
+    assert not view.locator("#prompts").is_visible()
+    view.locator("#list-button").click()
+    assert view.locator("#list-button").get_attribute("aria-expanded") == "true"
+    view.locator(".prompt").nth(1).click()
+    assert view.locator("#text").inner_text() == PROMPTS["01-fast"] and not view.locator("#prompts").is_visible()
+    view.locator("#size").select_option("512")
+    assert view.locator("main").evaluate("(e) => e.scrollWidth <= e.clientWidth"), "the largest videos fit, too"
+    view.keyboard.press("/")
+    assert view.locator("#find").evaluate("(e) => e === document.activeElement"), "the search opens the list"
+
+
+@pytest.mark.parametrize("width", [500, 1280, 1920])
 def test_nothing_is_wider_than_the_window_and_no_host_can_be_asked(view: Page, gallery: str, width: int) -> None:
     view.set_viewport_size({"width": width, "height": 900})
     opened(view, gallery)

@@ -19,7 +19,8 @@ import torch
 from diffusers import HunyuanVideoTransformer3DModel
 from torch import Tensor
 
-from analysis.load import load, load_probes
+from analysis import Study
+from analysis.columns import metrics_of
 from bench.record import Record
 from vgdfr import Baseline, FewerSteps, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
@@ -88,7 +89,7 @@ def reported(
 
 @pytest.mark.parametrize("suffix", goldens.COMPARED)
 def test_reports_on_a_stored_study_are_byte_for_byte_the_same(reported: tuple[Path, Path], suffix: str) -> None:
-    stored, made = ({f.name: f for f in folder.iterdir() if f.suffix == suffix} for folder in reported)
+    stored, made = (goldens.compared(folder, suffix) for folder in reported)
     assert stored and set(made) == set(stored)
     for name, golden in stored.items():
         if made[name].read_bytes() != golden.read_bytes():
@@ -107,10 +108,10 @@ def test_stored_records_and_scores_stay_readable(studies: Path) -> None:
         if errors := stored.pop("layer_errors"):  # their name before any method could make no video
             assert (again["data"], again["makes_video"]) == (errors, False)
         assert {name: again[name] for name in stored} == stored, "nothing is lost"
-    rows = [*load(studies / "table1"), *load(studies / "rope_sensitivity"), *load_probes(studies / "rope_proxy")]
-    assert {row.folder for row in rows} == {file.parent for file in files}
-    ids = json.loads(goldens.METRIC_IDS.read_text())
-    assert {(n, id) for row in rows for n, id in row.ids.items()} == set(ids.items())
+    samples = Study(*(studies / name for name in ("table1", "rope_sensitivity", "rope_proxy"))).samples
+    assert set(samples["folder"]) == {str(file.parent) for file in files}
+    scored = {(n, id) for n in metrics_of(samples) for id in samples[f"{n}.id"][samples[n].notna()]}
+    assert scored == set(json.loads(goldens.METRIC_IDS.read_text()).items())
 
 
 def sigmas_of(spec: VideoSpec, steps: int) -> list[float]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from processes import run
+from studies import stored
 
-from analysis.load import load
 from bench.launch import Place, by_socket, command_at, environment_at, places
 
 
@@ -95,5 +95,5 @@ def test_gpus_count_only_for_models_that_run_on_them(tiny_checkpoint: Path, tmp_
     on_cpu = [*arguments, "model.backbone.device=cpu", "threads=null"]
     done = run("bench.launch", *on_cpu, before=one, OMP_NUM_THREADS="4096")
     assert done.returncode == 0 and "2 done, 0 failed, 0 missing" in done.stdout, done.stdout + done.stderr
-    threads = [row.record["environment"]["threads"] for row in load(tmp_path / "tiny")]
+    threads = [row.record["environment"]["threads"] for row in stored(tmp_path / "tiny")]
     assert max(threads) <= (len(os.sched_getaffinity(0)) + 1) // 2, "a worker takes its share of the cores"

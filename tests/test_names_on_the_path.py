@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from processes import Finished, run
+from studies import stored
 
-from analysis.load import load
 from bench.provenance import CODE, code_sha256, hash_of_code
 from vgdfr.video_file import write_master
 from vgdfr_commands import scripts
@@ -104,7 +104,7 @@ def test_a_file_that_hides_a_package_of_ours_is_named_in_one_line(
 
 
 def test_as_a_library_it_is_an_import_error_of_the_same_words(mine: Path) -> None:
-    code = "try:\n    import analysis.load\nexcept ImportError as error:\n    print(error)\n"
+    code = "try:\n    import analysis.study\nexcept ImportError as error:\n    print(error)\n"
     said = python(mine, "-c", code).stdout
     assert said.startswith(f"{mine / 'vgdfr.py'} hides this project's own package 'vgdfr' (in {ROOT})"), said
     fine = python(mine.parent, "-c", "import metrics, bench; print(metrics.__file__)")
@@ -129,7 +129,7 @@ def test_a_launch_by_its_console_script_starts_workers_that_do_not_either(
     done = by_script("launch", "-n", "1", *arguments, folder=mine)
     assert done.returncode == 0 and "1 done, 0 failed, 0 missing" in done.stdout, done
     assert "own code" not in done.stdout
-    (row,) = load(tmp_path / "tiny")
+    (row,) = stored(tmp_path / "tiny")
     assert row.record["environment"]["command"].startswith("python -m bench.sweep method=baseline ")
 
 
@@ -137,7 +137,7 @@ def test_a_record_names_the_command_and_the_code_that_made_it(tiny_checkpoint: P
     arguments = [*SMALL, f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}"]
     assert by_script("sweep", *arguments, folder=tmp_path).returncode == 0
     assert run("bench.sweep", *arguments, "model.video.num_inference_steps=3").returncode == 0
-    made = sorted((row.record for row in load(tmp_path / "tiny")), key=lambda record: record["created"])
+    made = sorted((row.record for row in stored(tmp_path / "tiny")), key=lambda record: record["created"])
     commands = [record["environment"]["command"] for record in made]
     assert [command[: command.index(" method")] for command in commands] == ["vgdfr-sweep", "python -m bench.sweep"]
     assert {record["environment"]["code_sha256"] for record in made} == {code_sha256()}
@@ -176,7 +176,7 @@ def test_a_wheel_holds_all_files_and_is_told_from_another_build(installed: Path,
     }
     assert ours - {file.relative_to(installed).as_posix() for file in installed.rglob("*")} == set()
     assert hash_of_code(installed) == code_sha256()
-    for changed, same in (("vgdfr/schedule.py", False), ("conf/config.yaml", False), ("analysis/sheet.py", True)):
+    for changed, same in (("vgdfr/schedule.py", False), ("conf/config.yaml", False), ("analysis/render.py", True)):
         copy = tmp_path / changed.replace("/", "-")
         for package in (*CODE, "conf", "analysis"):
             shutil.copytree(

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from studies import stored
 
-from analysis.conditions import lines
-from analysis.load import load
+from analysis import Study
+from analysis.table import table_of
 from bench.config import CONF, job_of
 from bench.progress import Sweep
 from bench.run import run
@@ -27,12 +28,12 @@ def test_a_rerun_is_a_row_of_its_own_and_bit_identical_on_a_cpu(tiny_checkpoint:
     run(jobs, display)
     display.close()
     assert (display.made, display.failed) == (3, [])
-    rows = {row.record["slug"]: row for row in load(tmp_path / "tiny")}
+    rows = {row.record["slug"]: row for row in stored(tmp_path / "tiny")}
     baseline, again = rows["baseline"].record, rows["baselinererun"].record
     assert again["reference_key"] == baseline["key"] != again["key"]
     assert again["frames_sha256"] == baseline["frames_sha256"] and again["files"] == baseline["files"]
     assert again["passes_done"] == again["passes"] == 3 and again["shared_stages"] == []
     scores = rows["baselinererun"].scores
     assert scores["psnr"] == float("inf") and scores["ssim"] == pytest.approx(1) == scores["cosine"]
-    titles = [line.title for line in lines(list(rows.values()))]
+    titles = [row.title for row in table_of(Study(tmp_path / "tiny")).rows]
     assert titles[0] == "Original" and any(title.startswith("Original again") for title in titles)

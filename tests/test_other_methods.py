@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from processes import run
+from test_table1 import main, table_in
 
-from analysis import differences, figures, paper
-from analysis.conditions import lines
-from analysis.cost import study_cost
+from analysis import Study, StudyError, compare, cost, figures, paper_table
+from analysis.complete import incomplete
 from analysis.figures import tradeoff, videos
-from analysis.figures.choose import find, papers_columns
+from analysis.figures.videos import find, papers_columns
 from analysis.gallery import write_gallery
 from analysis.gallery.data import gallery_data
-from analysis.load import StudyError, load
-from analysis.projection import FlopsOfStudy
-from analysis.table1 import csv_text, main, notes, table_sheet
+from analysis.model_cost import flops_of_record
+from analysis.publish.runs import conditions_of
+from analysis.study import record_in
+from analysis.table import table_of
+from analysis.table1 import csv_text, notes, table_sheet
 from bench.facts import Facts, data_of, facts_of, makes_video
-from bench.tracked import latencies, read
 from vgdfr import HunyuanVideo
 
 STEPS, LATENTS, SIDE = 4, 5, 8  # 17 frames of 64 x 64 pixels
@@ -85,31 +86,32 @@ def change(folder: Path, how: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_another_method_is_a_row_of_table_1_that_competes_and_is_compared(study: Path) -> None:
-    table = lines(load(study, light=True))
+    table = table_in(study)
     titles = ["Original", "SkipSteps (every=2)", "SkipSteps (every=3)", "VGDFR (k=2, θ=0.5)", "VGDFR (k=2, θ=0.9)"]
-    assert [line.title for line in table] == titles
-    rows = table_sheet(table, "study", ["latency_s", "speedup"]).rows
+    assert [line.title for line in table.rows] == titles
+    rows = table_sheet(table, ["latency_s", "speedup"]).rows
     assert {row[0].text: row[2].mark for row in rows if row[2].mark == "best"} == {titles[2]: "best"}
-    assert table[2].means["speedup"].value == pytest.approx(3 / 2 * (table[1].means["speedup"].value or 0))
-    said = notes(table, "study", [], False, True)
-    assert any(note.startswith("Of all methods' rows, ablations and diagnostics apart, the best is") for note in said)
+    assert table.rows[2].mean("speedup").value == pytest.approx(3 / 2 * (table.rows[1].mean("speedup").value or 0))
+    said = notes(table, [], False, True)
+    assert any(
+        note.startswith("Of all methods' rows, ablations and diagnostics apart, the best value is") for note in said
+    )
     found = list(csv.DictReader(io.StringIO(csv_text(table))))[1]
     assert (found["method"], found["k"], found["theta"]) == ("SkipSteps (every=2)", "", "")
-    assert [paper.setting_of(line) for line in table] == [(None,), None, None, None, None]
+    assert [paper_table.setting_of(row) for row in table.rows] == [(None,), None, None, None, None]
 
 
 def test_its_differences_to_the_baseline_and_to_other_conditions_are_stated(study: Path) -> None:
-    rows = load(study)
-    of = {f.line.title: f for f in differences.findings(rows) if f.column.name == "latency_s"}
+    of = {f.row.title: f for f in compare.findings(Study(study)) if f.column.name == "latency_s"}
     assert of["SkipSteps (every=2)"].difference.n == 2 and of["Original"].difference.n == 0
-    pairs = differences.between(rows, "skipsteps-every=2", "SkipSteps (every=3)")
-    assert next(d for _, c, _, _, d in pairs if c.name == "speedup").value == pytest.approx(2 / 3)
+    pairs = compare.between(Study(study), "skipsteps-every=2", "SkipSteps (every=3)")
+    assert next(p.difference for p in pairs if p.column.name == "speedup").value == pytest.approx(2 / 3)
 
 
 def test_it_is_a_point_of_the_trade_off_joined_with_its_family_and_named_in_the_legend(study: Path) -> None:
-    panels = tradeoff.panels(lines(load(study)))
-    points = [p for p in panels[0].points if p.family == "SkipSteps"]
-    assert [(p.title, p.k, p.theta) for p in points] == [
+    panels = tradeoff.panels(table_of(Study(study)))
+    points = [p for p in panels[0].points if p.row.family == "SkipSteps"]
+    assert [(p.row.title, p.row.k, p.row.theta) for p in points] == [
         ("SkipSteps (every=2)", None, None), ("SkipSteps (every=3)", None, None)
     ]  # fmt: skip
     figure = tradeoff.tradeoff(panels)
@@ -124,7 +126,7 @@ def test_nothing_overlaps_in_a_trade_off_of_six_families(study: Path) -> None:
         for value in (0.1, 0.2, 0.3):
             facts = {"title": name, "family": name, "settings": [f"threshold={value}"], "method": {"name": name}}
             copy(study, "vgdfr-k2-theta0.9", f"{name}-{value}", facts, lambda r, v=value: r["latency_s"] * (1 - v))
-    figure = tradeoff.tradeoff(tradeoff.panels(lines(load(study))), "a banner")
+    figure = tradeoff.tradeoff(tradeoff.panels(table_of(Study(study))), "a banner")
     FigureCanvasAgg(figure).draw()
     boxes = [artist.get_window_extent() for artist in (*figure.legends, figure._supxlabel)]
     boxes += [ax.get_tightbbox() for ax in figure.axes]
@@ -137,16 +139,16 @@ def test_nothing_overlaps_in_a_trade_off_of_six_families(study: Path) -> None:
 
 def test_brackets_in_a_title_are_no_settings(study: Path) -> None:
     change(study / "skipsteps-every=2", lambda r: r.update(title="Pairs & <co> (hold)"))
-    figure = figures.FIGURES["qualitative"].draw(figures.of(study))
+    figure = figures.FIGURES["qualitative"].draw(table_of(Study(study)), figures.Choices())
     assert [ax.get_title() for ax in figure.axes[:2]] == ["Original", "Pairs & <co> (hold)\nevery=2"]
 
 
 def test_a_long_label_of_the_comparison_stays_beside_its_frames(study: Path) -> None:
     title, long = "VGDFR + FirstBlock", ["k2", "theta0.9", "firstblock(threshold=0.12,every=2,cached=residual)"]
     change(study / "vgdfr-k2-theta0.9", lambda r: r.update(title=title, settings=long))
-    figure = figures.main(study, "00-still", 2, 0.9, out=study / "report")
-    assert figure.is_file()
-    figure = videos.comparison(*find(lines(load(study)), "00-still", 2, 0.9))
+    table = table_of(Study(study))
+    assert figures.draw_prompt(table, study / "report", figures.Choices("00-still", 2, 0.9)).is_file()
+    figure = videos.comparison(*find(table, "00-still", 2, 0.9))
     FigureCanvasAgg(figure).draw()
     labelled = [ax for ax in figure.axes if ax.get_ylabel()]
     boxes = [ax.yaxis.label.get_window_extent() for ax in labelled]
@@ -164,32 +166,44 @@ def test_every_figure_is_drawn_with_it_or_says_why_not(study: Path, tmp_path: Pa
     if alone:
         for folder in study.glob("vgdfr*"):
             shutil.rmtree(folder)
-    titles = [line.title for line, _ in papers_columns(figures.of(study).table, "00-still")]
+    table = table_of(Study(study))
+    titles = [row.title for row, _ in papers_columns(table, "00-still")]
     assert titles[:3] == ["Original", "SkipSteps (every=2)", "SkipSteps (every=3)"]
-    drawn = {each.name: each for each in figures.draw(figures.of(study), tmp_path / "figures")}
+    drawn = {each.name: each for each in figures.draw(table, tmp_path / "figures")}
     missing = {name for name, each in drawn.items() if each.reason}
-    assert missing == {"ablation"} | ({"timeline", "content", "tokens"} if alone else set())
+    assert missing == {"ablation"} | ({"timeline", "tokens"} if alone else set())
     if alone:
         said = "".join(each.reason or "" for each in drawn.values())
-        assert "no sample with a schedule by threshold" in said and "by threshold alone" in said
-        assert "no finished sample was compressed" in said
-        shown = figures.FIGURES["comparison"].draw(figures.of(study))
+        assert "no sample with a schedule" in said and "no finished sample was compressed" in said
+        shown = figures.FIGURES["comparison"].draw(table, figures.Choices())
         assert [ax.get_ylabel() for ax in shown.axes if ax.get_ylabel()] == ["baseline", "SkipSteps\nevery=2"]
+    else:
+        below = {n: figures.FIGURES[n].draw(table, figures.Choices()).get_supxlabel() for n in ("timeline", "tokens")}
+        for text in (" ".join(text.split()) for text in below.values()):
+            assert "2 without" in text and "not drawn: SkipSteps (every=2); SkipSteps (every=3)" in text
 
 
 def test_the_gallery_shows_its_videos_with_title_and_settings(study: Path) -> None:
-    data = gallery_data(load(study), "study", lambda row: row.folder.name)
+    table = table_in(study)
+    data = gallery_data(table, lambda folder: folder.name)
     assert [(c["title"], c["baseline"]) for c in data["conditions"]][:2] == [
         ("Original", True), ("SkipSteps (every=2)", False)
     ]  # fmt: skip
     speedup = [c["title"] for c in data["columns"]].index("Speedup")
     baseline, skipped = data["prompts"][0]["samples"][:2]
     assert skipped["video"] and "segments" not in skipped and skipped["scores"][speedup] > 0
-    assert baseline["scores"][speedup] is None and write_gallery(study).is_file()
+    assert baseline["scores"][speedup] is None and write_gallery(table, study / "report" / "gallery").is_file()
+
+
+def study_cost(folder: Path) -> tuple[str, str]:
+    """Returns the cost report in Markdown, and its CSV."""
+    made = cost.report(Study(folder))
+    return made.text, str(made.files["cost.csv"])
 
 
 def test_the_bound_of_any_method_is_of_the_passes_that_were_counted(study: Path) -> None:
-    text, samples = study_cost(study)
+    made = cost.report(Study(study))
+    text, samples = made.text, str(made.files["cost.csv"])
     rows = [row for row in csv.DictReader(io.StringIO(samples)) if row["condition"].startswith("skipsteps")]
     assert [float(row["bound"]) for row in rows] == [STEPS / 2] * 2 + [STEPS] * 2
     assert [float(row["dit_work"]) for row in rows] == [2 / STEPS] * 2 + [1 / STEPS] * 2
@@ -197,7 +211,7 @@ def test_the_bound_of_any_method_is_of_the_passes_that_were_counted(study: Path)
         [cell.strip() for cell in next(line for line in text.splitlines() if line.startswith(start)).split("|")]
         for start in ("| Method", "| SkipSteps (every=2)")
     )
-    assert row[header.index("DiT work")] == "0.500" and row[header.index("cost of a pass, measured")] == "–"
+    assert row[header.index("DiT work, FLOPs")] == "0.500" and row[header.index("cost of a pass, measured")] == "–"
     assert "Accelerators" not in text and "Left out" not in text
 
 
@@ -232,29 +246,33 @@ class OwnModel(HunyuanVideo):
 def test_an_outside_models_own_flops_need_no_configuration(study: Path) -> None:
     for condition in study.glob("*-*"):
         change(condition, lambda r: r["checkpoint"].update({"class": f"{__name__}.OwnModel"}))
-    record = next(row.record for row in load(study) if row.record["layers"] and "class" in row.record["checkpoint"])
-    assert FlopsOfStudy().of(record) == OwnFlops()
+    samples = Study(study).samples
+    told = samples[samples["layers"].notna() & samples["checkpoint.class"].notna()]
+    assert flops_of_record(record_in(told["folder"].iloc[0])) == OwnFlops()
     rows = [r for r in csv.DictReader(io.StringIO(study_cost(study)[1])) if r["condition"] == "skipsteps-every=2"]
     assert [float(row["dit_flops"]) for row in rows] == [2 * LATENTS] * 2
 
 
 def test_a_setting_named_steps_of_another_method_is_no_number_of_passes(study: Path) -> None:
-    before = study_cost(study)
+    before = cost.report(Study(study))
     change(study / "skipsteps-every=2", lambda r: r["method"].update(steps=[0, 2]))
-    assert study_cost(study) == before
+    assert cost.report(Study(study)) == before
 
 
 def test_what_a_sweep_shares_counts_no_pass_of_another_method(study: Path) -> None:
     """SkipSteps has a setting named k; its passes are its own all the same."""
-    (shared,) = (line for line in study_cost(study)[0].splitlines() if line.startswith("DiT FLOPs of the sweep"))
+    (shared,) = (
+        line for line in cost.report(Study(study)).text.splitlines() if line.startswith("DiT FLOPs of the sweep")
+    )
     for every in (2, 3):
         change(study / f"skipsteps-every={every}", lambda r: r["method"].update(k=2))
-    assert shared in study_cost(study)[0]
+    assert shared in cost.report(Study(study)).text
 
 
 def test_a_method_whose_passes_nobody_counted_is_left_out_of_costs_and_named(study: Path) -> None:
     skip_steps(study, 4)
-    text, samples = study_cost(study)
+    made = cost.report(Study(study))
+    text, samples = made.text, str(made.files["cost.csv"])
     assert "Left out, as their records do not say what the DiT did: SkipSteps (every=4)." in text
     assert "| SkipSteps (every=4)" not in text and "every=4" not in samples and "every=2" in samples
 
@@ -269,62 +287,65 @@ def test_accelerators_say_what_they_counted_and_what_share_was_skipped(study: Pa
         "accelerated": {"skipcalls": {"gate_asked": 4, "calls_skipped": 2}},
     }  # fmt: skip
     copy(study, "vgdfr-k2-theta0.9", "vgdfr-k2-theta0.9-skipcalls(every=2)", facts, lambda r: r["latency_s"])
-    part = study_cost(study)[0].split("## Accelerators")[1].splitlines()
+    part = cost.report(Study(study)).text.split("## Accelerators")[1].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part if line.startswith("| ")]
     assert cells == [
         ["Method", "n", "Accelerator", "gate asked", "calls skipped", "attention skipped", "feed-forward skipped"],
         ["VGDFR (k=2, θ=0.9, skipcalls(every=2))", "2", "skipcalls", "4.0", "2.0", "50.0%", "37.5%"],
     ]
-    assert figures.draw(figures.of(study), study / "report", ["tradeoff"])[0].files
-    _, plain = find(lines(load(study)), "00-still", 2, 0.9)
-    assert plain.record["slug"] == "vgdfr-k2-theta0.9", "k and theta alone name the condition without an accelerator"
+    table = table_of(Study(study))
+    assert figures.draw(table, study / "report", ["tradeoff"])[0].files
+    _, (plain, _) = find(table, "00-still", 2, 0.9)
+    assert plain.slug == "vgdfr-k2-theta0.9", "k and theta alone name the condition without an accelerator"
 
 
 def test_trackers_show_it_and_the_reference_comes_first_whatever_its_name(study: Path) -> None:
     reference = {"role": "reference", "title": "Plain", "family": "Plain", "settings": [], "method": {"name": "zero"}}
     copy(study, "baseline", "zero", reference, lambda r: r["latency_s"])
     shutil.rmtree(study / "baseline")
-    conditions, unreadable = read(study)
-    assert not unreadable and [c.name for c in conditions][:2] == ["zero", "skipsteps-every=2"]
-    baseline_s = latencies(conditions)
-    assert all(c.summary(baseline_s)["speedup"] > 0 for c in conditions[1:])
-    table = lines(load(study))
-    assert [line.title for line in table][:2] == ["Plain", "SkipSteps (every=2)"]
-    assert [line.means["speedup"].value is None for line in table] == [True, False, False, False, False]
-    assert [d["reference"] for d in gallery_data(load(study), "s", lambda _: None)["conditions"]] == [0] * 5
+    conditions = conditions_of(Study(study))
+    assert [c.name for c in conditions][:2] == ["zero", "skipsteps-every=2"]
+    assert all(c.summary([])["speedup"] > 0 for c in conditions[1:])
+    table = table_in(study)
+    assert [row.title for row in table.rows][:2] == ["Plain", "SkipSteps (every=2)"]
+    assert [row.mean("speedup").value is None for row in table.rows] == [True, False, False, False, False]
+    assert [d["reference"] for d in gallery_data(table, lambda _: None)["conditions"]] == [0] * 5
 
 
 def test_two_references_and_two_methods_under_one_name_are_refused(study: Path) -> None:
     reference = {"role": "reference", "title": "Plain", "family": "Plain", "settings": [], "method": {"name": "zero"}}
     copy(study, "baseline", "zero", reference, lambda r: r["latency_s"])
     with pytest.raises(StudyError, match="2 references to compare with: baseline, zero"):
-        lines(load(study))
+        table_in(study)
     shutil.rmtree(study / "zero")
     change(study / "skipsteps-every=2", lambda r: r["method"].update(version=1 + (r["prompt_id"] == "00-still")))
     with pytest.raises(StudyError, match="mixes 2 settings under the name skipsteps-every=2"):
-        lines(load(study))
+        table_in(study)
 
 
 def test_ablations_and_diagnostics_do_not_compete(study: Path) -> None:
     for role in ("ablation", "diagnostic"):
         change(study / "skipsteps-every=3", lambda r, role=role: r.update(role=role))
-        table = lines(load(study))
-        best = [row[0].text for row in table_sheet(table, "s", ["latency_s"]).rows if row[2].mark == "best"]
+        table = table_in(study)
+        best = [row[0].text for row in table_sheet(table, ["latency_s"]).rows if row[2].mark == "best"]
         assert best == ["SkipSteps (every=2)"]
-        assert "SkipSteps (every=3)" not in [p.title for p in tradeoff.panels(table)[0].points]
+        panels = tradeoff.panels(table_of(Study(study)))
+        assert "SkipSteps (every=3)" not in [p.row.title for p in panels[0].points]
+        said = "1 left out as ablation or diagnostic: SkipSteps (every=3)"
+        assert said in " ".join(tradeoff.tradeoff(panels).get_supxlabel().split())
 
 
 def test_a_setting_of_all_rows_of_a_method_is_said_once_with_the_methods_title(study: Path) -> None:
     for every in (2, 3):
         settings = [f"every={every}", "interpolator=rife"]
         change(study / f"skipsteps-every={every}", lambda r, own=settings: r.update(settings=own))
-    table = lines(load(study))
-    assert [line.title for line in table][1:3] == ["SkipSteps (every=2)", "SkipSteps (every=3)"]
+    table = table_in(study)
+    assert [row.title for row in table.rows][1:3] == ["SkipSteps (every=2)", "SkipSteps (every=3)"]
     said = "In all SkipSteps rows the merged frames were filled in by interpolator=rife."
-    assert said in notes(table, "study", [], False, False)
+    assert said in notes(table, [], False, False)
     change(study / "skipsteps-every=3", lambda r: r.update(title="SkipSteps + Cache"))
     said = "In all SkipSteps and SkipSteps + Cache rows the merged frames were filled in by interpolator=rife."
-    assert said in notes(lines(load(study)), "study", [], False, False)
+    assert said in notes(table_in(study), [], False, False)
 
 
 def test_a_method_that_makes_no_video_is_in_no_table_and_keeps_its_data(study: Path) -> None:
@@ -333,11 +354,11 @@ def test_a_method_that_makes_no_video_is_in_no_table_and_keeps_its_data(study: P
         "method": {"name": "probe"}, "data": {"errors": [1.0]},
     }  # fmt: skip
     copy(study, "baseline", "probe", facts, lambda r: r["latency_s"])
-    assert "Probe" not in [line.title for line in lines(load(study))]
+    assert "Probe" not in [row.title for row in table_in(study).rows]
     for folder in [*study.glob("vgdfr*"), *study.glob("skip*"), study / "baseline"]:
         shutil.rmtree(folder)
     with pytest.raises(StudyError, match="holds measurements of Probe and no videos"):
-        load(study)
+        table_in(study)
 
 
 def test_samples_without_a_video_are_tried_and_named_under_the_table(
@@ -350,13 +371,13 @@ def test_samples_without_a_video_are_tried_and_named_under_the_table(
     copy(study, "baseline", "probe", facts, lambda r: r["latency_s"])
     there = ["/".join(file.parts[-3:-1]) for file in study.glob("*/*/record.json")]
     (study / "plan.json").write_text(json.dumps({"samples": there}))
-    assert main(study) and figures.of(study).banner is None
+    assert main(study) and incomplete(table_of(Study(study))) is None
     assert "Without a video: Probe (2 samples), see `data` in their records." in capsys.readouterr().out
     change(study / "probe", lambda r: r.update(status="done" if r["prompt_id"] == "00-still" else "failed"))
     assert not main(study)
     said = f"Incomplete: {len(there) - 1} of {len(there)} samples, 1 failed."
     out = capsys.readouterr().out
-    assert said in out and "not tried" not in out and said == figures.of(study).banner
+    assert said in out and "not tried" not in out and said == incomplete(table_of(Study(study)))
     assert "Without a video: Probe (1 sample), see `data` in its record." in out
     shutil.rmtree(study / "probe")
     assert not main(study) and "2 planned and not tried" in (out := capsys.readouterr().out)

@@ -108,7 +108,9 @@ def test_the_dotted_path_is_the_name_and_begins_the_id(outside: Any, monkeypatch
 def test_its_title_is_its_own_or_else_the_path(outside: Any) -> None:
     sharp, distance, still = (named([f"my_metrics.{name}"])[0].about for name in ("sharpness", "distance", "still"))
     assert sharp == About("my_metrics.sharpness", "Sharpness", "levels", 1, 1, "Video Quality")
-    assert distance == About("my_metrics.distance", "my_metrics.distance", "", 3, -1, "Difference")
+    assert distance == About(
+        "my_metrics.distance", "my_metrics.distance", "", 3, -1, "Difference", needs_reference=True
+    )
     assert (still.better, still.group) == (0, "Difference")
 
 
@@ -165,6 +167,7 @@ def test_scores_hold_how_to_show_it_and_ours_stay_as_they_are(outside: Any, tmp_
     assert sharp["value"] == pytest.approx(np.abs(np.diff(frames, axis=1)).mean()) and len(sharp["per_frame"]) == 4
     assert sharp["about"] == {
         "title": "Sharpness", "unit": "levels", "digits": 1, "better": 1, "group": "Video Quality",
+        "needs_reference": False,
     }  # fmt: skip
     assert distance["value"] == pytest.approx(np.abs(frames - reference).mean()) and distance["extra"] == {
         "letters": 34

@@ -8,9 +8,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from studies import stored
 
-from analysis.load import load
-from analysis.rope_sensitivity import main
+from analysis import Study
+from analysis.output import write_and_print
+from analysis.rope_sensitivity.__main__ import report as reported
 from bench.config import CONF, RECOMMENDATION, Job, job_of
 from bench.plan import PlanFirst, planned
 from bench.progress import Sweep
@@ -145,7 +147,7 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
     sweep = Sweep(count, count)
     run(jobs, sweep)
     assert (sweep.made, sweep.failed) == (count, [])
-    for row in load(tmp_path / "rope_sensitivity"):
+    for row in stored(tmp_path / "rope_sensitivity"):
         said, of = row.record["layers"], row.record["method"].get("global_layers")
         if of is None:
             assert said is None
@@ -154,7 +156,8 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
             assert said == {"dual": 3, "single": 2, "global": expected, "paper": [0, 1, 2, 3]}
     probes = plan("+exp=rope_proxy", *common[:2], *(s for s in SMALL if not s.startswith("metrics")))
     run(probes, Sweep(1, 1))
-    main(tmp_path / "rope_sensitivity", tmp_path / "rope_proxy", "psnr", 2)
+    folder = tmp_path / "rope_sensitivity"
+    write_and_print(reported(Study(folder), Study(tmp_path / "rope_proxy"), "psnr", 2), folder, None)
     with (tmp_path / "rope_sensitivity" / RECOMMENDATION).open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     chosen = tuple(int(row["layer"]) for row in rows if row["recommended"] == "1")

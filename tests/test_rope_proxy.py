@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 from processes import AS_ANY_USER, run
+from studies import stored
 
-from analysis.load import StudyError, load, load_probes
+from analysis import Study, StudyError
+from analysis.rope_sensitivity import proxy_sensitivity
+from analysis.table import table_of
 from bench.condition import Condition, VideoSettings
 from bench.prompts import Prompt
 from bench.score import score_study
@@ -153,7 +156,7 @@ def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(study: tuple[list[str], Path]) -> None:
     _, folder = study
-    rows = load_probes(folder)
+    rows = stored(folder)
     assert len(rows) == 2
     for row in rows:
         assert [f.name for f in row.folder.iterdir()] == ["record.json"] and row.record["latency_s"] is None
@@ -205,12 +208,15 @@ def test_tables_leave_layer_errors_out(study: tuple[list[str], Path], tmp_path: 
     with pytest.raises(
         StudyError, match="RoPE proxy and no videos; .* are read by: python -m analysis.rope_sensitivity"
     ):
-        load(folder)
+        table_of(Study(folder))
     record = json.loads(next(folder.glob("*/*/record.json")).read_text())
     for name, makes_video in (("probe", False), ("video", True)):
         (tmp_path / "a" / name).mkdir(parents=True)
         (tmp_path / "a" / name / "record.json").write_text(json.dumps(record | {"makes_video": makes_video}))
-    assert [row.folder.name for row in load(tmp_path)] == ["video"]
-    assert [row.folder.name for row in load_probes(tmp_path)] == ["probe"]
+    samples = Study(tmp_path).samples
+    assert samples["sample"][samples["makes_video"]].tolist() == ["a/video"]
+    assert samples["sample"][~samples["makes_video"]].tolist() == ["a/probe"]
+    shutil.copytree(tmp_path / "a" / "video", tmp_path / "videos" / "a" / "video")
     with pytest.raises(StudyError, match="holds no layer errors; they are made by"):
-        load_probes(tmp_path / "nowhere")
+        proxy_sensitivity(Study(tmp_path / "videos"))
+    assert len(proxy_sensitivity(Study(tmp_path)).values) == 1, "the sample with a video is left out"

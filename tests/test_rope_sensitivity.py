@@ -12,23 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from scipy.stats import rankdata
 
+from analysis import Study, StudyError
 from analysis.figures.style import encoded
-from analysis.load import StudyError
-from analysis.rope_sensitivity import csv_text, main, markdown
-from analysis.rope_sensitivity_data import (
-    Layer,
-    Measured,
-    Sensitivity,
-    agreement,
-    measured_of_proxy,
-    measured_of_study,
-    sensitivity,
-)
-from analysis.rope_sensitivity_figure import GLOBAL_ALONE, LOCAL_ALONE, draw, scale_of
+from analysis.output import write_and_print
+from analysis.render import markdown
+from analysis.rope_sensitivity import EFFECTS, Sensitivity, agreement, proxy_sensitivity, sensitivity
+from analysis.rope_sensitivity.__main__ import report, sheet
+from analysis.rope_sensitivity.figure import GLOBAL_ALONE, LOCAL_ALONE, draw, scale_of
+from analysis.statistics import Interval
 
 PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # what each of 2 dual and 4 single layers gains by Global-RoPE
 EVERY = range(len(PLANTED))
@@ -46,7 +42,7 @@ def conditions() -> dict[str, list[int]]:
 
 
 def record(layers: list[int] | None, prompt: str, **other: Any) -> dict[str, Any]:
-    method = {"name": "vgdfr", "k": 5, "theta": 0.7, "max_merge": 4, "global_layers": layers}
+    method = {"name": "vgdfr", "k": 5, "theta": 0.7, "max_merge": 4, "global_layers": layers or "none"}
     if layers is None:
         method = {"name": "ropeproxy", "k": 5, "theta": 0.7, "max_merge": 4}
     return {
@@ -89,45 +85,59 @@ def write(folder: Path, values: dict[str, Any], scores: dict[str, Any] | None) -
         (folder / "scores.json").write_text(json.dumps({"schema": 2, "scores": scores}))
 
 
-def measured(planted: tuple[float, ...], better: int = -1) -> Measured:
+def made(planted: tuple[float, ...], better: int = -1) -> Sensitivity:
     """Without noise, over three prompts."""
-
-    def values(*layers: int) -> dict[tuple[str, int], float]:
-        return {(p, 0): i + better * sum(planted[n] for n in layers) for i, p in enumerate("abc")}
-
     every = range(len(planted))
-    return Measured(
-        "M", "", better, values(), values(*every), tuple(values(n) for n in every),
-        tuple(values(*(m for m in every if m != n)) for n in every), 2, (0,),
-    )  # fmt: skip
+    choices = {"none": [], "all": list(every)}
+    choices |= {f"only_{n}": [n] for n in every} | {f"all_but_{n}": [m for m in every if m != n] for n in every}
+    gains = {name: better * sum(planted[n] for n in layers) for name, layers in choices.items()}
+    index = pd.MultiIndex.from_tuples([(prompt, 0) for prompt in "abc"], names=["prompt", "seed"])
+    values = pd.DataFrame([{name: i + gain for name, gain in gains.items()} for i in range(3)], index)
+    return Sensitivity("M", "", better, values, 2, len(planted) - 2, (0,))
+
+
+def effect(found: Sensitivity, name: str, layer: int) -> Interval:
+    value, low, high, n, infinite = found.effects[name].to_numpy()[layer].tolist()
+    value, low, high = (None if math.isnan(end) else end for end in (value, low, high))
+    return Interval(value, low, high, int(n), int(infinite))
+
+
+def text_of(found: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) -> str:
+    return markdown(sheet("study", found, proxy, chosen))
+
+
+def main(study: Path, proxy: Path | None = None, out: Path | None = None, **other: Any) -> None:
+    """As the command does it."""
+    there = proxy and Study(proxy, experiment="rope_proxy")
+    write_and_print(report(Study(study, experiment="rope_sensitivity"), there, **other), study, out)
 
 
 @pytest.mark.parametrize(("metric", "factor"), [("lpips", 1), ("psnr", 10)])
 def test_the_planted_preference_is_found_in_both_directions(tmp_path: Path, metric: str, factor: float) -> None:
-    found = sensitivity(measured_of_study(write_study(tmp_path), metric))
+    found = sensitivity(Study(write_study(tmp_path)), metric)
     assert found.recommended() == found.recommended(2) == BEST, "as many as the paper's list has here"
     assert found.recommended(1) == (2,) and found.recommended(6) == tuple(EVERY)
-    assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0]
-    assert [layer.dual for layer in found.layers] == [True] * 2 + [False] * 4
-    for layer, gain in zip(found.layers, PLANTED, strict=True):
-        for interval in (layer.global_alone, layer.local_alone, layer.preference):
+    assert list(found.ranks) == [2, 4, 5, 1, 3, 0] and list(found.ranks.values()) == [1, 2, 3, 4, 5, 6]
+    assert (found.dual, found.single, found.layers) == (2, 4, range(6))
+    for layer, gain in enumerate(PLANTED):
+        for name in EFFECTS:
+            interval = effect(found, name, layer)
             assert interval.value == pytest.approx(gain * factor, abs=0.003 * factor) and interval.n == 8
             assert interval.low is not None and interval.high is not None
             assert interval.low < (interval.value or 0) < interval.high < (interval.low or 0) + 0.01 * factor
-    assert found.whole.value == pytest.approx(sum(PLANTED) * factor, abs=0.003 * factor)
+    assert found.overall.value == pytest.approx(sum(PLANTED) * factor, abs=0.003 * factor)
 
 
 def test_a_layers_preference_is_the_mean_of_both_directions_over_samples_that_all_conditions_have() -> None:
-    m = measured((0.0, 0.5, 0.1))
-    partial = dict(m.all_but[1]) | {("a", 0): m.all_but[1]["a", 0] + 0.3}
-    del partial["c", 0]
-    found = sensitivity(Measured("M", "", -1, m.none, m.all, m.only, (m.all_but[0], partial, m.all_but[2]), 2, ()))
-    assert [layer.preference.n for layer in found.layers] == [2] * 3 and found.prompts == 2
+    values = made((0.0, 0.5, 0.1)).values
+    values = values.assign(all_but_1=values["all_but_1"] + [0.3, 0, math.nan])  # prompts a, b and c
+    found = Sensitivity("M", "", -1, values, 2, 1, ())
+    assert [effect(found, "preference", layer).n for layer in range(3)] == [2] * 3 and found.prompts == 2
     assert found.incomplete == "1 of 3 samples have no value under some condition"
-    layer = found.layers[1]
-    assert layer.global_alone.value == pytest.approx(0.5) and layer.global_alone.n == 3
-    assert layer.local_alone.value == pytest.approx((0.8 + 0.5) / 2) and layer.local_alone.n == 2
-    assert layer.preference.value == pytest.approx((0.5 + (0.8 + 0.5) / 2) / 2) and layer.preference.n == 2
+    preference, global_alone, local_alone = (effect(found, name, 1) for name in EFFECTS)
+    assert global_alone.value == pytest.approx(0.5) and global_alone.n == 3
+    assert local_alone.value == pytest.approx((0.8 + 0.5) / 2) and local_alone.n == 2
+    assert preference.value == pytest.approx((0.5 + (0.8 + 0.5) / 2) / 2) and preference.n == 2
 
 
 @pytest.mark.parametrize(
@@ -138,8 +148,7 @@ def test_a_layers_preference_is_the_mean_of_both_directions_over_samples_that_al
     ],
 )  # fmt: skip
 def test_the_rank_correlation_is_that_of_the_ranks(ours: tuple[float, ...], theirs: tuple[float, ...]) -> None:
-    of: Callable[[Layer], Any] = lambda layer: layer.global_alone  # noqa: E731
-    rho, _, n = agreement(sensitivity(measured(ours)), sensitivity(measured(theirs, better=1)), of)
+    rho, _, n = agreement(made(ours), made(theirs, better=1), "global_alone")
     assert n == len(ours)
     ranks = [rankdata(np.round(side, 9)) for side in (ours, theirs)]
     assert rho == pytest.approx(np.corrcoef(*ranks)[0, 1])
@@ -148,23 +157,24 @@ def test_the_rank_correlation_is_that_of_the_ranks(ours: tuple[float, ...], thei
 
 
 def test_without_ranks_there_is_no_correlation() -> None:
-    flat, steep = sensitivity(measured((0.0,) * 4)), sensitivity(measured((0.1, 0.2, 0.3, 0.4)))
-    assert agreement(flat, steep, lambda layer: layer.global_alone) == (None, None, 4)
+    flat, steep = made((0.0,) * 4), made((0.1, 0.2, 0.3, 0.4))
+    assert agreement(flat, steep, "global_alone") == (None, None, 4)
 
 
 def test_the_command_writes_all_files_the_same_every_time_and_without_torch(tmp_path: Path) -> None:
     study, proxy = write_study(tmp_path / "study"), write_proxy(tmp_path / "proxy")
     main(study, proxy)
-    report = study / "report"
-    first = {f.name: f.read_bytes() for f in report.iterdir()}
+    written = study / "report"
+    first = {f.name: f.read_bytes() for f in written.iterdir()}
     assert set(first) == {f"rope_sensitivity.{suffix}" for suffix in ("md", "csv", "png", "svg", "pdf")}
     code = (
-        "import sys; from pathlib import Path; from analysis.rope_sensitivity import main; "
-        "main(*map(Path, sys.argv[1:])); sys.exit('torch' in sys.modules)"
+        "import sys; from analysis.rope_sensitivity.__main__ import command; "
+        "command(); sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(study), str(proxy)], capture_output=True, text=True)
+    arguments = [str(study), "--proxy", str(proxy)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert {f.name: f.read_bytes() for f in report.iterdir()} == first
+    assert {f.name: f.read_bytes() for f in written.iterdir()} == first
     text = first["rope_sensitivity.md"].decode()
     assert done.stdout.strip() == text.strip()
     assert "method.global_layers=[2,4]" in text and "above 0 with the whole interval: 1, 2, 4, 5." in text
@@ -178,7 +188,7 @@ def test_the_command_writes_all_files_the_same_every_time_and_without_torch(tmp_
 
 
 def test_bars_are_the_values_in_their_own_blocks_and_markers_the_lists(tmp_path: Path) -> None:
-    found = sensitivity(measured_of_study(write_study(tmp_path), "lpips"))
+    found = sensitivity(Study(write_study(tmp_path)), "lpips")
     factor, power = scale_of(found)
     assert (factor, power) == (1000, "10⁻³")
     figure = draw(found, None, BEST)
@@ -191,8 +201,8 @@ def test_bars_are_the_values_in_their_own_blocks_and_markers_the_lists(tmp_path:
             drawn[round(bar.get_x() + 0.2), colour] = bar.get_height()
     expected = {}
     for layer in found.layers:
-        for colour, interval in ((GLOBAL_ALONE, layer.global_alone), (LOCAL_ALONE, layer.local_alone)):
-            expected[layer.number, colour] = pytest.approx((interval.value or 0) * factor)
+        for colour, name in ((GLOBAL_ALONE, "global_alone"), (LOCAL_ALONE, "local_alone")):
+            expected[layer, colour] = pytest.approx((effect(found, name, layer).value or 0) * factor)
     assert drawn == expected
     marks = [np.asarray(line.get_xdata()) for axis in figure.axes for line in axis.lines if line.get_marker() == "v"]
     assert [x for numbers in marks for x in numbers] == list(BEST)
@@ -202,20 +212,21 @@ def test_bars_are_the_values_in_their_own_blocks_and_markers_the_lists(tmp_path:
 
 @pytest.mark.parametrize(("largest", "expected"), [(2.0, 1), (0.2, 1), (0.05, 1e3), (5e-4, 1e3), (3e-6, 1e6), (0.0, 1)])
 def test_small_values_are_shown_in_thousandths(largest: float, expected: float) -> None:
-    assert scale_of(sensitivity(measured((largest, 0.0))))[0] == pytest.approx(expected)
+    assert scale_of(made((largest, 0.0)))[0] == pytest.approx(expected)
 
 
 def test_one_prompt_gives_no_interval_and_says_so(tmp_path: Path) -> None:
-    found = sensitivity(measured_of_study(write_study(tmp_path, "a"), "lpips"))
-    assert all(layer.preference.low is None for layer in found.layers)
-    text = markdown("study", found, None, BEST)
+    study = Study(write_study(tmp_path, "a"))
+    made = report(study)
+    assert sensitivity(study).effects["preference"]["low"].isna().all()
+    text = made.text
     assert "**Only 1 of the 5 prompts that intervals need: no ranking to rely on.**" in text and "[+" not in text
-    assert ",,,1" in csv_text(found, None, BEST) and len(encoded(draw(found, None, BEST))) == 3
+    assert ",,,1" in str(made.files["rope_sensitivity.csv"]) and len(made.files) == 4
 
 
 def test_a_recommendation_that_the_data_does_not_bear_out_is_marked() -> None:
-    found = sensitivity(measured((-0.2, 0.1, -0.1)))
-    assert "its preference is not above 0: 2.**" in markdown("study", found, None, found.recommended(2))
+    found = made((-0.2, 0.1, -0.1))
+    assert "its preference is not above 0: 2.**" in text_of(found, None, found.recommended(2))
 
 
 def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None:
@@ -223,11 +234,11 @@ def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None
     write(study / "only_0" / "z", record([0], "z") | {"status": "failed", "layers": None}, None)
     file = study / "only_1" / "a" / "scores.json"
     file.write_text(file.read_text().replace('"value": 20.', '"value": "inf", "was": 20.'))
-    found = sensitivity(measured_of_study(study, "psnr"))
-    assert found.layers[1].global_alone.infinite == 1 and found.layers[1].global_alone.n == 7
-    text = markdown("study", found, None, BEST)
+    found = sensitivity(Study(study), "psnr")
+    assert effect(found, "global_alone", 1).infinite == 1 and effect(found, "global_alone", 1).n == 7
+    text = text_of(found, None, BEST)
     assert "Incomplete: 1 failed samples (PSNR).**" in text and "1 samples are identical to their baseline" in text
-    assert [layer.preference.n for layer in found.layers] == [7] * 6
+    assert [effect(found, "preference", layer).n for layer in found.layers] == [7] * 6
 
 
 def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tmp_path: Path) -> None:
@@ -235,13 +246,13 @@ def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tm
     study = write_study(tmp_path)
     plan = [f"{f.parent.parent.name}/{f.parent.name}" for f in study.glob("*/*/record.json")]
     (study / "plan.json").write_text(json.dumps({"samples": plan}))
-    assert "Incomplete" not in markdown("s", sensitivity(measured_of_study(study, "lpips")), None, BEST)
+    assert "Incomplete" not in text_of(sensitivity(Study(study), "lpips"), None, BEST)
     for prompt in "efgh":
         (study / "only_3" / prompt / "record.json").unlink()
         spoil(study / "only_1" / prompt / "scores.json", lambda d: d["scores"]["lpips_embedded"].update(value=0.0))
-    found = sensitivity(measured_of_study(study, "lpips"))
-    assert [layer.number for layer in found.ranked] == [2, 4, 5, 1, 3, 0] and found.prompts == 4
-    text = markdown("s", found, None, BEST)
+    found = sensitivity(Study(study), "lpips")
+    assert list(found.ranks) == [2, 4, 5, 1, 3, 0] and found.prompts == 4
+    text = text_of(found, None, BEST)
     assert "Incomplete: 4 of 8 samples have no value under some condition, 4 planned and not tried (LPIPS†).**" in text
     assert [line.split("|")[7].strip() for line in text.splitlines() if line[2:3].isdigit()] == ["4"] * 6
 
@@ -267,7 +278,7 @@ def remove(study: Path, *names: str) -> None:
 BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda s: remove(s, "none"), "no finished sample of global_layers=none; a whole study is made by"),
     (lambda s: remove(s, "only_3", "all_but_1"), r"global_layers=only_3, all_but_1;"),
-    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r["identity"]["method"].update(k=9)), "k=5; k=9"),
+    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r["method"].update(k=9)), "k=5; k=9"),
     (
         lambda s: spoil(s / "only_3/a/record.json", lambda r: r["identity"].update(model={"dtype": "x"})),
         "mixes 2 models",
@@ -311,7 +322,7 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
         main(study, proxy=study)
     other = write_proxy(tmp_path / "other")
     for file in other.glob("*/*/record.json"):
-        spoil(file, lambda r: r["identity"]["method"].update(theta=0.5))
+        spoil(file, lambda r: r["method"].update(theta=0.5))
     with pytest.raises(StudyError, match="is of another theta than .*: 0.5, not 0.7"):
         main(study, proxy=other)
     with pytest.raises(StudyError, match="and no videos"):
@@ -323,6 +334,6 @@ def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_proxys_preference_is_the_error_it_spares(tmp_path: Path) -> None:
-    found: Sensitivity = sensitivity(measured_of_proxy(write_proxy(tmp_path)))
-    assert [layer.preference.value for layer in found.layers] == pytest.approx(PLANTED)
-    assert found.prompts == 3 and not math.isnan(found.whole.value or math.nan)
+    found = proxy_sensitivity(Study(write_proxy(tmp_path)))
+    assert found.effects["preference"]["value"].tolist() == pytest.approx(PLANTED)
+    assert found.prompts == 3 and not math.isnan(found.overall.value or math.nan)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from studies import stored
 
-from analysis.load import load
 from bench.config import CONF
 from bench.plan import PlanFirst, checked
 from bench.prefetch import configs_of
@@ -66,7 +66,9 @@ def test_tasks_share_the_sweep_and_each_sample_is_made_once(arguments: list[str]
     assert len(made) == 2 and sum(made) == 6, said
     assert sum(text.count(" made: ") for text in said) == 6
     ordinary = units_of(checked(*configs_of(arguments)))
-    assert {row.record["key"] for row in load(tmp_path / "tiny")} == {s.key for u in ordinary for s, _, _ in u.samples}
+    assert {row.record["key"] for row in stored(tmp_path / "tiny")} == {
+        s.key for u in ordinary for s, _, _ in u.samples
+    }
     assert verify(tmp_path / "tiny") == (6, [])
 
 
@@ -109,7 +111,7 @@ def test_a_failed_sample_is_tried_by_one_task_and_all_end_with_that_status(
         assert time.monotonic() < until, said
         time.sleep(0.1)
     assert all("1 failed of 6 samples" in text for text in said), said
-    failed = [row for row in load(tmp_path / "tiny") if row.record["status"] == "failed"]
+    failed = [row for row in stored(tmp_path / "tiny") if row.record["status"] == "failed"]
     assert len(failed) == 1 and "SystemExit: 3" in failed[0].record["error"]
 
 

@@ -1,14 +1,41 @@
 """Intervals: against scipy and hand-worked cases, their coverage, and what is counted apart."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import MIN_PROMPTS, Interval, interval, paired, ratio_of_means
+from analysis import statistics
+from analysis.statistics import MIN_PROMPTS, Interval
+
+Samples = Mapping[tuple[str, int], float | None]
+
+
+def series(values: Samples) -> pd.Series:
+    index = pd.MultiIndex.from_tuples(list(values), names=["prompt", "seed"]) if values else NO_SAMPLES
+    return pd.Series(list(values.values()), index, dtype=float)
+
+
+NO_SAMPLES = pd.MultiIndex.from_arrays([[], []], names=["prompt", "seed"])
+
+
+def interval(values: Mapping[str, Sequence[float | None]], **options: Any) -> Interval:
+    flat = {(prompt, seed): v for prompt, own in values.items() for seed, v in enumerate(own)}
+    return statistics.interval(series(flat), **options)
+
+
+def paired(a: Samples, b: Samples, **options: Any) -> Interval:
+    return statistics.paired(series(a), series(b), **options)
+
+
+def ratio_of_means(a: Samples, b: Samples, **options: Any) -> Interval:
+    return statistics.ratio_of_means(series(a), series(b), **options)
 
 
 def test_a_value_per_prompt_is_scipys_bootstrap() -> None:

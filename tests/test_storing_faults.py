@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from processes import AS_ANY_USER, Finished, run
+from studies import stored
 
-from analysis.load import load
 from bench.store import is_full
 
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
@@ -28,7 +28,7 @@ def test_samples_that_cannot_be_stored_are_failed_samples_with_their_tracebacks(
     done = sweep(tiny_checkpoint, tmp_path, before=LIMIT.format(20_000))
     assert done.returncode == 1 and "0 made, 0 found, 3 failed of 3 samples" in done.stdout, done
     assert "Traceback" not in done.stdout + done.stderr
-    records = [row.record for row in load(tmp_path / "tiny")]
+    records = [row.record for row in stored(tmp_path / "tiny")]
     assert {record["status"] for record in records} == {"failed"}
     assert all("Traceback" in record["error"] and "File too large" in record["error"] for record in records)
     assert not list(tmp_path.rglob("*.mkv")) and not list(tmp_path.rglob(".partial*"))
@@ -75,5 +75,5 @@ def test_a_study_whose_name_is_a_protocol_to_ffmpeg_is_made(tiny_checkpoint: Pat
     place = f"import os; os.chdir({str(tmp_path)!r})"
     done = sweep(tiny_checkpoint, Path("run:1"), before=place)
     assert done.returncode == 0 and "3 made, 0 found, 0 failed of 3 samples" in done.stdout, done
-    assert len(load(tmp_path / "run:1" / "tiny")) == 3
+    assert len(stored(tmp_path / "run:1" / "tiny")) == 3
     assert os.listdir(tmp_path) == ["run:1"]

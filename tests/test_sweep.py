@@ -11,8 +11,8 @@ from hydra import compose, initialize_config_dir
 from processes import Finished
 from processes import run as run_command
 from safetensors.torch import load_file, save_file
+from studies import stored
 
-from analysis.load import load
 from bench.config import CONF, job_of
 from bench.models import _loaded, backbone_of
 from bench.plan import PlanFirst, checked, planned
@@ -42,7 +42,7 @@ def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 
 def test_every_sample_has_its_record_files_and_scores(study: tuple[list[str], Path]) -> None:
-    rows = load(study[1])
+    rows = stored(study[1])
     assert len(rows) == 10
     for row in rows:
         written = {"latents.safetensors", "master.mkv", "preview.mp4"}
@@ -93,7 +93,7 @@ def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: 
     assert result.returncode == 1
     assert "2 made, 0 found, 2 failed of 4 samples" in result.stdout
     assert "the same command tries only these again" in result.stdout
-    failed = [row.record for row in load(tmp_path / "tiny") if row.record["status"] == "nan"]
+    failed = [row.record for row in stored(tmp_path / "tiny") if row.record["status"] == "nan"]
     assert len(failed) == 2 and "decoded values are not finite" in failed[0]["error"]
     again = sweep(*arguments)
     assert again.returncode == 1 and "0 made, 2 found, 2 failed of 4 samples" in again.stdout
@@ -119,7 +119,7 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     run([job], first)
     hook.remove()
     assert (first.made, first.failed) == (3, ["baseline 00-still"])
-    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
+    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in stored(job.study)}
     assert "out of memory, say" in rows["baseline", "00-still"].record["error"]
     orphan = rows["vgdfr-k1-theta0.01", "00-still"]
     assert "psnr" not in orphan.scores and "no finished baseline" in orphan.reasons["psnr"]
@@ -127,7 +127,7 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     second = Sweep(4, 1)
     run([job], second)
     assert (second.made, second.found, second.failed) == (1, 3, [])
-    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in load(job.study)}
+    rows = {(r.record["slug"], r.record["prompt_id"]): r for r in stored(job.study)}
     assert rows["vgdfr-k1-theta0.01", "00-still"].scores["psnr"] > 0
 
 
@@ -218,7 +218,7 @@ def test_the_command_ends_with_the_message_and_has_done_nothing(
 
 
 def test_keys_hold_what_decides_the_pixels(study: tuple[list[str], Path]) -> None:
-    records = [row.record for row in load(study[1])]
+    records = [row.record for row in stored(study[1])]
     assert len({r["key"] for r in records}) == len(records)
     identity = json.loads(json.dumps(records[0]["identity"]))
     assert set(identity) == {"generator_version", "model", "method", "spec"}

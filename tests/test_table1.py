@@ -10,11 +10,30 @@ from typing import Any
 
 import pytest
 
-from analysis import paper, sheet
-from analysis.conditions import columns, lines
-from analysis.load import StudyError, load
-from analysis.perf import synthetic
-from analysis.table1 import csv_text, latex, main, markdown, table_sheet
+from analysis import Study, StudyError, paper_table, render
+from analysis.columns import columns
+from analysis.output import names_in, write_and_print
+from analysis.table import Table, table_of
+from analysis.table1 import csv_text, report, table_sheet
+
+
+def table_in(study: Path, **options: Any) -> Table:
+    return table_of(Study(study), **options)
+
+
+def markdown(table: Table) -> str:
+    return render.markdown(table_sheet(table))
+
+
+def latex(table: Table) -> str:
+    return render.latex(table_sheet(table))
+
+
+def main(study: Path, out: Path | None = None, **options: Any) -> bool:
+    """What the command does. Returns whether the study is complete."""
+    made = report(Study(study), **options)
+    write_and_print(made, study, out)
+    return made.sheets[0].banner is None
 
 
 def write(
@@ -71,21 +90,21 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> None:
-    table = lines(load(study))
-    assert [line.title for line in table] == [
+    table = table_in(study)
+    assert [row.title for row in table.rows] == [
         "Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=10, θ=0.5)",
     ]  # fmt: skip
-    assert [line.n for line in table] == [2, 2, 2, 2]
-    assert [line.means["speedup"].value for line in table] == [None, 3.0, 1.2, 2.0]
-    assert table[1].means["psnr"] == (25.0, None, None, 2, 0)
-    assert table[2].means["psnr"] == (25.0, None, None, 1, 1), (
+    assert [row.n for row in table.rows] == [2, 2, 2, 2]
+    assert [row.mean("speedup").value for row in table.rows] == [None, 3.0, 1.2, 2.0]
+    assert table.rows[1].mean("psnr") == (25.0, None, None, 2, 0)
+    assert table.rows[2].mean("psnr") == (25.0, None, None, 1, 1), (
         "an infinite PSNR is counted, never averaged in or capped"
     )
-    assert table[0].means["psnr"].value is None
+    assert table.rows[0].mean("psnr").value is None
 
 
 def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
-    text = csv_text(lines(load(study)))
+    text = csv_text(table_in(study))
     rows = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
         "method,k,theta,n,n_failed,clip_temp,clipsim,vqa,flicker,motion,psnr,ssim,lpips,cosine,latency_s,speedup,token_ratio"
@@ -95,11 +114,11 @@ def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
 
 
 def test_markdown_marks_the_best_and_explains_what_is_absent(study: Path) -> None:
-    text = markdown(lines(load(study)), "study")
+    text = markdown(table_in(study))
     assert "**3.00**" in text and "**5.00**" in text
     assert "CLIPSIM needs a CLIP model" in text and "θ=0.9): 1" in text and "Incomplete" not in text
     assert "not computed; metrics=embedded fills it" in text
-    assert r"\textbf{3.00}" in latex(lines(load(study))) and latex(lines(load(study))).count(r"\midrule") == 3
+    assert r"\textbf{3.00}" in latex(table_in(study)) and latex(table_in(study)).count(r"\midrule") == 3
 
 
 def test_the_embedded_judges_columns_are_marked_and_give_way_to_real_ones(study: Path) -> None:
@@ -109,11 +128,11 @@ def test_the_embedded_judges_columns_are_marked_and_give_way_to_real_ones(study:
         judged = {"value": 0.25, "reason": None, "id": "judged-v1-rgb-0123456789abcdef"}
         scores["scores"] |= {"clipsim_embedded": judged, "lpips_embedded": judged, "lpips": judged}
         file.write_text(json.dumps(scores))
-    text = markdown(lines(load(study)), "study")
+    text = markdown(table_in(study))
     assert "| CLIPSIM† |" in text and "| LPIPS |" in text and "† seen by the small judge" in text
-    header = csv_text(lines(load(study))).splitlines()[0].split(",")
+    header = csv_text(table_in(study)).splitlines()[0].split(",")
     assert "clipsim_embedded" in header and "lpips" in header and "clipsim" not in header
-    printed = [line for line in latex(lines(load(study))).splitlines() if not line.startswith("%")]
+    printed = [line for line in latex(table_in(study)).splitlines() if not line.startswith("%")]
     assert any(r"\multicolumn{14}{l}{\footnotesize $^\dagger$ seen by the small judge" in line for line in printed)
     assert "CLIP model" not in text.split("A dash in a whole column")[0]
 
@@ -122,7 +141,7 @@ def test_ablations_are_not_ranked_and_what_their_latency_leaves_out_is_said(stud
     method = {"name": "vgdfr", "k": 5, "theta": 0.5, "merge_space": "latent"}
     slug, note = "vgdfr-k5-theta0.5-merge_space=latent", "the time to find it is not in the latency"
     write(study, slug, "a", 0.5, {"psnr": 99.0}, method=method, notes=[note])
-    text = markdown(lines(load(study)), "study")
+    text = markdown(table_in(study))
     assert " 99.00 " in text and "**99.00**" not in text
     assert f"VGDFR (k=5, θ=0.5, merge_space=latent): {note}." in text
 
@@ -133,17 +152,17 @@ def test_an_interpolator_of_all_rows_sets_no_row_apart_and_is_said_once(tmp_path
     write(tmp_path, "baseline", "a", 10.0, {"psnr": None}, **model)
     for theta in ("0.5", "0.9"):
         write(tmp_path, f"vgdfr-k5-theta{theta}-interpolator=rife", "a", 5.0, {"psnr": 20.0}, **model)
-    table = lines(load(tmp_path))
-    assert [line.title for line in table[1:]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)"]
-    assert [paper.setting_of(line) for line in table] == [(None,), ((5, 0.5),), ((5, 0.9),)]
+    table = table_in(tmp_path)
+    assert [line.title for line in table.rows[1:]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)"]
+    assert [paper_table.setting_of(line) for line in table.rows] == [(None,), ((5, 0.5),), ((5, 0.9),)]
     said = "In all VGDFR rows the merged frames were filled in by interpolator=rife."
-    assert said in markdown(table, "study")
-    assert "the small judge" not in markdown(table, "study"), "which the 13B model is not to be scored by"
+    assert said in markdown(table)
+    assert "the small judge" not in markdown(table), "which the 13B model is not to be scored by"
 
     write(tmp_path, "vgdfr-k5-theta0.5", "a", 5.0, {"psnr": 21.0})
-    table = lines(load(tmp_path))
-    assert [line.title for line in table[1:3]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.5, interpolator=rife)"]
-    assert paper.setting_of(table[2]) is None and said not in markdown(table, "study")
+    table = table_in(tmp_path)
+    assert [line.title for line in table.rows[1:3]] == ["VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.5, interpolator=rife)"]
+    assert paper_table.setting_of(table.rows[2]) is None and said not in markdown(table)
 
 
 def test_prompts_longer_than_the_metrics_model_reads_are_said_under_the_table_and_in_csv(study: Path) -> None:
@@ -155,41 +174,43 @@ def test_prompts_longer_than_the_metrics_model_reads_are_said_under_the_table_an
             (folder / "scores.json").write_text(json.dumps(document))
 
     score_all({"truncated": 1.0, "context_length": 77.0})
-    table = lines(load(study, light=True))
+    table = table_in(study)
     said = "1 of 2 prompts is longer than the 77 tokens that the CLIP model reads: CLIPSIM compares with its beginning."
-    assert said in markdown(table, "study") and said in latex(table)
+    assert said in markdown(table) and said in latex(table)
     assert [row["clipsim_prompts_cut"] for row in csv.DictReader(io.StringIO(csv_text(table)))] == ["1"] * 4
     with_paper = list(csv.reader(io.StringIO(csv_text(table, intervals=True, beside_paper=True))))
     assert {len(row) for row in with_paper} == {len(with_paper[0])} and with_paper[0][-1] == "clipsim_prompts_cut"
-    assert "longer" not in markdown(lines(load(study)), "study").replace(said, "")
-    assert not any("longer" in note for note in table_sheet(table, "study", ["psnr"]).notes)
+    assert "longer than" not in markdown(table_in(study)).replace(said, "")
+    assert not any("longer than" in note for note in table_sheet(table, ["psnr"]).notes)
 
     score_all({"truncated": 1.0})  # as scores were stored before the number was
-    assert "1 of 2 prompts is longer than the CLIP model reads: " in markdown(lines(load(study)), "study")
+    assert "1 of 2 prompts is longer than the CLIP model reads: " in markdown(table_in(study))
     score_all({"truncated": 0.0})
-    table = lines(load(study))
-    assert "longer" not in markdown(table, "study") and "prompts_cut" not in csv_text(table)
+    table = table_in(study)
+    assert "longer than" not in markdown(table) and "prompts_cut" not in csv_text(table)
 
 
 def test_failed_samples_are_named_not_averaged(study: Path) -> None:
     write(study, "vgdfr-k5-theta0.5", "c", 0.0, {}, status="failed")
-    table = lines(load(study))
-    assert table[1].n == 2 and table[1].n_failed == 1
-    assert "**Incomplete: 8 of 12 samples, 1 failed.**" in markdown(table, "study")
+    table = table_in(study)
+    assert table.rows[1].n == 2 and table.rows[1].n_failed == 1
+    assert "**Incomplete: 8 of 12 samples, 1 failed.**" in markdown(table)
 
 
 def test_bad_studies_are_refused(tmp_path: Path, study: Path) -> None:
     with pytest.raises(StudyError, match="is no folder"):
-        load(tmp_path / "nowhere")
+        Study(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match="holds no samples"):
-        load(tmp_path / "empty")
+        Study(tmp_path / "empty")
     write(tmp_path / "other", "vgdfr-k5-theta0.5", "a", 1.0, {})
     with pytest.raises(StudyError, match="no finished baseline"):
-        lines(load(tmp_path / "other"))
-    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity={"model": {"dtype": "bfloat16"}})
+        table_in(tmp_path / "other")
+    spec = {"prompt": "a", "seed": 97, "fps": 12}
+    identity = {"generator_version": 1, "model": {"dtype": "bfloat16"}, "spec": spec}
+    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity=identity)
     with pytest.raises(StudyError, match="mixes 2 models"):
-        lines(load(study))
+        table_in(study)
 
 
 def test_video_settings_that_vary_are_rows_of_their_own_with_their_own_baseline(tmp_path: Path) -> None:
@@ -198,19 +219,19 @@ def test_video_settings_that_vary_are_rows_of_their_own_with_their_own_baseline(
             spec = {"prompt": "a", "seed": 1, "num_frames": frames, "fps": 12}
             identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
             write(tmp_path, slug, f"a-{frames}", latency_s, {}, identity=identity, prompt_id="a")
-    table = lines(load(tmp_path))
-    assert [line.title for line in table] == [
+    table = table_in(tmp_path)
+    assert [row.title for row in table.rows] == [
         "Original (num_frames=33)", "VGDFR (k=5, θ=0.5, num_frames=33)",
         "Original (num_frames=97)", "VGDFR (k=5, θ=0.5, num_frames=97)",
     ]  # fmt: skip
-    assert [line.means["speedup"].value for line in table] == [None, 1.5, None, 4.0]
+    assert [row.mean("speedup").value for row in table.rows] == [None, 1.5, None, 4.0]
 
 
 def test_other_settings_are_named_in_their_row(study: Path) -> None:
     write(study, "vgdfr-k5-theta0.5-max_merge=2", "a", 5.0, {})
-    titles = [line.title for line in lines(load(study))]
+    titles = [row.title for row in table_in(study).rows]
     assert "VGDFR (k=5, θ=0.5, max_merge=2)" in titles
-    assert r"max\_merge=2" in latex(lines(load(study)))
+    assert r"max\_merge=2" in latex(table_in(study))
 
 
 def test_the_command_writes_its_files_without_torch(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +267,7 @@ def rewrite(folder: Path, name: str, change: dict[str, Any]) -> None:
 
 def test_a_rerun_of_the_baseline_has_a_plain_name_and_its_own_difference(study: Path) -> None:
     write(study, "baselinererun", "a", 10.0, {"psnr": "inf"})
-    assert "Original again" in [line.title for line in lines(load(study))]
+    assert "Original again" in [row.title for row in table_in(study).rows]
 
 
 def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_path: Path) -> None:
@@ -255,11 +276,11 @@ def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_pa
         for theta, ssim in (("0.5", 0.5), ("0.6", 0.6), ("0.7", 0.7)):
             write(tmp_path, f"vgdfr-k5-theta{theta}", prompt, 5.0, {"ssim": ssim})
     write(tmp_path, "vgdfr-k5-theta0.9", "a", 1.0, {"ssim": 0.99})
-    table = lines(load(tmp_path))
-    text = markdown(table, "study")
+    table = table_in(tmp_path)
+    text = markdown(table)
     assert "**0.700**" in text and "_0.600_" in text and " 0.500 " in text
     assert " 0.990 " in text and " 10.00 " in text, "a row over prompt a alone does not compete"
-    assert r"\underline{0.600}" in latex(table) and "<u>0.600</u>" in sheet.fragment(table_sheet(table, "study"))
+    assert r"\underline{0.600}" in latex(table) and "<u>0.600</u>" in render.fragment(table_sheet(table))
     assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
 
 
@@ -267,22 +288,22 @@ def test_uniform_merging_competes_as_every_method_does_and_is_a_family_of_its_ow
     for prompt in "ab":
         method = {"name": "vgdfr", "k": 10, "theta": 0.0, "schedule": "uniform"}
         write(study, "vgdfr-k10-theta0-schedule=uniform", prompt, 0.1, {"flicker": 0.99}, method=method)
-    table = lines(load(study))
-    made = table_sheet(table, "study", ["speedup", "flicker"])
+    table = table_in(study)
+    made = table_sheet(table, ["speedup", "flicker"])
     row = next(row for row in made.rows if "schedule=uniform" in row[0].text)
     assert [(cell.text, cell.mark) for cell in row[2:]] == [("150.00", "best"), ("0.9900", "best")]
     assert any(row[2].mark == "second" and row[2].text == "3.00" for row in made.rows)
-    assert {line.facts.family for line in table if line.ranked} == {"VGDFR", "Uniform merging"}
+    assert {row.family for row in table.rows if row.ranked} == {"VGDFR", "Uniform merging"}
     assert any(
         note.startswith("Of all methods' rows, ablations and diagnostics apart, the best") for note in made.notes
     )
 
 
 def test_a_row_with_an_infinite_value_is_not_beaten_by_what_its_mean_leaves_out(study: Path) -> None:
-    sheet_of = table_sheet(lines(load(study)), "study", ["psnr", "speedup"])
+    sheet_of = table_sheet(table_in(study), ["psnr", "speedup"])
     assert [row[2].mark for row in sheet_of.rows] == [""] * 4, "θ=0.9 is best in both samples; no other gets the mark"
     assert [row[3].mark for row in sheet_of.rows] == ["", "best", "", "second"]
-    assert any("infinite value nothing is marked" in note for note in sheet_of.notes)
+    assert any("has an infinite value is not" in note for note in sheet_of.notes)
 
 
 def test_what_a_sweep_planned_and_nobody_made_is_missing(
@@ -311,27 +332,27 @@ def test_samples_without_a_score_are_told_and_strict_fails(study: Path, capsys: 
     assert main(study, names=["speedup"]), "of columns that are not shown nothing is said"
     rewrite(study / "vgdfr-k5-theta0.9" / "b", "record.json", {"timing": "isolated"})
     rewrite(study / "baseline" / "b", "record.json", {"timing": "isolated"})
-    first = table_sheet(lines(load(study)), "study", ["latency_s"])
+    first = table_sheet(table_in(study), ["latency_s"])
     assert first.rows[0][2].text == "20.00 (n=1)" and first.banner is None, "isolated latencies are of some by choice"
 
 
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
-    made = sheet.Sheet(("a_b", "n"), ((sheet.Cell("<b>50% & θ_{x}\\"), sheet.Cell("1", "best")),), banner="3 of 4")
-    assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in sheet.latex(made)
-    assert r"a\_b & n \\" in sheet.latex(made) and r"\toprule" in sheet.latex(made)
-    assert r"\multicolumn{2}{l}{\bfseries 3 of 4} \\" in sheet.latex(made).splitlines()
-    page = sheet.page("A & B", made)
+    made = render.Sheet(("a_b", "n"), ((render.Cell("<b>50% & θ_{x}\\"), render.Cell("1", "best")),), banner="3 of 4")
+    assert r"\textless{}b\textgreater{}50\% \& $\theta$\_\{x\}\textbackslash{} & \textbf{1} \\" in render.latex(made)
+    assert r"a\_b & n \\" in render.latex(made) and r"\toprule" in render.latex(made)
+    assert r"\multicolumn{2}{l}{\bfseries 3 of 4} \\" in render.latex(made).splitlines()
+    page = render.page("A & B", made)
     assert "&lt;b&gt;50% &amp; θ" in page and "<b>" not in page and "A &amp; B" in page and "http" not in page
-    assert r"\<b>50%" in sheet.markdown(made)
+    assert r"\<b>50%" in render.markdown(made)
 
 
 def test_columns_are_chosen_by_name_and_notes_speak_of_them_alone(study: Path) -> None:
-    sheet_of = table_sheet(lines(load(study)), "study", ["psnr", "speedup"])
+    sheet_of = table_sheet(table_in(study), ["psnr", "speedup"])
     assert sheet_of.header == ("Method", "n", "PSNR", "Speedup") and dict(sheet_of.groups)["Difference"] == 1
     assert "Tokens" not in " ".join(sheet_of.notes)
     with pytest.raises(StudyError, match="no column speed; there are clip_temp"):
-        table_sheet(lines(load(study)), "study", ["psnr", "speed"])
-    kept = table_sheet(lines(load(study), timed=False), "study")
+        table_sheet(table_in(study), ["psnr", "speed"])
+    kept = table_sheet(table_in(study, frames="kept"))
     assert "Speedup" not in kept.header and not any("Latency" in note or "Speedup" in note for note in kept.notes)
 
 
@@ -339,16 +360,16 @@ def test_intervals_are_printed_where_there_are_prompts_for_them(study: Path, tmp
     for i, prompt in enumerate("abcde"):
         write(tmp_path / "five", "baseline", prompt, 1.0, {})
         write(tmp_path / "five", "vgdfr-k5-theta0.5", prompt, 1.0, {"psnr": 20.0 + 5 * i})
-    table = lines(load(tmp_path / "five"))
-    made = table[1].means["psnr"]
+    table = table_in(tmp_path / "five")
+    made = table.rows[1].mean("psnr")
     assert made.low is not None and made.high is not None and 20 < made.low < 30 < made.high < 40
-    assert f"30.00 [{made.low:.2f}, {made.high:.2f}]" in sheet.markdown(table_sheet(table, "five", intervals=True))
+    assert f"30.00 [{made.low:.2f}, {made.high:.2f}]" in render.markdown(table_sheet(table, intervals=True))
     row = list(csv.DictReader(io.StringIO(csv_text(table, ["psnr"], intervals=True))))[1]
     assert float(row["psnr_low"]) == pytest.approx(made.low, rel=1e-5)
     assert (row["psnr_n"], row["psnr_infinite"]) == ("5", "0")
-    few = table_sheet(lines(load(study)), "few", intervals=True)
+    few = table_sheet(table_in(study), intervals=True)
     assert any("No intervals: they need 5 prompts" in note for note in few.notes)
-    assert "[" not in sheet.latex(few).split("%")[0]
+    assert "[" not in render.latex(few).split("%")[0]
 
 
 def test_some_columns_do_not_take_the_whole_tables_place(study: Path) -> None:
@@ -363,8 +384,8 @@ def test_some_columns_do_not_take_the_whole_tables_place(study: Path) -> None:
 def test_devices_are_mixed_only_if_asked(study: Path) -> None:
     rewrite(study / "vgdfr-k5-theta0.5" / "a", "record.json", {"environment": {"gpu": "another"}})
     with pytest.raises(StudyError, match="mixes 2 devices: another; unknown.*--allow-mixed"):
-        lines(load(study))
-    assert "different devices" in markdown(lines(load(study), allow_mixed=True), "study")
+        table_in(study)
+    assert "different devices" in markdown(table_in(study, allow_mixed=True))
 
 
 def test_numbers_of_threads_are_not_mixed_on_a_cpu(study: Path) -> None:
@@ -378,38 +399,41 @@ def test_numbers_of_threads_are_not_mixed_on_a_cpu(study: Path) -> None:
     with pytest.raises(
         StudyError, match="mixes 2 devices: cpu A CPU with 1 thread; cpu A CPU with 2 threads.*allow-mixed"
     ):
-        lines(load(study))
-    assert "with 2 threads" in markdown(lines(load(study), allow_mixed=True), "study")
+        table_in(study)
+    assert "with 2 threads" in markdown(table_in(study, allow_mixed=True))
 
 
 def test_latencies_of_another_device_than_the_samples_are_that_devices(study: Path) -> None:
     rewrite(study / "vgdfr-k5-theta0.5" / "a", "record.json", {"timed_on": {"gpu": "another"}})
     with pytest.raises(StudyError, match="mixes 2 devices: another; unknown"):
-        lines(load(study))
+        table_in(study)
 
 
 def test_scores_of_two_versions_are_refused(study: Path) -> None:
     scores = {"flicker": {"id": "flicker-v9-rgb-no-weights", "value": 0.5, "reason": None}}
     rewrite(study / "baseline" / "a", "scores.json", {"scores": scores})
     with pytest.raises(StudyError, match="flicker was scored in 2 ways.*bench.score STUDY --metrics flicker"):
-        lines(load(study))
+        table_in(study)
 
 
 def test_isolated_latencies_are_not_mixed_with_others(study: Path) -> None:
     for slug, seconds in (("baseline", 9.0), ("vgdfr-k5-theta0.5", 3.0)):
         rewrite(study / slug / "a", "record.json", {"timing": "isolated", "latency_s": seconds})
-    table = lines(load(study))
-    assert [line.means["latency_s"].n for line in table] == [1, 1, 0, 0]
-    assert table[1].means["speedup"].value == 3.0 and table[2].means["speedup"].value is None
-    assert "timed isolated alone" in markdown(table, "study")
+    table = table_in(study)
+    assert [row.mean("latency_s").n for row in table.rows] == [1, 1, 0, 0]
+    assert table.rows[1].mean("speedup").value == 3.0 and table.rows[2].mean("speedup").value is None
+    assert "timed isolated alone" in markdown(table)
 
 
 def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -> None:
-    table = lines(load(study))
-    rows = table_sheet(table, "study", ["psnr"], beside_paper=True).rows
+    table = table_in(study)
+    rows = table_sheet(table, ["psnr"], beside_paper=True).rows
     assert [row[2].text for row in rows if row[0].text == "in the paper"] == ["–", "15.399", "17.722", "17.348"]
-    assert paper.rows()[10, 0.7]["latency_s"] == 359.06 and len(paper.rows()) == 16
-    found = {row[0].text: [cell.text for cell in row[1:]] for row in paper.trends_sheet(table, columns(table)).rows}
+    assert paper_table.rows()[10, 0.7]["latency_s"] == 359.06 and len(paper_table.rows()) == 16
+    found = {
+        row[0].text: [cell.text for cell in row[1:]]
+        for row in paper_table.trends_sheet(table, columns(table.samples)).rows
+    }
     # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): 20 to 25 dB, and 30 dB to a video that is identical
     assert found["PSNR with k"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
     assert found["PSNR with θ"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
@@ -418,12 +442,14 @@ def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -
 
 
 def test_the_papers_clear_trends_are_found() -> None:
-    theirs = {key: row["psnr"] for key, row in paper.rows().items() if key}
-    with_k, with_theta = (paper.trend([*theirs], paper.printed_step(theirs), along) for along in ("k", "theta"))
+    theirs = {key: row["psnr"] for key, row in paper_table.rows().items() if key}
+    with_k, with_theta = (
+        paper_table.trend([*theirs], paper_table.printed_step(theirs), along) for along in ("k", "theta")
+    )
     assert (with_k, with_theta) == ((1.0, 5 * 3), (1.0, 3 * 10))
     few = {(5, 0.5): 2.0, (10, 0.5): 1.0, (15, 0.5): 1.0}
-    assert paper.trend([(5, 0.5)], paper.printed_step(few), "k") is None
-    assert paper.trend([*few], paper.printed_step(few), "k") == (pytest.approx(-2 / 3), 3)
+    assert paper_table.trend([(5, 0.5)], paper_table.printed_step(few), "k") is None
+    assert paper_table.trend([*few], paper_table.printed_step(few), "k") == (pytest.approx(-2 / 3), 3)
 
 
 def test_trends_are_over_the_samples_that_two_rows_have(tmp_path: Path) -> None:
@@ -433,10 +459,10 @@ def test_trends_are_over_the_samples_that_two_rows_have(tmp_path: Path) -> None:
         write(tmp_path, "vgdfr-k5-theta0.5", prompt, s, {"psnr": psnr})
         if prompt == "b":
             write(tmp_path, "vgdfr-k5-theta0.9", prompt, s - 1, {"psnr": psnr + 1})
-    table = lines(load(tmp_path))
-    assert table[1].means["psnr"].value == 30.0 and table[2].means["psnr"].value == 21.0
-    for column in columns(table, ["psnr", "speedup"]):
-        assert paper.trends(table, column)["θ"][1] == (1.0, 1), column.name
+    table = table_in(tmp_path)
+    assert table.rows[1].mean("psnr").value == 30.0 and table.rows[2].mean("psnr").value == 21.0
+    for column in columns(table.samples, ["psnr", "speedup"]):
+        assert paper_table.trends(table, column)["θ"][1] == (1.0, 1), column.name
 
 
 def test_strict_fails_for_an_incomplete_study_and_nothing_but_the_report_is_written(study: Path) -> None:
@@ -447,29 +473,62 @@ def test_strict_fails_for_an_incomplete_study_and_nothing_but_the_report_is_writ
     made = subprocess.run(command, capture_output=True, text=True)
     assert made.returncode == 1 and "Incomplete: 8 of 12 samples, 1 failed." in made.stdout
     assert {f: f.read_bytes() for f in before} == before
-    assert {f.parent.name for f in study.rglob("*.*") if f.is_file() and f.suffix != ".json"} == {"report"}
+    assert {f.name for f in study.iterdir() if f.is_file()} == {"index.parquet"}
+    assert {f.parent.name for f in study.rglob("*/*.*") if f.is_file() and f.suffix != ".json"} == {"report"}
     wrong = subprocess.run([*command, "--columns", "x"], capture_output=True, text=True)
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: there is no column x")
 
 
-def test_light_rows_are_the_same_but_for_lists_by_frame(study: Path) -> None:
-    extra = {"similarity": {"lag1": [0.5, 0.25]}, "schedule": {"segments": [[0, 1, 1]], "kept_frames": [0]}}
-    tricky = {"slug": "baseline", "notes": ['says "lag1": [1, 2] and "per_frame": [3]']}
-    rewrite(study / "baseline" / "a", "record.json", extra | tricky)
-    for heavy, light in zip(load(study), load(study, light=True), strict=True):
-        assert heavy.scores == light.scores and heavy.ids == light.ids and heavy.folder == light.folder
-        assert "similarity" not in light.record
-        assert all(light.record[name] == heavy.record[name] for name in light.record)
-    assert markdown(lines(load(study, light=True)), "s") == markdown(lines(load(study)), "s")
+def test_any_scored_metric_is_a_column_and_own_metrics_are_shown_by_default(study: Path) -> None:
+    about = {"title": "Sharpness", "unit": "", "digits": 1, "better": 1, "group": "Video Quality"}
+    for i, folder in enumerate(sorted(study.glob("*/*"))):
+        document = json.loads((folder / "scores.json").read_text())
+        own = {"value": 10.0 + i, "reason": None, "id": "my_pkg.sharpness-v1-uint8-rgb-no-weights", "about": about}
+        other = {"value": 1.25, "reason": None, "id": "motion_flow-v1-rgb-no-weights"}
+        document["scores"] |= {"my_pkg.sharpness": own, "motion_flow": other}
+        (folder / "scores.json").write_text(json.dumps(document))
+    made = table_sheet(table_in(study))
+    assert "Sharpness" in made.header and made.header.index("Sharpness") == made.header.index("Motion") + 1
+    assert dict(made.groups)["Video Quality"] == 6 and "motion_flow" not in csv_text(table_in(study))
+    cells = [row[made.header.index("Sharpness")] for row in made.rows]
+    assert cells[0].text == "10.5" and "best" in [cell.mark for cell in cells]
+    chosen = table_sheet(table_in(study), ["motion_flow", "my_pkg.sharpness"])
+    assert chosen.header[3] == "Sharpness" and {row[2].text for row in chosen.rows} == {"1.250"}
+    with pytest.raises(
+        StudyError, match="no column beauty; there are clip_temp.*my_pkg.sharpness, motion_flow, latency_s"
+    ):
+        table_sheet(table_in(study), ["beauty"])
 
 
-def test_many_samples_are_read_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.load._AT_ONCE", 10)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    synthetic(tmp_path, 64)
-    rows = load(tmp_path, light=True)
-    assert len(rows) == 64 and [r.folder for r in rows] == sorted(r.folder for r in rows)
-    file = next(tmp_path.glob("baseline/*/scores.json"))
-    file.write_text(file.read_text()[:100])
-    with pytest.raises(StudyError, match="scores.json is damaged"):
-        load(tmp_path, light=True)
+def test_a_metric_that_fails_everywhere_is_told_with_its_reason(study: Path) -> None:
+    about = {"title": "Mine", "unit": "", "digits": 1, "better": 1, "group": "Video Quality"}
+    for folder in study.glob("*/*"):
+        document = json.loads((folder / "scores.json").read_text())
+        document["scores"]["my.own"] = {"value": None, "reason": "KeyError: 'x'", "id": "my.own-v1-x-no-weights"} | {
+            "about": about
+        }
+        (folder / "scores.json").write_text(json.dumps(document))
+    assert "No sample has a value of Mine: KeyError: 'x'." in table_sheet(table_in(study)).notes
+
+
+def test_names_of_columns_may_have_spaces_and_wrong_ones_get_a_hint(study: Path) -> None:
+    assert names_in("psnr, ssim") == ["psnr", "ssim"]
+    assert table_sheet(table_in(study), ["psnr", "psnr"]).header == ("Method", "n", "PSNR")
+    with pytest.raises(StudyError, match="did you mean psnr"):
+        table_sheet(table_in(study), ["PSNR"])
+    with pytest.raises(StudyError, match="score it first: python -m bench.score STUDY --metrics NAME"):
+        table_sheet(table_in(study), ["my_pkg.unheard_of"])
+
+
+def test_a_mixture_names_what_differs_and_a_sample_of_each(study: Path) -> None:
+    identity = json.loads((study / "baseline" / "a" / "record.json").read_text())["identity"]
+    other = identity | {"model": {"dtype": "bfloat16", "same": 1}}
+    write(study, "vgdfr-k15-theta0.5", "a", 1.0, {}, identity=other)
+    said = 'dtype="bfloat16", same=1 .1 sample, such as vgdfr-k15-theta0.5/a.; dtype="float32", same=null .8 samples'
+    with pytest.raises(StudyError, match=said):
+        table_in(study)
+
+
+def test_titles_are_escaped_in_a_header() -> None:
+    sheet = render.Sheet(("Max | diff", "n"), (render.plain("a", "1"),))
+    assert render.markdown(sheet).splitlines()[0].count("|") - render.markdown(sheet).splitlines()[0].count(r"\|") == 3

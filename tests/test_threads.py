@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from processes import run
+from studies import stored
 
-from analysis.load import load
 from bench import threads
 from bench.machine import busy_by_others, other_busy_cores
 from bench.threads import warn_of_busy_cores
@@ -35,7 +35,7 @@ def test_a_model_on_the_cpu_computes_with_one_thread_unless_told_otherwise(
     # the server that commands are forked from has read OMP_NUM_THREADS already
     done = run("bench.sweep", *arguments, before="import torch; torch.set_num_threads(3)")
     assert done.returncode == 0 and f"computing on the CPU {said}" in done.stdout, done
-    (row,) = load(tmp_path / "tiny")
+    (row,) = stored(tmp_path / "tiny")
     assert row.record["environment"]["threads"] == count
     assert ("which is slower than fewer threads" in done.stdout) == (count > len(os.sched_getaffinity(0)))
 

@@ -19,9 +19,6 @@ SCRIPTS = {
     "bench.prefetch": "vgdfr-prefetch",
     "bench.score": "vgdfr-score",
     "bench.store": "vgdfr-store",
-    "bench.track": "vgdfr-track",
-    "bench.dashboard": "vgdfr-dashboard",
-    "bench.perf": "vgdfr-perf",
     "analysis.table1": "vgdfr-table1",
     "analysis.statistics": "vgdfr-statistics",
     "analysis.figures": "vgdfr-figures",
@@ -29,6 +26,8 @@ SCRIPTS = {
     "analysis.gallery": "vgdfr-gallery",
     "analysis.paper": "vgdfr-paper",
     "analysis.rope_sensitivity": "vgdfr-rope-sensitivity",
+    "analysis.publish.track": "vgdfr-track",
+    "analysis.publish.dashboard": "vgdfr-dashboard",
 }
 
 

@@ -1,74 +1,61 @@
 """Draws figures of a study as PNG, SVG and PDF into report/ in its folder, or --out DIR.
 
 `python -m analysis.figures runs/table1` draws all figures that the study allows, and `--only tradeoff content` draws
-some. `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the
-baseline and, below them, of the condition with this k and theta, its schedule and the preview's similarity.
+some. `--columns psnr,ssim` chooses the metrics of these two; their files' names then end with the metrics.
+`python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the baseline
+and, below them, of the condition with this k and theta, its schedule and the preview's similarity.
 `python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` draws the start, middle and end of the
 prompt's video under every condition of the study (the paper's Fig. 3 and 4). The same data give the same bytes.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.complete import incomplete
-from analysis.conditions import Line, lines
 from analysis.figures import content, timeline, tokens, tradeoff, videos
-from analysis.figures.choose import beside_reference, conditions_of, find, papers_columns, telling_prompt
 from analysis.figures.style import save
-from analysis.load import MORE, StudyError, load_both, planned
+from analysis.study import StudyError
+from analysis.table import Table
 from bench.drawing import Figure
 
-__all__ = ["FIGURES", "Drawn", "Study", "conditions_of", "draw", "find", "main"]
+__all__ = ["FIGURES", "Choices", "Drawn", "draw", "draw_prompt"]
 
 
 @dataclass(frozen=True)
-class Study:
-    """A study to draw.
+class Choices:
+    """What the caller chooses. None lets each figure choose. `columns` are names of metrics."""
 
-    table: the study's conditions.
-    prompt, k, theta: choices of the caller. None lets each figure choose.
-    banner: a warning if the study is not complete.
-    """
-
-    table: list[Line]
     prompt: str | None = None
     k: int | None = None
     theta: float | None = None
-    banner: str | None = None
+    columns: tuple[str, ...] | None = None
 
-    @property
-    def chosen_prompt(self) -> str:
-        return self.prompt or telling_prompt(self.table)
-
-
-def _qualitative(study: Study) -> Figure:
-    return videos.grid(papers_columns(study.table, study.chosen_prompt))
+    def prompt_of(self, table: Table) -> str:
+        return self.prompt or videos.telling_prompt(table)
 
 
-def _ablation(study: Study) -> Figure:
-    if not any(line.ablation for line in study.table):
+def _ablation(table: Table, choices: Choices) -> Figure:
+    if not any(row.role == "ablation" for row in table.rows):
         raise StudyError("the study has no ablations; run: python -m bench.sweep +exp=ablation")
-    return videos.grid(conditions_of(study.table, study.chosen_prompt))
+    return videos.grid(videos.conditions_of(table, choices.prompt_of(table)))
 
 
-def _comparison(study: Study) -> Figure:
-    """Shows the lowest k and its middle theta by default. A study without thetas shows its first method."""
-    methods = [line for line in study.table if line.ranked and line.rows]
-    ranked = [line for line in methods if line.theta is not None]
-    if not methods:
-        raise StudyError("the study has no finished sample of a method beside the baseline")
-    if not ranked and study.k is None and study.theta is None:
-        return videos.comparison(*beside_reference(study.table, methods[0], study.chosen_prompt))
-    k = study.k if study.k is not None else min((line.k or 0 for line in ranked), default=0)
-    thetas = sorted({line.theta for line in ranked if line.k == k and line.theta is not None})
-    theta = study.theta if study.theta is not None else (thetas[len(thetas) // 2] if thetas else 0.0)
-    return videos.comparison(*find(study.table, study.chosen_prompt, k, theta))
+def _tradeoff(table: Table, choices: Choices) -> Figure:
+    return tradeoff.tradeoff(tradeoff.panels(table, choices.columns), incomplete(table))
 
 
-def _content(study: Study) -> Figure:
-    method = content.by_threshold(study.table)[0].name
-    return content.content(*content.panels(study.table, study.k), method, study.banner)
+def _timeline(table: Table, choices: Choices) -> Figure:
+    return timeline.timeline(timeline.timeline_of(table, choices.prompt_of(table), choices.k))
+
+
+def _compared(table: Table, choices: Choices) -> tuple[videos.Shown, videos.Shown]:
+    return videos.find(table, choices.prompt_of(table), choices.k, choices.theta)
+
+
+def _content(table: Table, choices: Choices) -> Figure:
+    return content.content(table, *content.panels(table, choices.k, choices.columns), incomplete(table))
 
 
 @dataclass(frozen=True)
@@ -76,21 +63,24 @@ class Kind:
     """A kind of figure. `draw` raises StudyError if the study does not allow the figure. `title` is for a page."""
 
     title: str
-    draw: Callable[[Study], Figure]
+    draw: Callable[[Table, Choices], Figure]
 
 
 FIGURES = {
-    "qualitative": Kind("Start, middle and end under each setting (Fig. 3)", _qualitative),
-    "ablation": Kind("Contribution of components (Fig. 4)", _ablation),
-    "tradeoff": Kind("Speed-up against quality", lambda s: tradeoff.tradeoff(tradeoff.panels(s.table), s.banner)),
-    "timeline": Kind(
-        "Similarity and schedules of a sample (Fig. 1 and 2, as data)",
-        lambda s: timeline.timeline(timeline.timeline_of(s.table, s.chosen_prompt, s.k)),
+    "qualitative": Kind(
+        "Start, middle and end under each setting (Fig. 3)",
+        lambda table, choices: videos.grid(videos.papers_columns(table, choices.prompt_of(table))),
     ),
-    "comparison": Kind("A sample beside its baseline", _comparison),
+    "ablation": Kind("Contribution of components (Fig. 4)", _ablation),
+    "tradeoff": Kind("Speed-up against quality", _tradeoff),
+    "timeline": Kind("Similarity and schedules of a sample (Fig. 1 and 2, as data)", _timeline),
+    "comparison": Kind(
+        "A sample beside its baseline", lambda table, choices: videos.comparison(*_compared(table, choices))
+    ),
     "content": Kind("Quality by content", _content),
-    "tokens": Kind("DiT cost against tokens", lambda s: tokens.tokens(tokens.costs_of(s.table))),
+    "tokens": Kind("DiT cost against tokens", lambda table, _: tokens.tokens(tokens.costs_of(table))),
 }
+BY_COLUMNS = ("tradeoff", "content")  # the figures of metrics
 
 
 @dataclass(frozen=True)
@@ -103,47 +93,30 @@ class Drawn:
     reason: str | None = None
 
 
-def draw(study: Study, folder: Path, names: Sequence[str] = tuple(FIGURES)) -> list[Drawn]:
-    """Draws the figures `names` into `folder`. Returns their files, or the reason why the study does not allow one."""
-    out = []
+def draw(
+    table: Table, folder: Path, names: Sequence[str] = tuple(FIGURES), choices: Choices | None = None
+) -> list[Drawn]:
+    """Draws the figures `names` into `folder`. Returns their files, or the reason why the study does not allow one.
+
+    A figure of chosen metrics has another file name, so that it does not overwrite the usual figure.
+    """
+    choices, out = choices or Choices(), []
     for name in names:
+        title, columns = FIGURES[name].title, choices.columns if name in BY_COLUMNS else None
+        stem = re.sub(r"[^\w.-]", "_", "-".join((name, *(columns or ()))))
         try:
-            files = save(FIGURES[name].draw(study), folder, name)
-            out.append(Drawn(name, FIGURES[name].title, tuple(files)))
+            out.append(Drawn(name, title, tuple(save(FIGURES[name].draw(table, choices), folder, stem))))
         except StudyError as error:
-            out.append(Drawn(name, FIGURES[name].title, (), str(error)))
+            out.append(Drawn(name, title, (), str(error)))
     return out
 
 
-def main(
-    study: Path,
-    prompt: str,
-    k: int,
-    theta: float,
-    all_conditions: bool = False,
-    allow_mixed: bool = False,
-    out: Path | None = None,
-) -> Path:
-    """Draws the comparison, or the grid of all conditions, of one prompt. Returns the PNG's path.
-
-    The files go into `out` (by default report/ in the study). Raises CannotWrite if the folder cannot be written.
-    """
-    table = of(study, allow_mixed=allow_mixed).table
-    if all_conditions:
-        figure, name = videos.grid(conditions_of(table, prompt)), f"grid-{prompt}"
-    else:
-        figure, name = videos.comparison(*find(table, prompt, k, theta)), f"comparison-{prompt}-k{k}-theta{theta}"
-    return save(figure, out or study / "report", name)[0]
-
-
-def of(
-    folder: Path,
-    prompt: str | None = None,
-    k: int | None = None,
-    theta: float | None = None,
-    allow_mixed: bool = False,
-) -> Study:
-    """Returns the study in `folder`. Raises StudyError if there is no study or no report can be made of it."""
-    rows, probes = load_both(folder, light=True, also=MORE)
-    table = lines(rows, allow_mixed=allow_mixed)
-    return Study(table, prompt, k, theta, incomplete(table, planned(folder), probes))
+def draw_prompt(table: Table, folder: Path, choices: Choices, grid: bool = False) -> Path:
+    """Draws the comparison of the chosen prompt, or the `grid` of all its conditions. Returns the PNG's path."""
+    prompt = choices.prompt_of(table)
+    if grid:
+        return save(videos.grid(videos.conditions_of(table, prompt)), folder, f"grid-{prompt}")[0]
+    shown = _compared(table, choices)
+    row = shown[1][0]
+    setting = row.slug if row.k is None or row.theta is None else f"k{row.k}-theta{row.theta}"
+    return save(videos.comparison(*shown), folder, f"comparison-{prompt}-{setting}")[0]

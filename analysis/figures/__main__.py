@@ -5,6 +5,8 @@ from pathlib import Path
 
 from analysis import figures
 from analysis.output import add_out
+from analysis.study import Study
+from analysis.table import table_of
 from vgdfr_commands.start import called, run
 
 
@@ -16,29 +18,26 @@ def command() -> str | int:
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--only", nargs="+", choices=list(figures.FIGURES), help="these figures, instead of all")
+    parser.add_argument("--columns", metavar="NAMES", help="metrics of tradeoff and content, comma between")
     parser.add_argument("--prompt", help="a prompt's id, such as 03-accelerating: the comparison of this one alone")
     parser.add_argument("--grid", action="store_true", help="every condition, instead of one beside the baseline")
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one figure")
     add_out(parser)
-    arguments = parser.parse_args()
-    if arguments.grid and not arguments.prompt:
+    given = parser.parse_args()
+    if given.grid and not given.prompt:
         parser.error("--grid needs --prompt")
-    if arguments.prompt and not arguments.only:
-        k, theta = (
-            (5 if arguments.k is None else arguments.k),
-            (0.7 if arguments.theta is None else arguments.theta),
-        )
-        mixed, out = arguments.allow_mixed, arguments.out
-        print(figures.main(arguments.study, arguments.prompt, k, theta, arguments.grid, mixed, out))
+    columns = None if given.columns is None else tuple(given.columns.split(","))
+    choices = figures.Choices(given.prompt, given.k, given.theta, columns)
+    table, folder = table_of(Study(given.study), allow_mixed=given.allow_mixed), given.out or given.study / "report"
+    if given.prompt and not given.only:
+        print(figures.draw_prompt(table, folder, choices, given.grid))
         return 0
-    study = figures.of(arguments.study, arguments.prompt, arguments.k, arguments.theta, arguments.allow_mixed)
-    folder = arguments.out or arguments.study / "report"
-    drawn = figures.draw(study, folder, arguments.only or tuple(figures.FIGURES))
+    drawn = figures.draw(table, folder, given.only or tuple(figures.FIGURES), choices)
     for each in drawn:
         print(each.files[0] if each.files else f"{each.name}: not drawn: {each.reason}")
-    if arguments.only and any(each.reason for each in drawn):
+    if given.only and any(each.reason for each in drawn):
         return "error: not every figure that was asked for could be drawn"
     return 0
 

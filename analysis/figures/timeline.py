@@ -1,118 +1,116 @@
 """Draws a sample's similarities and the resulting schedules (the paper's Fig. 1 and 2, as data)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from analysis.conditions import Line
-from analysis.figures.choose import of_one_seed
-from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
-from analysis.load import StudyError, whole
-from bench.drawing import Figure, Patch, settings
+from analysis.figures.caption import not_shown, wrapped, write_below
+from analysis.figures.style import FACTOR_COLOURS, GREY, LEGEND_LETTERS, RC, factor_legend
+from analysis.figures.videos import samples_of
+from analysis.study import StudyError, record_in
+from analysis.table import Row, Table
+from bench.drawing import Axes, Figure, settings
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """One condition's schedule: segments as (start, length, factor), kept frames, and the share of tokens kept."""
-
-    theta: float
-    segments: tuple[tuple[int, int, int], ...]
-    kept_frames: tuple[int, ...]
-    token_ratio: float
+LAGS = ("lag1", "lag2", "lag3")
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A prompt's preview after k steps: similarities at lags 1 to 3, and a schedule for each theta."""
+    """The records of a prompt's samples with a schedule, by condition, and the similarities in the preview at `k`.
 
-    prompt: str
-    k: int
-    num_frames: int
-    lags: tuple[tuple[float, ...], ...]
-    schedules: tuple[Schedule, ...]
-
-
-def timeline_of(table: Sequence[Line], prompt: str, k: int | None = None) -> Timeline:
-    """Returns the timeline of a prompt at `k` (by default the lowest).
-
-    It is of the first family with schedules by threshold, the first video setting, and the first seed that all of its
-    thetas share. Raises StudyError if there are no such samples, or they record no similarities.
+    by_theta: the conditions that differ in theta alone. These thetas are of the similarities.
+    similarity: lag1 to lag3, and nothing if no method records them.
+    left_out: lines that name the conditions that are not drawn.
     """
-    of_prompt = [
-        line
-        for line in table
-        if line.ranked and line.k is not None and line.theta is not None
-        if any(row.record["prompt_id"] == prompt and row.record["schedule"] for row in line.rows)
-    ]
-    if not of_prompt:
-        raise StudyError(f"prompt {prompt} has no sample with a schedule by threshold; a timeline shows those")
-    of_prompt = [line for line in of_prompt if line.facts.family == of_prompt[0].facts.family]
-    k = min(line.k or 0 for line in of_prompt) if k is None else k
-    of_k: dict[float, Line] = {}
-    for line in of_prompt:
-        if line.k == k and line.theta is not None and line.video == of_prompt[0].video:
-            of_k.setdefault(line.theta, line)
-    if not of_k:
-        there = ", ".join(sorted({str(line.k) for line in of_prompt}))
-        raise StudyError(f"prompt {prompt} has no sample with k={k}; there is k = {there}")
-    records = [whole(row).record for _, row in of_one_seed(list(of_k.values()), prompt)]
-    schedules = [
-        Schedule(
-            theta,
-            tuple((start, length, factor) for start, length, factor in record["schedule"]["segments"]),
-            tuple(record["schedule"]["kept_frames"]),
-            record["token_ratio"],
-        )
-        for theta, record in zip(of_k, records, strict=True)
-    ]
-    spec, similarity = records[0]["identity"]["spec"], records[0]["similarity"]
-    if not similarity:
-        raise StudyError(f"{of_prompt[0].name} records no similarities of the preview; a timeline shows those")
-    lags = tuple(tuple(similarity[f"lag{i}"]) for i in (1, 2, 3))
-    ordered = tuple(sorted(schedules, key=lambda schedule: schedule.theta))
-    return Timeline(spec["prompt"], k, spec["num_frames"], lags, ordered)
+
+    k: int | None
+    records: Mapping[Row, dict[str, Any]]
+    by_theta: tuple[Row, ...]
+    similarity: Mapping[str, list[float]]
+    left_out: tuple[str, ...]
+
+
+def timeline_of(table: Table, prompt: str, k: int | None = None) -> Timeline:
+    """Returns the schedules of the methods at `k` (by default the lowest) or without k, those by threshold first.
+
+    They are of the first video setting, and of the seed that most of these conditions have. The similarities are of the
+    first method that records any. Raises StudyError if the prompt has no sample with a schedule, or none of that k.
+    """
+    made = {row: samples_of(row, prompt).dropna(subset="schedule") for row in table.rows if row.ranked}
+    made = {row: own for row, own in made.items() if len(own)}
+    if not made:
+        raise StudyError(f"prompt {prompt} has no sample with a schedule; a timeline shows those")
+    ks = {row.k for row in made if row.k is not None}
+    if k is not None and k not in ks:
+        raise StudyError(f"prompt {prompt} has no sample with k={k}; there is k = {', '.join(sorted(map(str, ks)))}")
+    k = min(ks, default=None) if k is None else k
+    video = next(row.video for row in made if row.k in (k, None))
+    made = {row: own for row, own in made.items() if row.k in (k, None) and row.video == video}
+    seed = pd.concat(list(made.values())).index.to_series().mode()[0]
+    rows = sorted(
+        (row for row in made if seed in made[row].index), key=lambda row: row.theta is None or row.other != ""
+    )
+    records = {row: record_in(str(made[row].loc[seed, "folder"])) for row in rows}
+    measured = [(row.family, record["similarity"]) for row, record in records.items() if record["similarity"]]
+    family, similarity = measured[0] if measured else (rows[0].family, {})
+    by_theta = tuple(row for row in rows if row.family == family and row.theta is not None and not row.other)
+    left_out = not_shown(table, rows, k, f"without a schedule for this prompt and seed {seed}, not drawn")
+    return Timeline(k, records, by_theta, similarity, tuple(left_out))
 
 
 def timeline(data: Timeline) -> Figure:
-    """Draws the similarities and, below them, a bar per theta with its kept frames ticked and its share of tokens."""
-    rows = len(data.schedules)
+    """Draws the similarities and, below them, a bar per condition with its kept frames ticked and its tokens."""
+    spec = next(iter(data.records.values()))["identity"]["spec"]
+    heights = [*([2.1] if data.similarity else []), 0.36 * len(data.records) + 0.25]
     with settings(RC):
-        figure = Figure((8.4, 2.9 + 0.36 * rows), layout="constrained")
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.1, 0.36 * rows + 0.25))
-        for lag, (values, colour, width) in enumerate(
-            zip(data.lags, ("#b03a2e", "#d98880", "#e6b0aa"), (1.8, 1.2, 1.0), strict=True), 1
-        ):
-            label = f"{lag} frame{'s' if lag > 1 else ''} apart"
-            top.plot(np.arange(len(values)) + lag / 2, values, color=colour, lw=width, label=label)
-        for schedule in data.schedules:
-            top.axhline(schedule.theta, color=GREY, ls=(0, (1, 2)), lw=0.9)
-        lowest = min(min(map(min, data.lags)), min(s.theta for s in data.schedules))
-        top.set(ylabel="SSIM of the preview", ylim=(max(lowest - 0.06, -0.02), 1.02))
-        top.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3)
-        thetas = top.secondary_yaxis("right")
-        thetas.set_yticks([s.theta for s in data.schedules], [f"θ={s.theta:g}" for s in data.schedules])
-        thetas.tick_params(length=0, labelsize=7.5, labelcolor=GREY)
-        thetas.spines["right"].set_visible(False)
-        top.grid(False)
-        for y, schedule in enumerate(data.schedules):
-            for start, length, factor in schedule.segments:
-                bottom.barh(
-                    y, length, 0.72, left=start - 0.5, color=FACTOR_COLOURS[factor], edgecolor="white", linewidth=0.8
-                )
-            bottom.vlines(schedule.kept_frames, y + 0.16, y + 0.36, color="black", lw=0.9)
-            bottom.annotate(
-                f"{schedule.token_ratio:.0%} of tokens", (1.01, y), xycoords=("axes fraction", "data"), va="center",
-                fontsize=8,
-            )  # fmt: skip
-        bottom.set(
-            yticks=range(rows), yticklabels=[f"θ={s.theta:g}" for s in data.schedules], ylim=(rows - 0.5, -0.5),
-            xlim=(-0.5, data.num_frames - 0.5), xlabel="frame (ticks: kept, or stands for those merged with it)",
-        )  # fmt: skip
-        bottom.grid(False)
-        bottom.spines["left"].set_visible(False)
-        bottom.tick_params(axis="y", length=0)
-        patches = [Patch(color=colour, label=FACTOR_NAMES[factor]) for factor, colour in FACTOR_COLOURS.items()]
-        figure.legend(handles=patches, loc="outside lower center", ncols=3)
-        figure.suptitle(f'"{data.prompt}"   preview after k={data.k} steps', fontsize=10)
+        figure = Figure((8.4, 0.55 + sum(heights)), layout="constrained")
+        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        if data.similarity:
+            _similarities(axes[0], data)
+        _schedules(axes[-1], data, spec["num_frames"])
+        axes[-1].legend(handles=factor_legend(), loc="upper center", bbox_to_anchor=(0.5, -0.45 / heights[-1]), ncols=3)
+        preview = f"   preview after k={data.k} steps" if data.k is not None and data.similarity else ""
+        figure.suptitle(f'"{spec["prompt"]}"{preview}', fontsize=10)
+        write_below(figure, wrapped(data.left_out, 8.4))
     return figure
+
+
+def _similarities(ax: Axes, data: Timeline) -> None:
+    """Draws the similarities of frames up to 3 apart, and the thresholds."""
+    there = [(lag, np.array(data.similarity[name])) for lag, name in enumerate(LAGS, 1) if name in data.similarity]
+    for lag, values in there:
+        colour, width = (("#b03a2e", 1.8), ("#d98880", 1.2), ("#e6b0aa", 1.0))[lag - 1]
+        label = f"{lag} frame{'s' if lag > 1 else ''} apart"
+        ax.plot(np.arange(len(values)) + lag / 2, values, color=colour, lw=width, label=label)
+    thetas = [row.theta or 0.0 for row in data.by_theta]
+    for theta in thetas:
+        ax.axhline(theta, color=GREY, ls=(0, (1, 2)), lw=0.9)
+    lowest = min([*(values.min() for _, values in there), *thetas])
+    ax.set(ylabel="SSIM of the preview", ylim=(max(lowest - 0.06, -0.02), 1.02))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3)
+    right = ax.secondary_yaxis("right")
+    right.set_yticks(thetas, [f"θ={theta:g}" for theta in thetas])
+    right.tick_params(length=0, labelsize=7.5, labelcolor=GREY)
+    right.spines["right"].set_visible(False)
+    ax.grid(False)
+
+
+def _schedules(ax: Axes, data: Timeline, num_frames: int) -> None:
+    labels = []
+    for y, (row, record) in enumerate(data.records.items()):
+        labels.append(f"θ={row.theta:g}" if row in data.by_theta else fill(row.title, LEGEND_LETTERS))
+        for start, length, factor in record["schedule"]["segments"]:
+            colour = FACTOR_COLOURS[factor]
+            ax.barh(y, length, 0.72, left=start - 0.5, color=colour, edgecolor="white", linewidth=0.8)
+        ax.vlines(record["schedule"]["kept_frames"], y + 0.16, y + 0.36, color="black", lw=0.9)
+        share = f"{record['token_ratio']:.0%} of tokens"
+        ax.annotate(share, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
+    ax.set(xlim=(-0.5, num_frames - 0.5), xlabel="frame (ticks: kept, or stands for those merged with it)")
+    ax.grid(False)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)

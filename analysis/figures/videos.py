@@ -1,76 +1,172 @@
-"""Draws frames of videos beside each other: one condition and the baseline, or the paper's Fig. 3 and 4."""
+"""Chooses samples of a prompt and draws frames of their videos: a comparison, or the paper's Fig. 3 and 4."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from analysis.columns import EMBEDDED
-from analysis.conditions import Line
-from analysis.figures.style import FACTOR_COLOURS, FACTOR_NAMES, GREY, RC
-from analysis.load import Row, StudyError
-from bench.drawing import Axes, Figure, Rectangle, settings
-from bench.facts import facts_of
+from analysis.columns import columns
+from analysis.figures.caption import JUDGED, write_below
+from analysis.figures.style import FACTOR_COLOURS, GREY, RC, factor_legend
+from analysis.study import StudyError, record_in
+from analysis.table import Row, Table
+from bench.drawing import Axes, Figure, settings
 from metrics.video_file import VideoFile, read
 
 LABEL_LETTERS = 16  # along a frame's height in `comparison`
+Shown = tuple[Row, pd.Series]  # a condition and one of its samples
 
 
-def master(row: Row) -> VideoFile:
+def samples_of(row: Row, prompt: str) -> pd.DataFrame:
+    """Returns the row's finished samples of a prompt, indexed by seed."""
+    return row.samples[row.samples.index.get_level_values("prompt") == prompt].droplevel("prompt")
+
+
+def of_one_seed(rows: Sequence[Row], prompt: str) -> list[Shown]:
+    """Returns each row's sample of the first seed that all rows share. Raises StudyError if there is none."""
+    samples = [samples_of(row, prompt) for row in rows]
+    if not (common := set.intersection(*(set(own.index) for own in samples))):
+        titles = ", ".join(row.title for row in rows)
+        raise StudyError(f"no seed of prompt {prompt} is finished under all of {titles}")
+    return [(row, own.loc[min(common)]) for row, own in zip(rows, samples, strict=True)]
+
+
+def conditions_of(table: Table, prompt: str) -> list[Shown]:
+    """Returns a sample of `prompt` for each condition that has the prompt, in the table's order.
+
+    All samples are of the first seed that these conditions share. Raises StudyError if there is no such seed.
+    """
+    return of_one_seed(_rows_of(table, prompt), prompt)
+
+
+def _rows_of(table: Table, prompt: str) -> list[Row]:
+    if made := [row for row in table.rows if len(samples_of(row, prompt))]:
+        return made
+    planned = {own for row in table.rows for part in (row.samples, row.failed) for own, _ in part.index}
+    if prompt in planned:
+        raise StudyError(f"prompt {prompt} has no finished sample; run the sweep again")
+    raise StudyError(f"no sample of prompt {prompt}; prompts: {', '.join(sorted(planned))}")
+
+
+def papers_columns(table: Table, prompt: str, thetas: int = 3) -> list[Shown]:
+    """Returns the columns of the paper's Fig. 3: the reference, and the first, middle and last theta of each k.
+
+    A family without k or theta has its first, middle and last setting. Only the reference and methods are shown, under
+    the first video setting and the first seed that all share. Raises StudyError for fewer than two columns.
+    """
+    made = _rows_of(table, prompt)
+    made = [row for row in made if row.video == made[0].video]
+    chosen = [row for row in made if row.is_reference]
+    groups: dict[tuple[str, int | None], list[Row]] = {}
+    for row in (row for row in made if row.ranked):
+        groups.setdefault((row.family, row.k), []).append(row)
+    for alike in groups.values():
+        places = {round(i * (len(alike) - 1) / max(thetas - 1, 1)) for i in range(thetas)}
+        chosen += [alike[i] for i in sorted(places)]
+    if len(chosen) < 2:
+        raise StudyError("a qualitative grid needs a baseline and another method's samples; run the sweep of Table 1")
+    return of_one_seed(chosen, prompt)
+
+
+def telling_prompt(table: Table) -> str:
+    """Returns the prompt with the largest range of token ratios between conditions, the first of equals.
+
+    In a study without schedules, returns the first prompt that any method has finished, or raises StudyError.
+    """
+    ratios = table.samples["token_ratio"][table.samples["schedule"].notna()].groupby("prompt")
+    if len(ratios):
+        return str((ratios.max() - ratios.min()).idxmax())
+    finished = [prompt for row in table.rows if row.ranked for prompt, _ in row.samples.index]
+    if not finished:
+        raise StudyError("no method but the reference has a finished sample; run the sweep again")
+    return min(finished)
+
+
+def find(table: Table, prompt: str, k: int | None = None, theta: float | None = None) -> tuple[Shown, Shown]:
+    """Returns the finished samples of `prompt` under the reference and under one condition with `k` and `theta`.
+
+    By default it is the lowest k and its middle theta, or the first method if none has thetas. A condition without
+    other settings is preferred. Both samples are of the first video setting and seed that has both. Raises StudyError
+    that lists the prompts and conditions of the study, if there is not exactly one such condition.
+    """
+    pairs = {row: own for row in table.rows if not row.is_reference and (own := table.reference(row.video))}
+    there = [
+        row for row, own in pairs.items() if samples_of(row, prompt).index.isin(samples_of(own, prompt).index).any()
+    ]
+    by_theta = [row for row in there if row.ranked and row.theta is not None]
+    if k is None and theta is None and not by_theta:
+        found = [row for row in there if row.ranked][:1]
+    else:
+        k = min((row.k or 0 for row in by_theta), default=0) if k is None else k
+        thetas = sorted({row.theta or 0.0 for row in by_theta if row.k == k}) or [0.0]
+        theta = thetas[len(thetas) // 2] if theta is None else theta
+        found = [row for row in there if (row.k, row.theta) == (k, theta)]
+        found = [row for row in found if not row.other] or found
+    if len(slugs := {row.slug for row in found}) != 1:
+        finished = ", ".join(row.title for row in _rows_of(table, prompt))
+        prompts = ", ".join(table.samples.index.unique("prompt").sort_values())
+        raise StudyError(
+            f"expected one condition with a baseline for prompt {prompt}, k={k}, theta={theta}, found {len(slugs)}; "
+            f"prompts: {prompts}; finished for this prompt: {finished}"
+        )
+    baseline, shown = of_one_seed([pairs[found[0]], found[0]], prompt)
+    return baseline, shown
+
+
+def master(sample: pd.Series) -> VideoFile:
     """Returns the sample's video. Raises StudyError if the sweep did not keep the master, or it is damaged."""
+    folder = Path(sample["folder"])
     try:
-        return read(row.folder / "master.mkv")
+        return read(folder / "master.mkv")
     except FileNotFoundError as error:
         raise StudyError(f"{error}: a sweep keeps it with keep=all, the default; run it again so") from None
     except ValueError as error:
-        study = row.folder.parents[1]
+        study = folder.parents[1]
         raise StudyError(f"{error}; this moves the sample away: python -m bench.store verify {study}") from None
 
 
-def comparison(baseline: Row, sample: Row, columns: int = 9) -> Figure:
+def comparison(baseline: Shown, shown: Shown, across: int = 9) -> Figure:
     """Draws the baseline above the sample, at the same times, and the sample's schedule and similarity below."""
-    videos = [master(row).frames for row in (baseline, sample)]
-    record = sample.record
-    count = len(videos[0])
-    shown = np.linspace(0, count - 1, columns).round().astype(int)
-    titles, schedule = ("baseline", _titled(record)), record["schedule"]
+    videos = [master(sample).frames for _, sample in (baseline, shown)]
+    (row, sample), record = shown, record_in(shown[1]["folder"])
+    count, schedule = len(videos[0]), record["schedule"]
+    times = np.linspace(0, count - 1, across).round().astype(int)
     kept = set(schedule["kept_frames"]) if schedule else set(range(count))
     with settings(RC):
-        figure = Figure((1.3 * columns, 5.0 if schedule else 3.6), layout="constrained")
+        figure = Figure((1.3 * across, 5.0 if schedule else 3.6), layout="constrained")
         heights = (1.3, 1.3, 1.1) if schedule else (1.3, 1.3)
-        cells = figure.add_gridspec(len(heights), columns, height_ratios=heights)
-        for row, (video, title) in enumerate(zip(videos, titles, strict=True)):
-            for column, t in enumerate(shown):
-                axes = figure.add_subplot(cells[row, column])
+        cells = figure.add_gridspec(len(heights), across, height_ratios=heights)
+        for y, (video, title) in enumerate(zip(videos, ("baseline", _label(row)), strict=True)):
+            for x, t in enumerate(times):
+                axes = figure.add_subplot(cells[y, x])
                 axes.imshow(video[t])
                 axes.set(xticks=[], yticks=[])
-                if column == 0:
+                if x == 0:
                     axes.set_ylabel(title)
-                if row == 0:
+                if y == 0:
                     axes.set_title(f"frame {t}", fontsize=9)
                 elif t not in kept:
                     axes.set_xlabel("interpolated", fontsize=7, color=GREY)
         if schedule:
-            _schedule(figure, figure.add_subplot(cells[2, :]), record, count)
-        figure.suptitle(
-            f'"{record["identity"]["spec"]["prompt"]}"   tokens {record["token_ratio"]:.2f}'
-            f"{_speedup(baseline, sample)}",
-            fontsize=10,
-        )
+            _schedule(figure, figure.add_subplot(cells[2, :]), record, row.theta, count)
+        speedup = f", speed-up {sample['speedup']:.2f}" if pd.notna(sample["speedup"]) else ""
+        title = f'"{sample["prompt_text"]}"   tokens {sample["token_ratio"]:.2f}{speedup}'
+        figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _titled(record: dict[str, Any]) -> str:
+def _label(row: Row) -> str:
     """Returns the method with its k and theta, and a further line for each other setting. Wraps long lines."""
-    facts, method = facts_of(record), record["method"]
-    own = [f"{sign}={method[name]}" for name, sign in (("k", "k"), ("theta", "θ")) if method.get(name) is not None]
-    others = [part for part in facts.settings if part not in (f"k{method.get('k')}", f"theta{method.get('theta')}")]
-    return "\n".join(fill(part, LABEL_LETTERS) for part in (" ".join([facts.title, *own]), *others))
+    own = [part for part in row.settings if part.startswith(("k=", "θ="))]
+    parts = (" ".join([row.name, *own]), *(part for part in row.settings if part not in own))
+    return "\n".join(fill(part, LABEL_LETTERS) for part in parts)
 
 
-def _schedule(figure: Figure, axes: Axes, record: dict[str, Any], count: int) -> None:
-    """Draws the schedule of `count` frames, and the preview's similarity and the threshold if the record has them."""
+def _schedule(figure: Figure, axes: Axes, record: dict[str, Any], theta: float | None, count: int) -> None:
+    """Draws the schedule of `count` frames, and the preview's similarity and the threshold if there are any."""
     axes.grid(False)
     for start, length, factor in record["schedule"]["segments"]:
         axes.axvspan(start - 0.5, start + length - 0.5, color=FACTOR_COLOURS[factor], lw=0)
@@ -79,49 +175,31 @@ def _schedule(figure: Figure, axes: Axes, record: dict[str, Any], count: int) ->
         lag1 = record["similarity"]["lag1"]
         axes.plot(np.arange(len(lag1)) + 0.5, lag1, color="#b03a2e", lw=1.5)
         axes.set_ylabel("SSIM, lag 1")
-    if record["method"].get("theta") is not None:
-        axes.axhline(record["method"]["theta"], color="#b03a2e", ls=":", lw=1)
+    if theta is not None:
+        axes.axhline(theta, color="#b03a2e", ls=":", lw=1)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(0, 1.02), xlabel="frame (ticks: kept)")
-    patches = [Rectangle((0, 0), 1, 1, color=c) for c in FACTOR_COLOURS.values()]
-    figure.legend(patches, list(FACTOR_NAMES.values()), ncols=3, loc="outside lower center")
+    figure.legend(handles=factor_legend(), ncols=3, loc="outside lower center")
 
 
-def _speedup(baseline: Row, sample: Row) -> str:
-    """Returns the title's text. It is empty if only one of the samples was timed in isolated runs."""
-    alike = baseline.record.get("timing", "shared") == sample.record.get("timing", "shared")
-    return f", speed-up {baseline.record['latency_s'] / sample.record['latency_s']:.2f}" if alike else ""
-
-
-def caption(scores: dict[str, float]) -> list[str]:
-    """Returns the lines below a video: its scores against the baseline, if it has any."""
-    shown = (("psnr", "PSNR {:.1f} dB"), ("ssim", "SSIM {:.2f}"), ("lpips", "LPIPS {:.3f}"))
-    out = [text.format(scores[name]) for name, text in shown if name in scores]
-    if "lpips" not in scores and "lpips_embedded" in scores:
-        out.append(f"LPIPS{EMBEDDED} {scores['lpips_embedded']:.4f}")
-    return out
-
-
-def grid(shown: Sequence[tuple[Line, Row]]) -> Figure:
+def grid(shown: Sequence[Shown]) -> Figure:
     """Draws a column per condition with start, middle and end of the video, and its scores against the baseline."""
     with settings(RC):
         figure = Figure((1.5 * len(shown) + 0.5, 5.9), layout="constrained")
         axes = figure.subplots(3, len(shown), squeeze=False)
         judged = False
-        for column, (line, row) in enumerate(shown):
-            video = master(row).frames
-            for i, (t, where) in enumerate(((0, "start"), (len(video) // 2, "middle"), (len(video) - 1, "end"))):
-                axes[i, column].imshow(video[t])
-                axes[i, column].set(xticks=[], yticks=[])
-                if column == 0:
-                    axes[i, column].set_ylabel(f"{where}\n(frame {t})")
-            axes[0, column].set_title("\n".join((line.name, *line.settings)), fontsize=8)
-            text = caption(row.scores)
-            judged |= any(EMBEDDED in score for score in text)
-            axes[2, column].set_xlabel("\n".join(text), fontsize=7.5)
-        figure.suptitle(f'"{shown[0][1].record["identity"]["spec"]["prompt"]}"', fontsize=10)
+        for x, (row, sample) in enumerate(shown):
+            video = master(sample).frames
+            for y, (t, name) in enumerate(((0, "start"), (len(video) // 2, "middle"), (len(video) - 1, "end"))):
+                axes[y, x].imshow(video[t])
+                axes[y, x].set(xticks=[], yticks=[])
+                if x == 0:
+                    axes[y, x].set_ylabel(f"{name}\n(frame {t})")
+            axes[0, x].set_title("\n".join((row.name, *row.settings)), fontsize=8)
+            scored = [c for c in columns(row.samples, ("psnr", "ssim", "lpips")) if pd.notna(sample.get(c.name))]
+            text = "\n".join(f"{c.title} {sample[c.name]:.{c.digits}f} {c.unit}".strip() for c in scored)
+            axes[2, x].set_xlabel(text, fontsize=7.5)
+            judged |= any(c.embedded for c in scored)
+        figure.suptitle(f'"{shown[0][1]["prompt_text"]}"', fontsize=10)
         if judged:
-            figure.supxlabel(JUDGED, fontsize=7.5, color=GREY)
+            write_below(figure, [JUDGED])
     return figure
-
-
-JUDGED = f"{EMBEDDED} seen by the small judge trained on the embedded world: compare within this figure only"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from analysis.gallery.page import write_gallery
 from analysis.output import add_out
+from analysis.study import Study
+from analysis.table import table_of
 from vgdfr_commands.start import called, run
 
 
@@ -23,7 +25,8 @@ def command() -> None:
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     arguments = parser.parse_args()
-    print(write_gallery(arguments.study, arguments.out, arguments.copy, arguments.allow_mixed))
+    table = table_of(Study(arguments.study), allow_mixed=arguments.allow_mixed)
+    print(write_gallery(table, arguments.out or arguments.study / "report" / "gallery", arguments.copy))
 
 
 if __name__ == "__main__":

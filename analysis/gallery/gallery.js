@@ -8,13 +8,41 @@
   const FAILURES = "with failures";
 
   const state = {
-    prompt: 0, matching: prompts.map((_, i) => i), content: new Set(),
-    shown: new Set(conditions.map((_, i) => i).slice(0, FIRST)),
+    ...opening(), matching: prompts.map((_, i) => i), content: new Set(),
     frame: 0, playing: false, loop: true, difference: false, speed: 1,
     sort: { column: null, sign: 1 },
   };
 
-  /** An element; texts among its children stay texts, whatever they hold. */
+  /**
+   * The prompt and the conditions to open on, so that the videos differ. The prompt is the one whose conditions resemble
+   * the baseline least, by the median. The conditions are the baseline, and some from the least to the most like it.
+   */
+  function opening() {
+    const difference = columns.findIndex((c) => c.group === "Difference");
+    const measure = difference >= 0 ? difference : columns.findIndex((c) => c.name === "token_ratio");
+    const baseline = conditions.findIndex((c) => c.baseline);
+    const likeness = (sample) => { // NaN without a video or a value
+      const value = sample?.video ? sample.scores[measure] ?? NaN : NaN;
+      return (columns[measure]?.better || 1) * (value === "inf" ? Infinity : value);
+    };
+    const ranked = (prompt) => prompt.samples
+      .map((sample, i) => ({ i, value: conditions[i].reference === baseline && i !== baseline ? likeness(sample) : NaN }))
+      .filter((c) => !Number.isNaN(c.value)).sort((a, b) => (a.value === b.value ? a.i - b.i : a.value - b.value));
+    const orders = prompts.map((prompt, at) => ({ at, order: ranked(prompt) }));
+    const most = orders.reduce((most, { order }) => Math.max(most, order.length), 0);
+    const median = ({ order }) => order[order.length >> 1]?.value ?? Infinity;
+    const { at, order } = orders.filter(({ order }) => order.length >= most / 2) // others lack too many conditions
+      .reduce((best, next) => (median(next) < median(best) ? next : best));
+    // conditions with equal values have equal videos, as a rule; an infinite value is the baseline's own video
+    const distinct = order.filter((c, k) => Number.isFinite(c.value) && c.value !== order[k - 1]?.value);
+    const count = Math.min(FIRST - 1, distinct.length);
+    const step = (distinct.length - 1) / Math.max(count - 1, 1);
+    const spread = Array.from({ length: count }, (_, k) => distinct[Math.round(k * step)].i);
+    const others = conditions.map((_, i) => i); // these fill up
+    return { prompt: at, shown: new Set([...new Set([baseline, ...spread, ...others])].slice(0, FIRST)) };
+  }
+
+  /** Returns an element. Strings among its children become text, never markup. */
   function el(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -25,13 +53,19 @@
     return node;
   }
   const number = (value, digits) => (value === null ? "–" : value === "inf" ? "∞" : value.toFixed(digits));
-  /** "k=5 θ=0.7" for "VGDFR (k=5, θ=0.7)": where room is scarce, with the whole title beside. */
-  const short = (title) => title.match(/^VGDFR \((.*)\)$/)?.[1].replaceAll(", ", " ") ?? title;
+  const SETTINGS = /^(.+?) \((.*)\)$/; // of a condition's title: the method's name and its settings
+  const methods = conditions.map((c) => c.title.match(SETTINGS)?.[1]).filter(Boolean);
+  const common = methods.find((name) => methods.filter((other) => other === name).length > methods.length / 2);
+  /** "k=5 θ=0.7" for "VGDFR (k=5, θ=0.7)" where room is scarce, if most conditions are of that method. */
+  function short(title) {
+    const [, method, settings] = title.match(SETTINGS) ?? [];
+    return settings && method === common ? settings.replaceAll(", ", " ") : title;
+  }
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // ---- the clock: videos are sought to one frame together, then play together ----
+  // ---- the clock: all videos go to one frame together, then play together ----
 
-  let players = []; // of the prompt shown: { video, fps, frames, ... }, hidden baselines included
+  let players = []; // { video, fps, frames, ... } of each video shown, and of hidden baselines
   const clock = { rate: 1, frames: 1 }; // the highest frame rate among them, and the frames of the longest at that rate
   let rolling = false; // playing by the browser's own clock
   let settling = null;
@@ -61,7 +95,7 @@
     while (video.seeking && video.hasAttribute("src") && !video.error) await event(video, "seeked", "error", "emptied");
   }
 
-  /** Everything stops at state.frame; then, if it is to play, goes on from there. */
+  /** Stops all videos at state.frame. If state.playing, they then play on from there. */
   function settle() {
     ticket += 1;
     rolling = false;
@@ -107,7 +141,7 @@
     else requestAnimationFrame(tick);
   }
 
-  /** Bring a video that has drifted back to the leader's time: gently, or by a jump. */
+  /** Brings a video that has drifted back to the leader's time: gently, or by a jump. */
   function follow(p, time) {
     const { video } = p;
     if (video.seeking || video.paused || time >= p.frames / p.fps) return;
@@ -160,7 +194,7 @@
     }
   }
 
-  /** |video - baseline| of what both show; the stylesheet amplifies it. Pixels of a file may be drawn, not read. */
+  /** Draws |video - baseline|. The stylesheet amplifies it, since a page on disk cannot read a video's pixels. */
   function compare(p) {
     const other = p.reference;
     if (!other || p.video.readyState < 2 || other.video.readyState < 2) return;
@@ -291,7 +325,7 @@
     settle();
   }
 
-  /** Small videos are shown at whole multiples of their size, so that every pixel is a square. */
+  /** Shows small videos at whole multiples of their size, so that every pixel is a square. */
   function resize() {
     const width = Math.max(...[...state.shown].map((i) => conditions[i].width), 0) || 64;
     const wanted = Number($("size").value);
@@ -403,7 +437,8 @@
       const about = [`${prompt.id}`, prompt.seed ? `seed ${prompt.seed}` : "", ...prompt.content.filter((c) => !prompt.id.endsWith(c))];
       const option = el("div", {
         class: "prompt", role: "option", id: `prompt-${index}`, title: prompt.text, "aria-selected": String(index === state.prompt),
-        "aria-posinset": at + 1, "aria-setsize": state.matching.length, onclick: () => choose(index),
+        "aria-posinset": at + 1, "aria-setsize": state.matching.length,
+        onclick: () => { choose(index); setListing(false); },
       }, prompt.text, el("small", {}, about.filter(Boolean).join(" · ")));
       option.style.top = `${at * ROW_PX}px`;
       options.push(option);
@@ -463,6 +498,13 @@
     $("help-button").setAttribute("aria-expanded", !$("help").hidden);
   }
 
+  /** In a narrow window the list of prompts is shown only if asked for. */
+  function setListing(on) {
+    document.body.classList.toggle("listing", on);
+    $("list-button").setAttribute("aria-expanded", on);
+    if (on) reveal();
+  }
+
   function sizeBy(by) {
     $("size").selectedIndex = clamp($("size").selectedIndex + by, 0, $("size").options.length - 1);
     resize();
@@ -472,7 +514,7 @@
     " ": togglePlay, ",": () => step(-1), ".": () => step(1), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
     Home: () => step(-Infinity), End: () => step(Infinity), j: () => next(1), k: () => next(-1), l: toggleLoop,
     d: () => setDifference(!state.difference), "-": () => sizeBy(-1), "+": () => sizeBy(1), "=": () => sizeBy(1),
-    "/": () => $("find").focus(), "?": toggleHelp,
+    "/": () => { setListing(true); $("find").focus(); }, "?": toggleHelp,
   };
 
   document.addEventListener("keydown", (e) => {
@@ -511,6 +553,7 @@
   $("gain").addEventListener("change", () => setDifference(state.difference));
   $("size").addEventListener("change", resize);
   $("help-button").addEventListener("click", toggleHelp);
+  $("list-button").addEventListener("click", () => setListing(!document.body.classList.contains("listing")));
   $("find").addEventListener("input", filter);
   $("prompts").addEventListener("scroll", () => requestAnimationFrame(paintList));
   window.addEventListener("resize", paintList);
@@ -520,4 +563,5 @@
   paintTable();
   filter();
   render();
+  goTo(clock.frames >> 1); // first frames are more alike than others
 })();

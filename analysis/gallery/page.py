@@ -10,8 +10,9 @@ from urllib.parse import quote, unquote_to_bytes
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.gallery.data import PREVIEW, gallery_data
-from analysis.load import Row, StudyError, load
-from analysis.output import study_name, write, writing
+from analysis.output import write, writing
+from analysis.study import StudyError
+from analysis.table import Table
 
 HERE = Path(__file__).parent
 DATA, PAGE, VIDEOS = "data.js", "index.html", "videos"
@@ -19,39 +20,37 @@ ASSETS = ("gallery.js", "gallery.css")
 BEGINS = '"use strict";\nconst GALLERY = '  # which tells a gallery from other folders
 
 
-def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allow_mixed: bool = False) -> Path:
-    """Write the gallery of `study` into `out` (by default report/gallery in it); returns the page to open.
+def write_gallery(table: Table, out: Path, copy: bool = False) -> Path:
+    """Writes the gallery of `table` into `out` and returns the page to open.
 
-    A gallery that is there is replaced, one that was interrupted too, and of its videos those go that it copied itself
-    and no longer needs; of the study nothing changes. With `copy` the videos are copied, too.
-    Raises StudyError if the study cannot be shown, or `out` holds something that is no gallery, CannotWrite if the
-    gallery cannot be written there.
+    Replaces a gallery that is there, also one that was interrupted, and removes the videos that it copied and that are
+    no longer needed. Nothing of the study changes. With `copy` the videos are copied, too. Raises StudyError if `out`
+    holds something else than a gallery, and CannotWrite if the gallery cannot be written there.
     """
-    rows = load(study)
-    out = (out or study / "report" / "gallery").resolve()
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise StudyError(f"{out} is a file; --out must be a folder that is empty, new or a gallery")
     before = _copies(out)
 
-    def copied(row: Row) -> Path:
-        return out / VIDEOS / row.record["slug"] / f"{row.folder.name}.mp4"
+    def copied(folder: Path) -> Path:
+        return out / VIDEOS / folder.parent.name / f"{folder.name}.mp4"
 
-    def source(row: Row) -> str | None:
-        file = (row.folder / PREVIEW).resolve()
+    def source(folder: Path) -> str | None:
+        file = (folder / PREVIEW).resolve()
         if not file.is_file():
             return None
-        return _link(copied(row) if copy else file, out)
+        return _link(copied(folder) if copy else file, out)
 
-    document = gallery_data(rows, study_name(study), source, allow_mixed)
+    document = gallery_data(table, source)
     texts = {name: (HERE / name).read_text(encoding="utf-8") for name in ASSETS}
     texts |= {DATA: script(document), PAGE: page(document)}
-    done = [r for r in rows if copy and r.record["status"] == "done" and (r.folder / PREVIEW).is_file()]
-    kept = {copied(row) for row in done}
-    # names the old copies and the new ones until all is done, so that a run after an interruption knows what is its own
+    done = [Path(folder) for folder in table.samples["folder"] if copy and (Path(folder) / PREVIEW).is_file()]
+    kept = {copied(folder) for folder in done}
+    # names the old and the new copies until all is done, so that a run after an interruption knows its own files
     begun = {"prompts": [], "copies": sorted(_link(f, out) for f in before | kept)}
     write(out / DATA, script(begun))
-    for row in done:
-        _put(row.folder / PREVIEW, copied(row))
+    for folder in done:
+        _put(folder / PREVIEW, copied(folder))
     for file in before:
         _partial(file).unlink(missing_ok=True)
         if file not in kept:
@@ -62,7 +61,7 @@ def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allo
 
 
 def _copies(out: Path) -> set[Path]:
-    """The videos in `out` that the gallery there copied. Raises StudyError for a folder that holds anything else."""
+    """Returns the videos that the gallery in `out` copied. Raises StudyError for a folder that holds something else."""
     if not out.is_dir() or not any(out.iterdir()):
         return set()
     data = out / DATA
@@ -86,14 +85,14 @@ def _begins(data: Path) -> bool:
 
 
 def script(document: dict[str, Any]) -> str:
-    """The document as a script; no text in it can end a script element or a line of JavaScript."""
+    """Returns the document as a script. No text in it can end a script element or a line of JavaScript."""
     text = json.dumps(document, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     text = text.replace("<", "\\u003c")
     return f"{BEGINS}{text};\n"
 
 
 def page(document: dict[str, Any]) -> str:
-    """The HTML, every text in it escaped."""
+    """Returns the HTML with every text escaped."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -120,7 +119,7 @@ def _unquoted(link: str) -> str:
 
 
 def _put(file: Path, to: Path) -> None:
-    """A copy that is there whole or not at all."""
+    """Copies a file whole or not at all."""
     with file.open("rb"), writing(to.parent):  # a video that cannot be read is no fault of the folder
         shutil.copyfile(file, _partial(to))
         _partial(to).replace(to)

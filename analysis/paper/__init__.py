@@ -1,176 +1,147 @@
-"""Reads the paper's Table 1 (arXiv 2504.12259), and compares the trends of a study with it."""
+"""Makes all tables and figures of the paper from a finished study, and a page that shows them."""
 
-import csv
-import math
-from collections.abc import Callable, Mapping
-from functools import cache
-from itertools import combinations
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from analysis.columns import Column
-from analysis.conditions import Line
-from analysis.sheet import Cell, Sheet
+from analysis import compare, cost, figures, model_cost, table1
+from analysis.gallery import write_gallery
+from analysis.output import Report, samples_files, write
+from analysis.render import Block, report_page
+from analysis.rope_sensitivity.__main__ import report as rope_report
+from analysis.study import Study, StudyError
+from analysis.table import Table, table_of
 
-FILE = Path(__file__).parents[1] / "paper_table1.csv"
-_CLEAR = 1 / 3  # twice as many pairs of rows one way as the other
-Setting = tuple[int, float] | None  # k and theta; None for the baseline
-
-
-@cache
-def rows() -> dict[Setting, dict[str, float]]:
-    """Returns the numbers of each row by column."""
-    return {setting: {name: float(v) for name, v in row.items()} for setting, row in printed().items()}
+FROM_STUDY = ("qualitative", "tradeoff", "timeline", "comparison", "content", "tokens")
+TITLE = "VGDFR: study "
+OWN = f"<title>{TITLE}"  # tells a page of this command from other pages
+PICTURES = (".png", ".svg", ".pdf")
 
 
-@cache
-def printed() -> dict[Setting, dict[str, str]]:
-    """Returns `rows` as text, with the digits that the paper prints."""
-    found: dict[Setting, dict[str, str]] = {}
-    with FILE.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            setting = (int(row["k"]), float(row["theta"])) if row["k"] else None
-            found[setting] = {n: v for n, v in row.items() if v and n not in ("method", "k", "theta")}
-    return found
+@dataclass(frozen=True)
+class Paper:
+    """The table of the study, the other studies' folders, None for a missing one, and the folder to write into."""
 
-
-def name_of(column: Column) -> str:
-    """Returns the column's name in the paper, which has no embedded judge."""
-    return column.name.removesuffix("_embedded")
-
-
-def setting_of(line: Line) -> tuple[Setting] | None:
-    """Returns a tuple of the setting of the paper's row for `line`, or None for a line without such a row.
-
-    Ablations and other methods have none. The paper's table is of VGDFR, so this function looks at the method's
-    name.
-    """
-    if line.is_reference:
-        return (None,)
-    plain = line.method == "vgdfr" and line.ranked and not line.other and line.k is not None and line.theta is not None
-    return ((line.k, line.theta),) if plain and (line.k, line.theta) in rows() else None  # pyright: ignore
-
-
-def row_of(line: Line) -> dict[str, str] | None:
-    """Returns the paper's row for `line` as printed, or None."""
-    setting = setting_of(line)
-    return printed()[setting[0]] if setting else None
-
-
-class Trend(NamedTuple):
-    """Kendall's tau-a over `pairs` row pairs: the fraction that rise minus the fraction that fall."""
-
-    tau: float
-    pairs: int
+    table: Table
+    out: Path
+    ablation: Path | None
+    rope: Path | None
+    rope_proxy: Path | None
+    allow_mixed: bool = False
 
     @property
-    def direction(self) -> str:
-        return "rises" if self.tau >= _CLEAR else "falls" if self.tau <= -_CLEAR else "no trend"
+    def study(self) -> Study:
+        return self.table.study
 
 
-# returns by how much the second row exceeds the first, or None if the rows cannot be compared
-Step = Callable[[Setting, Setting], float | None]
+Section = Callable[[Paper], list[Block]]  # raises StudyError with the reason why a section cannot be shown
 
 
-def _trend(steps: list[float | None]) -> Trend | None:
-    signs = [(step > 0) - (step < 0) for step in steps if step is not None]
-    return Trend(sum(signs) / len(signs), len(signs)) if signs else None
+def table_section(paper: Paper) -> list[Block]:
+    """Returns Table 1 with intervals, the paper's rows and its trends, and writes the samples beside it."""
+    made = table1.report(paper.study, intervals=True, beside_paper=True, allow_mixed=paper.allow_mixed)
+    samples = samples_files(paper.study, paper.out / "tables")
+    return [_block(replace(made, files={**made.files, **samples}), paper)]
 
 
-def trend(settings: list[tuple[int, float]], step: Step, along: str) -> Trend | None:
-    """Returns the trend of rows along "k" or "theta" with the other fixed, or None if no two rows can be compared."""
-    own, held = (0, 1) if along == "k" else (1, 0)
-    pairs = combinations(sorted(settings, key=lambda setting: setting[own]), 2)
-    return _trend([step(a, b) for a, b in pairs if a[held] == b[held] and a[own] != b[own]])
+def statistics_section(paper: Paper) -> list[Block]:
+    """Returns means and paired differences with their intervals."""
+    return [_block(compare.report(paper.study, allow_mixed=paper.allow_mixed), paper)]
 
 
-def against(settings: list[tuple[int, float]], step: Step) -> Trend | None:
-    """Returns the fraction of rows above the baseline minus the fraction below, or None without comparable rows."""
-    return _trend([step(None, setting) for setting in settings])
+def figures_section(paper: Paper) -> list[Block]:
+    """Returns the figures of the study."""
+    return _drawn(paper.table, FROM_STUDY, paper)
 
 
-def printed_step(numbers: Mapping[Any, float]) -> Step:
-    """Returns the differences between numbers of a printed table."""
-    return lambda a, b: numbers[b] - numbers[a] if a in numbers and b in numbers else None
+def ablation_section(paper: Paper) -> list[Block]:
+    """Returns the ablation grid of the study of ablations."""
+    if paper.ablation is None:
+        raise StudyError("there is no such study beside this one; run: python -m bench.sweep +exp=ablation")
+    return _drawn(table_of(Study(paper.ablation), allow_mixed=paper.allow_mixed), ("ablation",), paper)
 
 
-def measured_step(of: Mapping[Setting, Line], column: Column) -> Step:
-    """Returns differences between a study's rows: means over the samples that both have, rounded to printed digits.
+def _drawn(table: Table, names: Sequence[str], paper: Paper) -> list[Block]:
+    drawn = figures.draw(table, paper.out / "figures", names)
+    return [Block(d.title, files=_relative(d.files, paper), reason=d.reason) for d in drawn]
 
-    An infinite value exceeds every finite value and equals another infinite one. Speed-ups are ratios of mean
-    latencies.
+
+def cost_section(paper: Paper) -> list[Block]:
+    """Returns the gains that the study's schedules allow, and the costs of a 13B model's stages in the paper."""
+    made = (cost.report(paper.study, allow_mixed=paper.allow_mixed), model_cost.model_report("hunyuan_video"))
+    return [_block(report, paper) for report in made]
+
+
+def rope_section(paper: Paper) -> list[Block]:
+    """Returns the layers' sensitivity to Global-RoPE."""
+    if paper.rope is None:
+        raise StudyError("there is no such study beside this one; run: python -m bench.sweep +exp=rope_sensitivity")
+    proxy = paper.rope_proxy and Study(paper.rope_proxy, experiment="rope_proxy")
+    return [_block(rope_report(Study(paper.rope, experiment="rope_sensitivity"), proxy), paper)]
+
+
+def gallery_section(paper: Paper) -> list[Block]:
+    """Returns a link to a gallery of the videos."""
+    made = write_gallery(paper.table, paper.out / "gallery")
+    return [Block("Open the gallery", files=_relative([made], paper))]
+
+
+SECTIONS: list[tuple[str, Section]] = [
+    ("Table 1", table_section),
+    ("Differences to the baseline", statistics_section),
+    ("Figures", figures_section),
+    ("Ablation", ablation_section),
+    ("RoPE sensitivity", rope_section),
+    ("Projected cost", cost_section),
+    ("Gallery", gallery_section),
+]
+
+
+def _block(report: Report, paper: Paper) -> Block:
+    """Writes the report's files, pictures apart from tables, and returns the block that embeds its sheets."""
+    files = []
+    for name, content in report.contents.items():
+        folder = "figures" if Path(name).suffix in PICTURES else "tables"
+        files.append(write(paper.out / folder / name, content))
+    return Block(sheets=report.sheets, files=_relative(files, paper))
+
+
+def _relative(files: Sequence[Path], paper: Paper) -> tuple[str, ...]:
+    return tuple(file.relative_to(paper.out).as_posix() for file in files)
+
+
+def make(paper: Paper) -> Path:
+    """Writes everything below the paper's folder and returns the path of the page.
+
+    Raises StudyError, before writing, for a folder that holds something else than an earlier page of this command.
+    Raises CannotWrite for a read-only folder.
     """
-
-    def step(a: Setting, b: Setting) -> float | None:
-        if a not in of or b not in of:
-            return None
-        name = "latency_s" if column.name == "speedup" else column.name
-        ours, theirs = of[b].values[name], of[a].values[name]
-        common = ours.keys() & theirs.keys()
-        if column.name == "speedup":
-            baseline_s = of[None].values[name] if None in of else {}
-            common &= baseline_s.keys()
-            if None in (a, b) or not common:
-                return None
-            total_s = math.fsum(baseline_s[key] for key in common)
-            up, down = (total_s / math.fsum(side[key] for key in common) for side in (ours, theirs))
-            return round(up - down, column.digits)
-        steps = [ours[key] - theirs[key] for key in common if ours[key] != theirs[key]]
-        if not common:
-            return None
-        infinite = sum((s > 0) - (s < 0) for s in steps if math.isinf(s))
-        finite = math.fsum(s for s in steps if math.isfinite(s)) / len(common)
-        return float(infinite) or round(finite, column.digits)
-
-    return step
+    index = paper.out / "index.html"
+    if paper.out.exists() and not paper.out.is_dir():
+        raise StudyError(f"{paper.out} is a file; --out must be a folder that is empty, new or written by this command")
+    own = index.is_file() and OWN in index.read_text(encoding="utf-8", errors="replace")
+    if paper.out.is_dir() and any(paper.out.iterdir()) and not own:
+        raise StudyError(
+            f"{paper.out} holds something else; --out must be a folder that is empty, new or written by this command"
+        )
+    title = f"{TITLE}{paper.study.name}"
+    begun = Block(reason="the command that writes this page has not ended")
+    write(index, report_page(title, [("In the making", [begun])]))
+    made = []
+    for name, section in SECTIONS:
+        try:
+            made.append((name, section(paper)))
+        except StudyError as error:
+            made.append((name, [Block(reason=str(error))]))
+    return write(index, report_page(title, made))
 
 
-def trends(table: list[Line], column: Column) -> dict[str, tuple[Trend | None, Trend | None]]:
-    """Returns the trends (paper's, study's) with k, with theta and against the baseline, over rows that both have."""
-    name = name_of(column)
-    ours: dict[Setting, Line] = {}
-    for line in table:
-        if (setting := setting_of(line)) and line.video == table[0].video:
-            ours.setdefault(setting[0], line)
-    theirs = {setting: row[name] for setting, row in rows().items() if name in row}
-    both = [s for s in theirs if s is not None and s in ours and ours[s].present(column)]
-    # if the study has none of the rows, the paper's trend is over all rows of the paper
-    paper = both or [s for s in theirs if s is not None]
-    there, here = printed_step(theirs), measured_step(ours, column)
-    return {
-        "k": (trend(paper, there, "k"), trend(both, here, "k")),
-        "θ": (trend(paper, there, "theta"), trend(both, here, "theta")),
-        "Original": (against(paper, there), against(both, here)),
-    }
+def study_beside(study: Path, given: Path | None, name: str) -> Path | None:
+    """Returns the study `given`, or the study `name` beside `study`, or None if there is none.
 
-
-def trends_sheet(table: list[Line], shown: list[Column]) -> Sheet:
-    """Returns a row per column and trend: the direction in the paper, the direction here, and whether they agree."""
-    body, counts = [], {"agrees": 0, "differs": 0, "not measured": 0}
-    rules = set()
-    for column in shown:
-        if not any(name_of(column) in row for row in rows().values()):
-            continue
-        rules.add(len(body))
-        for along, (theirs, ours) in trends(table, column).items():
-            if theirs is None:
-                continue
-            same = "not measured" if ours is None else "agrees" if ours.direction == theirs.direction else "differs"
-            counts[same] += 1
-            way = "from Original" if along == "Original" else f"with {along}"
-            said = [f"{t.direction} ({t.tau:+.2f})" if t else "–" for t in (theirs, ours)]
-            body.append(tuple(map(Cell, (f"{column.title} {way}", *said, same))))
-    note = "{agrees} agree, {differs} differ, {} not measured".format(counts["not measured"], **counts)
-    return Sheet(
-        header=("Trend", "Paper", "Here", "Verdict"),
-        rows=tuple(body),
-        rules=frozenset(rules),
-        title="Trends",
-        notes=(
-            f"{note}. In parentheses: of the pairs of rows that differ in k (or θ) alone, the share in which the "
-            "number rises with it less the share in which it falls; from Original: of the VGDFR rows, those above it "
-            "less those below. From 0.33 on it is a trend. Over the rows that both tables have; here two rows "
-            "are compared over the samples that both have, an infinite value above every other. The paper's numbers "
-            "are of another model, its judges others: directions compare, numbers do not.",
-        ),
-    )
+    Raises StudyError if `given` is no folder.
+    """
+    if given is not None and not given.is_dir():
+        raise StudyError(f"{given} is no folder")
+    found = study.resolve().parent / name
+    return given or (found if found.is_dir() else None)

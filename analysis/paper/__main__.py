@@ -1,15 +1,18 @@
-"""Every table and figure of the paper from a finished study, and a page that shows them: `make paper`.
+"""Makes all tables and figures of the paper from a finished study, and a page that shows them: `make paper`.
 
-`python -m analysis.paper runs/table1` writes runs/table1/report/paper/index.html with everything beside it. What other
-experiments show is taken from the studies `ablation`, `rope_sensitivity` and `rope_proxy` beside the study, where they
-are, or from --ablation, --rope and --rope-proxy. What cannot be shown is named on the page, with the reason.
+`python -m analysis.paper runs/table1` writes runs/table1/report/paper/index.html, with its tables, figures and gallery
+in folders there. Other experiments come from the studies `ablation`, `rope_sensitivity` and `rope_proxy` in the folder
+that holds the study, or from --ablation, --rope and --rope-proxy. The page names each part that it cannot show, with
+the reason.
 """
 
 import argparse
 from pathlib import Path
 
 from analysis.output import add_out
-from analysis.paper.build import Paper, beside, make
+from analysis.paper import Paper, make, study_beside
+from analysis.study import Study
+from analysis.table import table_of
 from vgdfr_commands.start import called, run
 
 
@@ -27,11 +30,11 @@ def command() -> None:
     parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
     a = parser.parse_args()
     paper = Paper(
-        a.study,
+        table_of(Study(a.study), allow_mixed=a.allow_mixed),
         (a.out or a.study / "report" / "paper").resolve(),
-        ablation=beside(a.study, a.ablation, "ablation"),
-        rope=beside(a.study, a.rope, "rope_sensitivity"),
-        rope_proxy=beside(a.study, a.rope_proxy, "rope_proxy"),
+        ablation=study_beside(a.study, a.ablation, "ablation"),
+        rope=study_beside(a.study, a.rope, "rope_sensitivity"),
+        rope_proxy=study_beside(a.study, a.rope_proxy, "rope_proxy"),
         allow_mixed=a.allow_mixed,
     )
     print(make(paper))

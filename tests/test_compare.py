@@ -4,12 +4,21 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_table1 import write
 
-from analysis.differences import between, findings, main, sheets
-from analysis.load import StudyError, load
+from analysis import Study, StudyError
+from analysis.compare import between, findings, report, sheets
+from analysis.output import write_and_print
+from analysis.study import record_in
+
+
+def main(study: Path, *arguments: Any, out: Path | None = None) -> None:
+    """What the command does."""
+    write_and_print(report(Study(study), *arguments), study, out)
+
 
 SLUG = "vgdfr-k5-theta0.5"
 
@@ -30,7 +39,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_differences_are_over_common_samples(study: Path) -> None:
-    found = {(f.line.slug, f.column.name): f for f in findings(load(study))}
+    found = {(f.row.slug, f.column.name): f for f in findings(Study(study))}
     difference = found[SLUG, "flicker"].difference
     assert difference == (pytest.approx(0.25), None, None, 2, 0)
     assert found["baseline", "flicker"].mean.n == 3 and found["baseline", "flicker"].difference.n == 0
@@ -40,8 +49,8 @@ def test_differences_are_over_common_samples(study: Path) -> None:
 
 def test_breakdown_by_content_and_video(study: Path) -> None:
     def means(by: str) -> dict[str, tuple[float | None, int]]:
-        return {f.group: (f.mean.value, f.line.n) for f in findings(load(study), by)
-                if f.line.slug == SLUG and f.column.name == "psnr"}  # fmt: skip
+        return {f.group: (f.mean.value, f.row.n) for f in findings(Study(study), by)
+                if f.row.slug == SLUG and f.column.name == "psnr"}  # fmt: skip
 
     assert means("speed") == {"still": (20.0, 1), "fast": (21.0, 1)}
     assert list(means("speed")) == ["still", "fast"], "in the world's order"
@@ -51,19 +60,19 @@ def test_breakdown_by_content_and_video(study: Path) -> None:
 
 def test_a_dimension_in_the_record_says_more_than_the_id(tmp_path: Path) -> None:
     write(tmp_path, "baseline", "00-still", 1.0, {}, prompt_dimensions=["accelerating"])
-    assert {f.group for f in findings(load(tmp_path), "speed")} == {"accelerating"}
+    assert {f.group for f in findings(Study(tmp_path), "speed")} == {"accelerating"}
 
 
 def test_two_conditions_are_compared_over_what_both_have(study: Path) -> None:
-    found = {column.name: d for _, column, _, _, d in between(load(study), SLUG, "Original")}
+    found = {column.name: d for _, column, _, _, d in between(Study(study), SLUG, "Original")}
     assert found["flicker"].value == pytest.approx(0.25) and found["flicker"].n == 2
     assert found["speedup"].value == pytest.approx(20 / 15) and "psnr" not in found
     with pytest.raises(StudyError, match="no condition nothing; there are baseline, vgdfr-k5-theta0.5"):
-        between(load(study), SLUG, "nothing")
-    identity = load(study)[0].record["identity"]
+        between(Study(study), SLUG, "nothing")
+    identity = record_in(study / "baseline" / "00-still")["identity"]
     write(study, "vgdfr-k5-theta0.9", "other", 1.0, {}, seed_index=3, identity=identity)
     with pytest.raises(StudyError, match="no sample of the same prompt"):
-        between(load(study), SLUG, "vgdfr-k5-theta0.9")
+        between(Study(study), SLUG, "vgdfr-k5-theta0.9")
 
 
 def test_a_breakdown_that_the_study_has_nothing_for_is_refused(tmp_path: Path) -> None:
@@ -71,14 +80,22 @@ def test_a_breakdown_that_the_study_has_nothing_for_is_refused(tmp_path: Path) -
     for by, what in (("speed", "prompts of the embedded world"), ("dimension", "prompts with dimensions"),
                      ("resolution", "video sizes"), ("length", "video lengths")):  # fmt: skip
         with pytest.raises(StudyError, match=f"--by {by} needs {what}.*this study has none"):
-            findings(load(tmp_path), by)
+            findings(Study(tmp_path), by)
 
 
 def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(study, SLUG, "03-fast", 0.0, {}, status="failed", identity=load(study)[0].record["identity"])
+    write(
+        study,
+        SLUG,
+        "03-fast",
+        0.0,
+        {},
+        status="failed",
+        identity=record_in(study / "baseline" / "00-still")["identity"],
+    )
     main(study)
     text = capsys.readouterr().out
-    assert "## Means" in text and "## Less the baseline" in text and " +0.2500 " in text
+    assert "## Means" in text and "## Minus the baseline" in text and " +0.2500 " in text
     rows = list(csv.DictReader((study / "report" / "statistics.csv").read_text().splitlines()))
     row = next(r for r in rows if r["slug"] == SLUG and r["column"] == "flicker")
     assert (row["n"], row["n_failed"], row["mean_n"], row["difference_n"]) == ("2", "1", "2", "2")
@@ -92,7 +109,7 @@ def test_markdown_and_csv_are_written(study: Path, capsys: pytest.CaptureFixture
 
 def test_a_column_over_fewer_samples_says_its_own_n(study: Path) -> None:
     (study / SLUG / "00-still" / "scores.json").unlink()
-    means, less = sheets(findings(load(study)))
+    means, less = sheets(findings(Study(study)))
     row = dict(zip(means.header, (cell.text for cell in means.rows[1]), strict=True))
     assert (row["n"], row["PSNR"], row["FLICKER"]) == ("2", "21.00, n=1", "0.9000, n=1") and "n=" not in row["Speedup"]
     row = dict(zip(less.header, (cell.text for cell in less.rows[0]), strict=True))

@@ -1,7 +1,7 @@
-"""How long and how much memory reporting on a large study takes: `python -m analysis.perf 100000 --root DIR`.
+"""Measures time and memory of reports on a large study: `python tests/perf/report_speed.py 100000 --root DIR`.
 
-Writes a study of synthetic samples below DIR, if it is not there yet: records and scores with all that real ones hold,
-per-frame values, schedules and similarities included. Then reports on it in a process of its own.
+Writes a study of synthetic samples below DIR, unless it is there already. Records and scores hold all that real ones
+do, values per frame, schedules and similarities included. Then each report runs in a process of its own.
 """
 
 import argparse
@@ -23,7 +23,7 @@ CONDITIONS = [None, *((k, theta) for k in (5, 10, 15) for theta in (0.5, 0.6, 0.
 
 
 def synthetic(folder: Path, count: int) -> None:
-    """Write `count` samples of Table 1's conditions, the same numbers each time; what is there stays."""
+    """Writes `count` samples of Table 1's conditions, the same numbers each time. Samples that are there stay."""
     prompts = -(-count // (len(CONDITIONS) * SEEDS))
     draw = random.Random(0)
     similar = [[round(draw.random(), 6) for _ in range(FRAMES)] for _ in range(50)]
@@ -56,6 +56,8 @@ def _record(
             "theta": setting[1],
             "merge_space": "pixel",
             "denoise_renoise": True,
+            "preview_steps": 1,
+            "spatial_levels": 1,
         }
     kept = sorted(draw.sample(range(FRAMES), 49))
     model = {"weights_sha256": "0" * 64, "dtype": "bfloat16", "device_type": "cuda",
@@ -88,10 +90,10 @@ def _score(draw: random.Random, name: str, scored: list[list[float]]) -> dict[st
 
 
 def measure(command: list[str]) -> tuple[float, float, int]:
-    """Seconds that a command takes, seconds of a core that it and its children use, and the most bytes that they hold.
+    """Returns the seconds that a command takes, its seconds of a core, and the largest memory in bytes.
 
-    Memory is looked at 20 times a second; pages that processes share are counted for each. Raises CalledProcessError
-    if the command fails.
+    The last two include the command's children. Memory is read 20 times a second, and pages that processes share count
+    for each. Raises CalledProcessError if the command fails.
     """
     peak, began, before = 0, time.perf_counter(), _cpu_s()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -109,7 +111,7 @@ def _cpu_s() -> float:
 
 
 def _held_bytes(pid: int) -> int:
-    """Resident memory of a process and all below it; 0 for one that has just ended."""
+    """Returns the resident memory of a process and its descendants, 0 for one that has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
@@ -119,13 +121,24 @@ def _held_bytes(pid: int) -> int:
     return sum(own) + sum(_held_bytes(int(child)) for child in children)
 
 
+COMMANDS = (
+    ["table1", "--intervals", "--paper"],  # the first reading of all, without an index
+    ["table1", "--intervals", "--paper"],
+    ["table1"],
+    ["statistics"],
+    ["statistics", "--by", "dimension"],
+    ["cost"],
+)
+
+
 def main(count: int, root: Path) -> None:
     study = root / f"synthetic-{count}"
     synthetic(study, count)
-    commands = (["table1"], ["table1", "--intervals", "--paper"], ["statistics"], ["statistics", "--by", "dimension"])
-    for name, *options in commands:
+    (study / "index.parquet").unlink(missing_ok=True)
+    for name, *options in COMMANDS:
+        indexed = "indexed" if (study / "index.parquet").is_file() else "no index"
         seconds, cpu_s, peak = measure([sys.executable, "-m", f"analysis.{name}", str(study), *options])
-        what = f"{count} samples, {' '.join([name, *options])}"
+        what = f"{count} samples, {indexed}, {' '.join([name, *options])}"
         print(f"{what}: {seconds:.1f} s ({cpu_s:.1f} s of core), {peak / 1e9:.2f} GB", flush=True)
 
 

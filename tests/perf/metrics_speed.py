@@ -1,4 +1,4 @@
-"""How fast our own code is beside the straightforward way: `python -m bench.perf metrics`.
+"""Compares the speed of our metrics with the straightforward way: `python tests/perf/metrics_speed.py metrics`.
 
 Scores the same videos both ways, turn by turn in one process, and prints the ratio of the times. The straightforward
 way is a loop over frames that calls scikit-image, lpips and open_clip, each metric for itself, as public tools do it.

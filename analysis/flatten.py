@@ -1,0 +1,197 @@
+"""Flattens a sample's record and scores into one row of the index: numbers, truth values and texts."""
+
+import hashlib
+import json
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.facts import facts_of
+
+RECORD_SCHEMA, SCORES_SCHEMA = 1, 2
+# Fields of a record that are not columns: they are long, or `_of_record` derives columns from them.
+_NO_COLUMNS = frozenset((
+    "schema", "method", "identity", "environment", "timed_on", "schedule", "similarity", "data", "layer_errors",
+    "files", "dropped", "warmups", "repeats", "noise_sha256", "frames_sha256", "error", "prompt_id", "seed_index",
+    "title", "role", "family", "settings", "makes_video", "model_name",
+))  # fmt: skip
+TEXTS = (
+    "sample", "unreadable", "prompt", "status", "key", "slug", "model", "method", "title", "role", "family", "settings",
+    "prompt_text", "model_identity", "device", "run", "schedule", "notes", "error", "timing", "dit_passes",
+    "accelerated", "layers", "shared_stages", "prompt_dimensions", "spec",
+)  # fmt: skip
+
+NUMBERS = ("latency_s", "token_ratio", "passes", "generator_version")
+# Lists of values per frame are most of the bytes. A quote within a JSON text has a backslash before it, so that the
+# pattern cannot match inside a text.
+_PER_FRAME = re.compile(rb'"per_frame":\s*\[[^\]]*\]')
+# Columns that a reader computes. An unknown field of the same name gets "record." before it.
+_COMPUTED = frozenset((
+    "sample", "unreadable", "prompt", "seed", "model", "prompt_text", "model_identity", "device", "spec", "run",
+    "stamp", "changed_ns", "read_ns", "study", "folder", "condition", "content", "video", "reference_latency_s",
+    "other_run", "speedup", "dit_work", "generator_version",
+))  # fmt: skip
+
+
+def row_of(study: Path, sample: str) -> dict[str, Any] | None:
+    """Returns the row of one sample, with the reason in `unreadable` for a damaged file, or None if it has gone."""
+    record_file, scores_file = f"{study}/{sample}/record.json", f"{study}/{sample}/scores.json"
+    verify = f"this moves the sample away: python -m bench.store verify {study}"
+    score = f"this writes it anew: python -m bench.score {study}"
+    found: dict[str, Any] = {"unreadable": None}
+    for file, remedy, columns_of in ((record_file, verify, _of_record), (scores_file, score, _of_scores)):
+        try:
+            if (document := _parsed(file)) is not None:
+                found |= columns_of(document)
+            elif file == record_file:  # a sweep replaces the sample at this moment
+                return None
+        except _Unreadable as error:
+            return found | {"unreadable": f"{as_text(file)}: {error}".replace("{study}", as_text(str(study)))}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return found | {"unreadable": f"{as_text(file)} is damaged ({error!r}); {as_text(remedy)}"}
+    return found
+
+
+def as_text(name: str) -> str:
+    """Returns a file's name as valid Unicode in any locale, bytes that are not UTF-8 written as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class _Unreadable(ValueError):
+    """A file is of another schema or holds a wrong value. The message says what to do; "{study}" in it is the study."""
+
+
+def _parsed(file: str) -> dict[str, Any] | None:
+    """Returns the file's JSON object, or None if there is no file. Raises ValueError for any other content."""
+    try:
+        with open(file, "rb", buffering=0) as opened:
+            content = opened.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        document = orjson.loads(_PER_FRAME.sub(b'"per_frame":null', content))
+    except orjson.JSONDecodeError:
+        document = _valid(json.loads(content))  # names of files may hold half characters, which orjson refuses
+    if not isinstance(document, dict):
+        raise TypeError("no object")
+    return document
+
+
+def _valid(value: Any) -> Any:
+    """Returns JSON's value with texts that are valid Unicode."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_valid(v) for v in value]
+    return {_valid(k): _valid(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _of_record(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record's columns."""
+    if record.get("schema") != RECORD_SCHEMA:
+        raise _Unreadable(f"expected a record of schema {RECORD_SCHEMA}, got {record.get('schema')}")
+    identity, method, facts = record["identity"], record["method"], facts_of(record)
+    spec, kind = identity["spec"], identity["model"].get("device_type")
+    error = [line.strip() for line in (record.get("error") or "").splitlines() if line.strip()]
+    row = {
+        "prompt": record["prompt_id"],
+        "seed": record["seed_index"],
+        "prompt_text": spec.get("prompt"),
+        "model": record.get("model_name"),
+        "generator_version": identity["generator_version"],
+        "method": method["name"],
+        "title": facts.title,
+        "role": facts.role,
+        "family": facts.family,
+        "settings": ", ".join(facts.settings),
+        "makes_video": facts.makes_video,
+        "schedule": _digest(orjson.dumps(record["schedule"]["segments"])) if record.get("schedule") else None,
+        "error": error[-1] if error else None,
+        "timing": record.get("timing", "shared"),
+        **_of_settings(
+            orjson.dumps({n: v for n, v in method.items() if n != "name"}),
+            orjson.dumps({n: v for n, v in spec.items() if n not in ("prompt", "seed")}),
+            orjson.dumps(identity["model"], option=orjson.OPT_SORT_KEYS),
+        ),
+        **_of_machine(kind, orjson.dumps(record.get("timed_on") or record.get("environment") or {})),
+    }
+    for name, value in record.items():
+        if name in _NO_COLUMNS:
+            continue
+        name = f"record.{name}" if name in _COMPUTED else name
+        if isinstance(value, dict) and name not in TEXTS:
+            for key, part in value.items():
+                row[f"{name}.{key}"] = _scalar(part)
+        else:
+            row[name] = _scalar(value)
+    if wrong := [name for name in NUMBERS if not isinstance(row.get(name, 0), (int, float, type(None)))]:
+        raise TypeError(f"{wrong[0]} must be a number, got {row[wrong[0]]!r}")
+    return row
+
+
+@lru_cache(maxsize=1024)  # the samples of a condition share them
+def _of_settings(method: bytes, spec: bytes, model: bytes) -> dict[str, Any]:
+    """Returns the columns method.NAME, video.NAME, and as JSON `spec` and `model_identity`, without the device."""
+    identity = {name: value for name, value in orjson.loads(model).items() if name != "device_type"}
+    settings = {f"method.{name}": _scalar(value) for name, value in orjson.loads(method).items()}
+    video = {f"video.{name}": _scalar(value) for name, value in orjson.loads(spec).items()}
+    texts = {"spec": spec.decode(), "model_identity": orjson.dumps(identity).decode()}
+    return settings | video | texts
+
+
+@lru_cache(maxsize=1024)
+def _of_machine(kind: str | None, environment: bytes) -> dict[str, str]:
+    """Returns the columns device and run.
+
+    device: kind, name and, for a CPU, threads, which change latencies and the last bits of pixels.
+    run: a digest of all that a latency depends on besides the sample: machine, threads, packages and code.
+    """
+    own = orjson.loads(environment)
+    threads = own.get("threads") if kind == "cpu" else None
+    how = f"with {threads} thread{'s' * (threads != 1)}" if threads else None
+    device = " ".join(p for p in (kind, own.get("cpu" if kind == "cpu" else "gpu"), how) if p) or "unknown"
+    code = own.get("code_sha256") or own.get("commit")
+    rest = {name: value for name, value in own.items() if name not in ("command", "commit", "code_sha256")}
+    return {"device": device, "run": _digest(orjson.dumps([kind, code, rest], option=orjson.OPT_SORT_KEYS))}
+
+
+def _scalar(value: Any) -> Any:
+    """Returns a list of texts as lines, and any other list or mapping as JSON text."""
+    if not isinstance(value, (list, dict)):
+        return value
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return "\n".join(value) or None
+    return orjson.dumps(value).decode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _of_scores(document: dict[str, Any]) -> dict[str, Any]:
+    """Returns the columns of scores.json: NAME, NAME.kept, NAME.interpolated, NAME.id and so on for each metric."""
+    if document.get("schema") != SCORES_SCHEMA:
+        raise _Unreadable(
+            f"expected scores of schema {SCORES_SCHEMA}, got {document.get('schema')}; score the study again: "
+            "python -m bench.score {study} --metrics embedded (or paper, pixel)"
+        )
+    row: dict[str, Any] = {}
+    for name, score in document["scores"].items():
+        row[f"{name}.id"] = score["id"]
+        for column, part in ((name, "value"), (f"{name}.kept", "kept"), (f"{name}.interpolated", "interpolated")):
+            value = score.get(part)
+            row[column] = number = None if value is None else float(value)
+            if number is not None and number != number:
+                raise _Unreadable(f"{column} is no number; remove the file and score the study again")
+        if score["value"] is None:
+            row[f"{name}.reason"] = score["reason"]
+        extra = score.get("extra")
+        if extra and extra.get("truncated"):
+            row[f"{name}.truncated"] = int(extra.get("context_length", 0))
+        if "about" in score:  # a metric from outside this project, whose module need not be there any more
+            row[f"{name}.about"] = orjson.dumps(score["about"]).decode()
+    return row

@@ -1,0 +1,51 @@
+"""Refuses samples that one table must not mix: models, devices, versions, settings and ways to score."""
+
+import json
+
+import pandas as pd
+
+from analysis.columns import metrics_of
+from analysis.study import StudyError
+
+
+def refuse_mixtures(samples: pd.DataFrame, allow_mixed: bool) -> None:
+    """Raises StudyError if the samples mix models, devices (unless `allow_mixed`), versions or ways to score."""
+    refuse("models or precisions", samples["model_identity"], samples["sample"])
+    devices = sorted(samples["device"].unique())
+    if not allow_mixed and len(devices) > 1:
+        raise StudyError(
+            f"the study mixes {len(devices)} devices: {'; '.join(devices)}. Their latencies do not compare, and "
+            "different kinds give different pixels. Make the samples again on one, or say --allow-mixed to have it as "
+            "it is"
+        )
+    versions = '{"version": ' + samples["generator_version"].map("{:g}".format) + "}"
+    refuse("versions of the generator", versions, samples["sample"])
+    for name in sorted(metrics_of(samples)):
+        ids = sorted(samples[f"{name}.id"][samples[name].notna()].unique())
+        if len(ids) > 1:
+            raise StudyError(
+                f"{name} was scored in {len(ids)} ways, which one table must not mix: {'; '.join(ids)}. "
+                f"Score the study again in one way: python -m bench.score STUDY --metrics {name}"
+            )
+
+
+def refuse(kind: str, settings: pd.Series, places: pd.Series) -> None:
+    """Raises StudyError if the samples at `places` have different `settings`, which are JSON objects.
+
+    The message shows the entries that differ, and of each kind the number of samples and one of them.
+    """
+    groups = {text: places[settings == text] for text in sorted(settings.unique())}
+    if len(groups) < 2:
+        return
+    values = {text: json.loads(text) for text in groups}
+    names = dict.fromkeys(name for own in values.values() for name in own)
+    differing = [n for n in names if len({json.dumps(own.get(n)) for own in values.values()}) > 1]
+    told = [
+        f"{', '.join(f'{n}={json.dumps(values[text].get(n))}' for n in differing)} "
+        f"({len(own)} sample{'s' * (len(own) > 1)}, such as {own.iloc[0]})"
+        for text, own in groups.items()
+    ]
+    raise StudyError(
+        f"the study mixes {len(groups)} {kind}, which one table must not: {'; '.join(told)}. "
+        "Run the sweep into another folder (study=NAME or root=DIR), or remove the samples that do not belong"
+    )
