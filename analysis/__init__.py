@@ -3,7 +3,7 @@
 
 from vgdfr_commands.surroundings import check
 
-check(__name__, needs=("numpy", "scipy", "pandas", "pyarrow", "jinja2"), ours=("bench", "vgdfr", "metrics"))
+check(__name__, needs=("numpy", "scipy", "pandas", "pyarrow", "orjson", "jinja2"), ours=("bench", "vgdfr", "metrics"))
 
 from analysis.study import Study, StudyError
 

@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.study import StudyError
 from metrics import About as Column
 from metrics import about
+from metrics.base import EMBEDDED as EMBEDDED
 
-EMBEDDED = "†"  # ends the title of a metric that looks through the small judge of the embedded world
 EFFICIENCY = (
     Column("latency_s", "Latency (s)", "s", 2, -1, "Efficiency"),
     Column("speedup", "Speedup", "", 2, 1, "Efficiency"),

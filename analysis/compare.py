@@ -57,7 +57,10 @@ def findings(
 
     Raises StudyError as `analysis.table.table_of` does, and if the study has nothing to group by.
     """
-    table = table_of(study, allow_mixed=allow_mixed)
+    return _findings(table_of(study, allow_mixed=allow_mixed), by, allow_mixed, names)
+
+
+def _findings(table: Table, by: str | None, allow_mixed: bool, names: Sequence[str] | None) -> list[Finding]:
     shown, out = columns(table.samples, names), []
     for group, part in _tables(table, by, allow_mixed):
         for row in part.rows:
@@ -128,8 +131,8 @@ def _groups(samples: pd.DataFrame, by: str) -> pd.Series:
         words = samples.set_index("folder")["content"].str.split("\n").explode()
         return words[words.isin(SPEEDS) if by == "speed" else (words != "") & ~words.isin(SPEEDS)]
     names = ["video.width", "video.height"] if by == "resolution" else ["video.num_frames"]
-    if missing := [name for name in names if name not in samples]:
-        return pd.Series(dtype=str, index=samples["folder"][:0].rename(str(missing)))
+    if not set(names) <= set(samples):
+        return pd.Series(dtype=str)
     sizes = samples.set_index("folder")[names].dropna().astype(int).astype(str)
     return sizes.agg("x".join, axis=1) + (" frames" if by == "length" else "")
 
@@ -201,7 +204,7 @@ _DIFFERENCES = (
 
 
 def _ends(name: str, value: Interval) -> dict[str, object]:
-    return {f"{name}{'_' * (end != 'value')}{end * (end != 'value')}": v for end, v in value._asdict().items()}
+    return {name if end == "value" else f"{name}_{end}": number for end, number in value._asdict().items()}
 
 
 def _pairs_sheet(pairs: Sequence[Pair], a: str, b: str) -> Sheet:
@@ -237,15 +240,15 @@ def report(
         ]
         stem = f"statistics-{_file_name(pair[0])}-against-{_file_name(pair[1])}{end}"
         return Report(stem, (_pairs_sheet(pairs, *pair),), {f"{stem}.csv": csv_of(rows)})
-    found = findings(study, by, allow_mixed, names)
+    table = table_of(study, allow_mixed=allow_mixed)
+    found = _findings(table, by, allow_mixed, names)
     rows = [
         {"group": f.group, "method": f.row.title, "slug": f.row.slug, "video": f.row.video, "k": f.row.k,
          "theta": f.row.theta, "n": f.row.n, "n_failed": f.row.n_failed, "column": f.column.name}
         | _ends("mean", f.mean) | _ends("difference", f.difference)
         for f in found
     ]  # fmt: skip
-    banner = incomplete(table_of(study, allow_mixed=allow_mixed))
-    return Report(f"statistics{end}", tuple(sheets(found, banner)), {f"statistics{end}.csv": csv_of(rows)})
+    return Report(f"statistics{end}", tuple(sheets(found, incomplete(table))), {f"statistics{end}.csv": csv_of(rows)})
 
 
 def _file_name(text: str) -> str:

@@ -51,7 +51,7 @@ def is_counted(samples: pd.DataFrame) -> pd.Series:
 def projections(table: Table, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
     """Returns the finished samples that have a finished baseline and known passes (`is_counted`), in table order.
 
-    The columns are those of the samples, condition, prompt and seed, and the projected costs:
+    Columns: condition, prompt, seed, all columns of `Study.samples`, and the projected costs:
 
     flops: the FLOP model of the sample, a `vgdfr.flops.Flops`.
     compressed_steps, kept_latents, num_latents: the steps on the shortened latent, and its length of the full length.
@@ -59,7 +59,7 @@ def projections(table: Table, overrides: Sequence[str] = (), text_tokens: int = 
     module_flops: the decoder and the encoder of the compression module.
     baseline_flops: the DiT passes of the baseline.
     dit_work: dit_flops over baseline_flops. It replaces the samples' column, which counts tokens.
-    cost_ratio: the cost of a pass on the shortened latent over that of a full pass, by the FLOP model.
+    cost_ratio: the cost of a pass on the shortened latent over the cost of a full pass, by the FLOP model.
     measured_cost_ratio: the same, from the seconds of the sample's compressed steps and of its baseline's steps. Both
         ratios are NaN if nothing was merged. This one is also NaN without a speed-up, or without such stages.
     bound: the speed-up if only the DiT took time. projected: the same with the compression module.

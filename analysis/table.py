@@ -195,10 +195,9 @@ def _each_once(samples: pd.DataFrame) -> pd.DataFrame:
     """Returns the samples without those that another study holds as well: they have one key."""
     if samples["study"].nunique() == 1:
         return samples
-    first = samples.assign(unfinished=samples["status"] != "done").sort_values("unfinished", kind="stable")
-    again = first.index[first["key"].notna() & first.duplicated("key")]
-    there = first[first["key"].isna() | ~first.duplicated("key")]
-    return there.drop(columns="unfinished").sort_index(kind="stable") if len(again) else samples
+    finished_first = samples.iloc[(samples["status"] != "done").argsort(kind="stable")]
+    again = finished_first["key"].notna() & finished_first.duplicated("key")
+    return finished_first[~again].sort_index(kind="stable")
 
 
 def _of_frames(samples: pd.DataFrame, frames: str) -> pd.DataFrame:

@@ -38,7 +38,7 @@ class Panel:
 def panels(table: Table, k: int | None = None, names: Sequence[str] | None = None) -> tuple[int | None, list[Panel]]:
     """Returns the k (by default the lowest) and a panel for tokens, speed-up and each metric that has values.
 
-    By default the metrics are those of SHOWN. The panels show the rows of `rows_of`. Raises StudyError for fewer than
+    The default metrics are SHOWN. The panels show the rows of `rows_of`. Raises StudyError for fewer than
     two kinds of content, and for a k that the study does not have.
     """
     k, rows = rows_of(table, k)
@@ -95,7 +95,7 @@ def content(table: Table, k: int | None, data: Sequence[Panel], banner: str | No
 
 
 def _draw(ax: Axes, panel: Panel, kinds: Sequence[str], rows: Sequence[Row], look: dict[str, Look]) -> None:
-    """Draws a panel's values, those of one kind of content below each other."""
+    """Draws a panel's values. The conditions of one kind of content stand below each other."""
     for bar in panel.bars:
         if bar.value.value is not None:
             y = kinds.index(bar.content) + 0.8 * ((rows.index(bar.row) + 0.5) / len(rows) - 0.5)

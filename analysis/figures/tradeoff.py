@@ -68,9 +68,9 @@ def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
 
 
 def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
-    """Returns a panel per video setting and metric, by default for those of METRICS that any method is scored for.
+    """Returns a panel per video setting and metric, by default for each of METRICS that any method is scored for.
 
-    Means and speed-ups are those of the table. Raises StudyError for fewer than two conditions, and without scores.
+    Means and speed-ups equal the table's. Raises StudyError for fewer than two conditions, and without scores.
     """
     methods = [row for row in table.rows if row.ranked and row.n]
     if len(methods) < 2:

@@ -26,7 +26,7 @@ def samples_of(row: Row, prompt: str) -> pd.DataFrame:
 
 
 def of_one_seed(rows: Sequence[Row], prompt: str) -> list[Shown]:
-    """Returns each row's sample of the first seed that all rows share. Raises StudyError if there is none."""
+    """Returns each row's sample of the first seed that all rows share. Raises StudyError without such a seed."""
     samples = [samples_of(row, prompt) for row in rows]
     if not (common := set.intersection(*(set(own.index) for own in samples))):
         titles = ", ".join(row.title for row in rows)

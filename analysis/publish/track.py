@@ -38,10 +38,11 @@ def show(folder: Path, tracker: Wandb, timeout_s: float) -> bool | None:
     study = Study(folder, skip_unreadable=True)
     for message in study.unreadable.values():
         print(f"not shown: {message}")
+    table = None
     try:  # Table 1 refuses damaged samples
         table = table1.report(Study(folder) if study.unreadable else study)
     except StudyError as error:
-        table = print(f"without Table 1: {error}")
+        print(f"without Table 1: {error}")
     os.environ["WANDB_DATA_DIR"] = str((folder / FOLDER / TABLES).resolve())
     shutil.rmtree(folder / FOLDER / TABLES, ignore_errors=True)  # all are written again
     from analysis.publish.write import write  # imports wandb and matplotlib
