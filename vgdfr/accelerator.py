@@ -45,7 +45,7 @@ class Accelerator(Named, ABC):
 
     @property
     def name(self) -> str:
-        """The dotted path of the class."""
+        """Returns the dotted path of the class."""
         return path_of(type(self))
 
     @property
@@ -80,13 +80,13 @@ class Accelerated:
 
     @contextmanager
     def __call__(self) -> Iterator["Accelerated"]:
-        """Applies the accelerators; their state is gone when the block ends, also by an exception."""
+        """Applies the accelerators within the block, and drops their state at its end, also after an exception."""
         try:
             with ExitStack() as stack:
                 if self.accelerators:
                     before = snapshot(parts_of(self._transformer))
                     self._running = [stack.enter_context(each.applied(self._transformer)) for each in self.accelerators]
-                    self._patches = differences(before, snapshot(parts_of(self._transformer)))
+                    self._patches = changes_between(before, snapshot(parts_of(self._transformer)))
                 yield self
         finally:
             for running in self._running:
@@ -94,7 +94,7 @@ class Accelerated:
             self._running, self._patches = [], []
 
     @contextmanager
-    def at(self, step: int | None, sigma: float, num_steps: int, shape: tuple[int, ...]) -> Iterator[None]:
+    def around_pass(self, step: int | None, sigma: float, num_steps: int, shape: tuple[int, ...]) -> Iterator[None]:
         """Within the block the DiT runs step `step` of a trajectory. With None it runs a pass off any trajectory.
 
         On a trajectory the accelerators are reset before the first pass, if the latent's shape changed, and if `step`
@@ -135,8 +135,8 @@ class Accelerated:
 
 
 @contextmanager
-def kept(transformer: nn.Module) -> Iterator[None]:
-    """Puts back what the block changed of the DiT: attributes of its modules, hooks, submodules, kernels."""
+def unchanged_after(transformer: nn.Module) -> Iterator[None]:
+    """Undoes every change of the DiT within the block: of attributes, hooks, submodules and kernels of its modules."""
     before = snapshot(parts_of(transformer))
     try:
         yield
@@ -145,8 +145,8 @@ def kept(transformer: nn.Module) -> Iterator[None]:
 
 
 def put_back(before: "Snapshot", owners: Iterable[Any]) -> list["Patch"]:
-    """Puts back what changed since the snapshot `before` of `owners`; returns what that was."""
-    found = differences(before, snapshot(owners))
+    """Undoes the changes of `owners` since the snapshot `before`, and returns these changes."""
+    found = changes_between(before, snapshot(owners))
     for patch in found:
         patch.put(patch.before)
     return found
@@ -177,7 +177,7 @@ Snapshot = dict[int, tuple[Any, Any]]
 
 
 def snapshot(owners: Iterable[Any]) -> Snapshot:
-    """Returns the attributes of objects and their dictionaries and lists, each with a copy of its entries, by id."""
+    """Returns the attribute dictionaries of objects, and dictionaries and lists in them, with copies, by their id."""
     containers: Snapshot = {}
 
     def add(container: Any) -> None:
@@ -192,7 +192,7 @@ def snapshot(owners: Iterable[Any]) -> Snapshot:
 
 
 def parts_of(transformer: nn.Module) -> Iterator[Any]:
-    """Yields a DiT's modules and what diffusers hangs on them: attention's kernels, and registries of hooks."""
+    """Yields a DiT's modules, and the kernels and hook registries that diffusers attaches to them."""
     for module in transformer.modules():
         yield module
         if hasattr(processor := vars(module).get("processor"), "__dict__"):
@@ -202,8 +202,8 @@ def parts_of(transformer: nn.Module) -> Iterator[Any]:
             yield from registry._fn_refs
 
 
-def differences(before: Snapshot, after: Snapshot) -> list[Patch]:
-    """Returns what changed in the containers of `before`, entry by entry."""
+def changes_between(before: Snapshot, after: Snapshot) -> list[Patch]:
+    """Returns the changes in the containers of `before`, entry by entry."""
     patches = []
     for key, (container, was) in before.items():
         now = after.get(key, (container, container))[1]

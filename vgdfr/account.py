@@ -19,7 +19,7 @@ AROUND_THE_LOOP = frozenset({"encode_prompt", "decode", "interpolate"})
 # The paper's latency leaves these stages out. Every other stage counts, also one that only a method knows.
 NEVER_LATENCY = AROUND_THE_LOOP | {"borrow_schedule"}
 # a part's seconds outside the stages within it, which count in the stage of the sample that asks for the part
-_OWN = ("", True)
+_OUTSIDE_STAGES = ("", True)
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Account:
         self._made: dict[Key, None] = {}
         self._done: Passes = Counter()
 
-    def apart(self, shared: Shared, *keys: Key) -> None:
+    def switch_to(self, shared: Shared, *keys: Key) -> None:
         """Switches the sample to the parts of `shared`, after copying the parts `keys` into it."""
         for key in keys:
             shared.values[key], shared.costs[key] = self.shared.values[key], self.shared.costs[key]
@@ -94,7 +94,7 @@ class Account:
         cost = Cost()
         self._open.append(cost)
         try:
-            with self.watch.stage(_OWN, cost.seconds):
+            with self.watch.stage(_OUTSIDE_STAGES, cost.seconds):
                 value = compute()
         finally:
             self._open.pop()
@@ -113,9 +113,9 @@ class Account:
         return self._open[0].passes + self._done
 
     def total(self) -> "Total":
-        """Returns what the sample costs when made alone.
+        """Returns the cost of the sample when it is made alone.
 
-        Raises ValueError where one stage was opened both as latency and with latency=False.
+        Raises ValueError if one stage was opened both as latency and with latency=False.
         """
         seconds: dict[str, float] = {}
         as_latency: dict[str, set[bool]] = {}
@@ -157,11 +157,11 @@ class Total(NamedTuple):
     outside_latency: frozenset[str]
 
 
-def passes_in(passes: Passes, whole: tuple[int, ...]) -> float:
-    """Returns the number of forwards, in forwards on a latent of `whole` frames, height and width.
+def passes_in(passes: Passes, full_shape: tuple[int, ...]) -> float:
+    """Returns the number of forwards, in units of a forward on a latent of `full_shape`: frames, height and width.
 
-    A forward on fewer tokens counts as its share of the whole latent's tokens. A forward counts in full also where a
-    cache skipped layers.
+    A forward on fewer tokens counts as its share of the full latent's tokens. A forward counts in full even if a cache
+    skipped layers.
     """
-    tokens = math.prod(whole)
+    tokens = math.prod(full_shape)
     return sum((count * (p.forwards * p.frames * p.height * p.width / tokens) for p, count in passes.items()), 0.0)

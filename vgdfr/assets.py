@@ -1,19 +1,11 @@
-"""Files that a run needs: the list of the missing ones, and their download with a checked sha256."""
+"""Files that a run needs: the description of a missing file, and downloads with a checked sha256."""
 
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import httpx2
-from filelock import FileLock
-from huggingface_hub import hf_hub_url, snapshot_download, try_to_load_from_cache
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
-
-from vgdfr.files import cache_folder, sha256
+from vgdfr.files import sha256
 
 MANIFESTS = Path(__file__).parent / "manifests"
 
@@ -25,7 +17,7 @@ class Asset:
     name: the owner and name of the file, for people.
     source: the URL.
     num_bytes: the size; None if it is not known in advance.
-    have_bytes: the bytes that are on this machine already.
+    have_bytes: the number of bytes that are on this machine already.
     fetch: downloads the file, checks its sha256 and returns its path. It continues an interrupted download if the
         source allows that. It raises ValueError for other content and OSError if the source cannot be reached.
     """
@@ -38,7 +30,7 @@ class Asset:
 
 
 def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, str]]:
-    """Returns size and sha256 of each file in a repository's manifest for `revision`; empty if there is none."""
+    """Returns bytes and sha256 of each file in a repository's manifest for `revision`; empty without a manifest."""
     manifest = MANIFESTS / f"{repository.replace('/', '--')}.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {"revision": None, "files": {}}
     if known["revision"] != revision:
@@ -46,46 +38,19 @@ def pinned_files(repository: str, revision: str | None) -> dict[str, tuple[int, 
     return {file: (num_bytes, digest) for file, (num_bytes, digest) in known["files"].items()}
 
 
-def hub_folder(repository: str, revision: str | None) -> Path:
-    """Returns the folder of a Hugging Face repository: the one that `bench.prefetch` filled, or the hub's own cache.
-
-    Never downloads. Raises LocalEntryNotFoundError if neither exists.
-    """
-    fetched = cache_folder() / "hub" / repository / str(revision)
-    if fetched.is_dir() and not _lacking(fetched, pinned_files(repository, revision)):
-        return fetched
-    return Path(snapshot_download(repository, revision=revision, local_files_only=True))
-
-
-def missing_of_hub(repository: str, revision: str | None) -> list[Asset]:
-    """Returns the files of a pinned repository that are missing; empty for a repository without a manifest."""
-    files = pinned_files(repository, revision)
-    if not files:
-        return []
-    index = _in_hub_cache(repository, revision, "model_index.json")
-    if index and not _lacking(Path(index).parent, files):
-        return []
-    folder = cache_folder() / "hub" / repository / str(revision)
-    return [
-        Asset(
-            f"{repository} {file}",
-            hf_hub_url(repository, file, revision=revision),
-            files[file][0],
-            partial(_fetch, repository, revision, file, folder / file, *files[file]),
-            _have_bytes(repository, revision, file, folder / file),
-        )
-        for file in _lacking(folder, files)
-    ]
-
-
 def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
     """Downloads `url` to `place`, and continues an interrupted download from `place`.part.
 
     Raises ValueError for content of another sha256, and OSError if the source cannot be reached.
     """
+    import httpx2  # these packages take 0.3 s to import, and only a download needs them
+    from filelock import FileLock
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
     part = place.with_name(f"{place.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):  # of several processes one downloads, and the others find the file
+    with FileLock(f"{place}.lock"):  # one of several processes downloads, and the others find the file
         if place.is_file() and place.stat().st_size == num_bytes:
             return
         if part.is_file() and part.stat().st_size > num_bytes:
@@ -99,38 +64,6 @@ def download(url: str, place: Path, num_bytes: int, digest: str) -> None:
             part.unlink()
             raise ValueError(f"{url} has sha256 {got}, expected {digest}; it was removed, try again")
         part.replace(place)
-
-
-def _fetch(repository: str, revision: str, file: str, place: Path, num_bytes: int, digest: str) -> Path:
-    """Links the file if the hub's own cache holds it, and downloads it otherwise."""
-    cached = _in_hub_cache(repository, revision, file)
-    if cached and Path(cached).stat().st_size == num_bytes and sha256(Path(cached)) == digest:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        link = place.with_name(f".{uuid.uuid4().hex}")
-        link.symlink_to(Path(cached).resolve())
-        link.replace(place)
-    else:
-        download(hf_hub_url(repository, file, revision=revision), place, num_bytes, digest)
-    return place
-
-
-def _have_bytes(repository: str, revision: str | None, file: str, place: Path) -> int:
-    part = place.with_name(f"{place.name}.part")
-    have = _in_hub_cache(repository, revision, file) or (str(part) if part.is_file() else None)
-    return Path(have).stat().st_size if have else 0
-
-
-def _in_hub_cache(repository: str, revision: str | None, file: str) -> str | None:
-    place = try_to_load_from_cache(repository, file, revision=revision)
-    return place if isinstance(place, str) else None
-
-
-def _lacking(folder: Path, files: dict[str, tuple[int, str]]) -> list[str]:
-    return [
-        file
-        for file, (num_bytes, _) in files.items()
-        if not (folder / file).is_file() or (folder / file).stat().st_size != num_bytes
-    ]
 
 
 def size(num_bytes: int | None) -> str:

@@ -1,32 +1,31 @@
-"""The cache folder, hashes of files, and atomic writes."""
+"""The cache folder and hashes of files."""
 
 import hashlib
 import json
 import logging
 import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import pooch
+import platformdirs
+
+from vgdfr_commands.atomic import atomic_file
 
 REMEMBERED_BYTES = 2**26  # the cache folder keeps the hashes of files from this size on
 
 
 def cache_folder() -> Path:
     """Returns the folder of downloads and prompt embeddings: `$VGDFR_CACHE`, or the system's cache folder."""
-    return Path(os.environ.get("VGDFR_CACHE") or pooch.os_cache("vgdfr"))
+    return Path(os.environ.get("VGDFR_CACHE") or platformdirs.user_cache_dir("vgdfr"))
 
 
-def without_cache(error: OSError) -> None:
+def warn_no_cache(error: OSError) -> None:
     """Warns, once per process, folder and reason, that the cache folder cannot be written."""
-    _warn_without_cache(cache_folder(), error.strerror or str(error))
+    _warn_unwritable(cache_folder(), error.strerror or str(error))
 
 
 @cache
-def _warn_without_cache(folder: Path, reason: str) -> None:
+def _warn_unwritable(folder: Path, reason: str) -> None:
     _log.warning(
         "no cache: %s cannot be written: %s. Every run computes prompt embeddings and hashes of weights again; "
         "VGDFR_CACHE=FOLDER names another place",
@@ -38,22 +37,8 @@ def _warn_without_cache(folder: Path, reason: str) -> None:
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """Yields a path to write to. It replaces `file` when the block ends; if the block raises, it is removed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
-    try:
-        yield partial
-        with partial.open("rb") as f:
-            os.fsync(f.fileno())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def readable(file: Path) -> bool:
-    """Returns whether this user may read the file; False, unlike `is_file`, in a folder that may not be searched."""
+    """Returns whether this user may read the file; False also in a folder that this user may not search."""
     return os.access(file, os.R_OK)
 
 
@@ -66,8 +51,8 @@ def sha256(file: Path) -> str:
 def safetensors_bytes(file: Path) -> int:
     """Returns the size of a safetensors file according to its header: length field (8 bytes), header and tensors.
 
-    If the header itself is cut short, the size without the tensors is returned. Raises ValueError if the header is no
-    JSON.
+    If the header itself is cut short, the size without the tensors is returned. Raises ValueError if the header is
+    not JSON.
     """
     with file.open("rb") as f:
         head = 8 + int.from_bytes(f.read(8), "little")
@@ -103,10 +88,10 @@ def sha256_of_weights(file: Path) -> str:
             return noted["sha256"]
     digest = sha256(file)
     try:
-        with whole(note) as partial:
+        with atomic_file(note) as partial:
             partial.write_text(json.dumps(seen | {"sha256": digest}), encoding="utf-8")
     except OSError as error:
-        without_cache(error)
+        warn_no_cache(error)
     return digest
 
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vgdfr.backbones.checkpoint import Configuration, compression_of
 from vgdfr.backbones.hunyuan_dit import blocks_of, layers_of
-from vgdfr.backbones.hunyuan_vae import Tiling
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.on_meta import ENCODER_TOKENS, TEXT_TOKENS, Run, codec_of, dit_pass, meta, text_pass
 from vgdfr.passes import Kind
 
@@ -176,7 +176,7 @@ class Flops:
                 with FlopCounterMode(display=False) as counter:
                     tally = _Tally(counter)
                     tally.split(counted.layers)
-                    tally.run_once(counted.repeated)  # after `split`, to repeat the layers' FLOPs, too
+                    tally.run_once(counted.repeated)  # after `split`, so that the layers' FLOPs are repeated as well
                     counted.run()
                 self._counts[key] = tally.parts()
         return self._counts[key]
@@ -218,7 +218,7 @@ class _Tally:
     def run_once(self, modules: Sequence[nn.Module]) -> None:
         """Lets `modules` of equal structure run once per input shape from now on. Every call still counts."""
         for module in modules:
-            module.forward = self._once(repr(module), module.forward)
+            module.forward = self._remembered(repr(module), module.forward)
 
     def _of_kind(self, kind: Kind, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -229,7 +229,7 @@ class _Tally:
 
         return call
 
-    def _once(self, structure: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _remembered(self, structure: str, forward: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             key = (structure, *_shapes([*args, *kwargs.values()]))
             if key not in self._seen:

@@ -30,8 +30,9 @@ from vgdfr.on_meta import DEVICE, ENCODER_TOKENS, codec_of, dit_pass, meta, text
 class LiveBytes(TorchDispatchMode):
     """Counts bytes of the tensors that are made in the block: `live` exist now, `peak` existed at most.
 
-    A convolution counts one more copy of its input or its output, the larger one, while it runs: oneDNN converts the
-    layout, and cuDNN's workspaces have a similar size. Attention counts as a fused kernel, which holds no scores.
+    While a convolution in half precision runs, a copy of its input and a copy of its output count too, since cuDNN
+    converts the layout of both. In float32 the larger copy counts, as oneDNN makes it; cuDNN makes none there.
+    Attention counts as a fused kernel, which holds no scores.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,8 @@ class LiveBytes(TorchDispatchMode):
         for tensor in _tensors(out):
             self._follow(tensor, is_new=True)
         if func is torch.ops.aten.convolution.default:
-            self.peak = max(self.peak, before + out.nbytes + max(args[0].nbytes, out.nbytes))
+            copies = (sum if out.itemsize == 2 else max)([args[0].nbytes, out.nbytes])
+            self.peak = max(self.peak, before + out.nbytes + copies)
         return out
 
     def _follow(self, tensor: Tensor, is_new: bool) -> None:
@@ -76,14 +78,14 @@ class LiveBytes(TorchDispatchMode):
         self.live -= self._storages.pop(key)
 
     @contextmanager
-    def each_once(self, modules: Iterable[nn.Module]) -> Iterator[None]:
+    def equal_modules_once(self, modules: Iterable[nn.Module]) -> Iterator[None]:
         """Within the block, equal `modules` that see equal shapes run once. Its rise stands for the others."""
         with ExitStack() as restore:
             for module in modules:
-                restore.enter_context(replaced_forward(module, self._once(module, module.forward)))
+                restore.enter_context(replaced_forward(module, self._remembered(module, module.forward)))
             yield
 
-    def _once(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    def _remembered(self, module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         kind = repr(module)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -147,17 +149,17 @@ class Memory:
         idle, at_work, rise = self._dit()
         preview = 4 * 3 * self.num_frames * (self.height >> self.levels) * (self.width >> self.levels)
         frames = 4 * 3 * self.num_frames * self.height * self.width
-        beside = _weights(self._codec().vae) + preview + frames
+        resident = _weights(self._codec().vae) + preview + frames
         stages = {
             "text": self._text(),
-            "denoise": beside + at_work + rise,
-            "preview": beside + idle + self.rise_of("preview"),
-            "similarity": beside + idle + self._similarity(),
-            "encode": beside + idle + self.rise_of("encode"),
-            "decode": beside + idle + self.rise_of("decode"),
+            "denoise": resident + at_work + rise,
+            "preview": resident + idle + self.rise_of("preview"),
+            "similarity": resident + idle + self._similarity(),
+            "encode": resident + idle + self.rise_of("encode"),
+            "decode": resident + idle + self.rise_of("decode"),
         }
         if rife:
-            stages["interpolate"] = beside + idle + self._rife()
+            stages["interpolate"] = resident + idle + self._rife()
         return stages
 
     def rise_of(self, stage: Literal["preview", "encode", "decode"]) -> int:
@@ -185,7 +187,7 @@ class Memory:
         return sum(_weights(encoder) for encoder, _ in passes) + max(_rise(run) for _, run in passes)
 
     def _dit(self) -> tuple[int, int, int]:
-        """Returns bytes: the DiT's weights on the device between passes, those during a pass, and a pass's tensors."""
+        """Returns bytes: the DiT's weights on the device between passes and in a pass, and the tensors of a pass."""
         with meta(_dtype(self.model.dtype)):
             dit, run = dit_pass(self.model.configuration(), self._latent)
             execution = replace(self.model.execution, offload="none", attention="native", compile=None)
@@ -232,6 +234,6 @@ def _weights(module: nn.Module) -> int:
 
 def _rise(run: Callable[[], object], repeated: Iterable[nn.Module] = ()) -> int:
     """Returns the peak bytes of the tensors that `run` makes, its result included."""
-    with meta(), LiveBytes() as live, live.each_once(repeated):
+    with meta(), LiveBytes() as live, live.equal_modules_once(repeated):
         run()
     return live.peak

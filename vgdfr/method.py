@@ -45,14 +45,16 @@ class Method(Named, ABC):
     `accelerators` are patches of the DiT's calls that the method runs with.
     """
 
-    accelerators: tuple[Accelerator, ...] = field(default=(), kw_only=True, metadata={"later": True, "own_words": True})
+    accelerators: tuple[Accelerator, ...] = field(
+        default=(), kw_only=True, metadata={"later": True, "words_apart": True}
+    )
 
     makes_video: ClassVar[bool] = True
     """False for a method that only measures. It has no master, scores or baseline; its data is in the record."""
     needs_reference: ClassVar[bool] = True
     """Whether the method's videos are compared with the baseline's. A sweep then also makes the baseline."""
     shares: ClassVar[bool] = True
-    """False for a method that computes all of its parts anew, whatever other samples of the prompt left."""
+    """False for a method that computes all of its parts itself and reuses no part of other samples."""
 
     @property
     def title(self) -> str:
@@ -80,7 +82,7 @@ class Method(Named, ABC):
         return self
 
     def identity(self, spec: VideoSpec) -> dict[str, Any]:
-        """Returns what of the method decides the pixels, for a sample's key.
+        """Returns the facts of the method that decide the pixels, for a sample's key.
 
         `identity_of` adds where the class is from, and its accelerators.
         """
@@ -141,13 +143,13 @@ class Method(Named, ABC):
 
 
 def identity_of(method: Method, spec: VideoSpec) -> dict[str, Any]:
-    """Returns what a sample's key holds of its method; no method can leave its origin or its accelerators out."""
+    """Returns the part of a sample's key for its method. It always holds the method's origin and its accelerators."""
     accelerators = [each.settings() for each in method.accelerators]
     return method.identity(spec) | method.origin() | ({"accelerators": accelerators} if accelerators else {})
 
 
 def facts_of(method: Method) -> dict[str, Any]:
-    """Returns what a record says of its method for those who read it: nothing else in there names a method."""
+    """Returns a record's facts about its method. Reports know no method class and read these facts alone."""
     return {
         "title": method.row_title,
         "role": method.role,
@@ -166,13 +168,13 @@ def check_method(method: object) -> None:
         raise ValueError(f"accelerators must be a tuple of accelerators, got {method.accelerators!r}")
     for each in method.accelerators:
         check_class("accelerators", type(each), Accelerator)
-    titles = [each.title for each in method.accelerators]  # under which a record has their counts
+    titles = [each.title for each in method.accelerators]  # a record holds the counts under the titles
     if len(set(titles)) < len(titles):
         raise ValueError(f"accelerators of a method must have different titles, got {', '.join(titles)}; leave one out")
 
 
 def check_sampled(method: Method, sampled: object) -> None:
-    """Raises ValueError unless a loop gave what its class says: latents, or data of a method that makes no video."""
+    """Raises ValueError unless a loop returned the result of its kind: latents, or data if it makes no video."""
     kind = path_of(type(method))
     if not isinstance(sampled, Sampled):
         raise ValueError(f"{kind}.sample must return a vgdfr.Sampled, got a {type(sampled).__name__}")

@@ -1,4 +1,4 @@
-"""How settings are written into keys and records: a class's name and origin, and a frozen dataclass's values."""
+"""Settings as they are written into keys and records: a class's name and origin, and a frozen dataclass's values."""
 
 import inspect
 from dataclasses import MISSING, asdict, fields
@@ -27,10 +27,10 @@ def class_at(path: str) -> type:
     return found
 
 
-def check_class(what: str, kind: type, base: type) -> None:
+def check_class(setting: str, kind: type, base: type) -> None:
     """Raises ValueError unless `kind` derives from `base`, lacks no abstract method, and its settings are fields.
 
-    `what` names the setting that holds the class, for the message.
+    `setting` is the setting that holds the class, for the message.
     """
     path, wanted = path_of(kind), f"vgdfr.{base.__name__}"
     if not issubclass(kind, base):
@@ -38,54 +38,55 @@ def check_class(what: str, kind: type, base: type) -> None:
     elif lacking := getattr(kind, "__abstractmethods__", frozenset()):
         problem = f"names {path}, which lacks {', '.join(sorted(lacking))}"
     elif taken := sorted(_hidden(kind, base)):
-        problem = f"names {path}, whose setting {', '.join(taken)} would hide what {wanted} has; give it another name"
+        problem = f"names {path}, in which the setting {', '.join(taken)} hides an attribute of {wanted}; rename it"
     elif forgotten := _no_fields(kind):
         problem = (
-            f"names {path}, whose {', '.join(forgotten)} is no setting; put @dataclass(frozen=True) before the class"
+            f"names {path}, in which {', '.join(forgotten)} is no setting; put @dataclass(frozen=True) before the class"
         )
     else:
         return
-    raise ValueError(f"{what} {problem} (docs/extending.md shows how to write one)")
+    raise ValueError(f"{setting} {problem} (docs/extending.md shows how to write one)")
 
 
-_RESERVED = {"name", "version"}  # a record has them with the settings
+_RESERVED = {"name", "version"}  # a record holds these two together with the settings
 
 
 def _hidden(kind: type, base: type) -> set[str]:
-    """Returns the fields of `kind` that hide an attribute of `base` which is no field there."""
-    own = {f.name for f in fields(kind)} - {f.name for f in fields(base)}  # type: ignore[arg-type]
-    return {name for name in own if hasattr(base, name) or (issubclass(base, Named) and name in _RESERVED)}
+    """Returns the fields of `kind` that hide an attribute of `base` which is no field of `base`."""
+    added = {f.name for f in fields(kind)} - {f.name for f in fields(base)}  # type: ignore[arg-type]
+    return {name for name in added if hasattr(base, name) or (issubclass(base, Named) and name in _RESERVED)}
 
 
 def _no_fields(kind: type) -> list[str]:
-    """Returns annotated names that are no fields. There are some if the class lacks its dataclass decorator."""
-    there = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    """Returns the annotated names that are no fields, as in a class that lacks its dataclass decorator."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     annotated = inspect.get_annotations(kind)
-    return [name for name, of in annotated.items() if name not in there and "ClassVar" not in str(of)]
+    return [name for name, hint in annotated.items() if name not in known and "ClassVar" not in str(hint)]
 
 
 class Named:
     """A frozen dataclass of settings that is written into keys, records and names of folders.
 
-    `version` rises when a change of the class alters pixels. A field that came after samples were stored has
-    `metadata={"later": True}`: it is left out at its default, so that keys stay.
+    `version` rises when a change of the class alters pixels. A field that was added after samples were stored has
+    `metadata={"later": True}`. It is left out at its default, so that keys stay. A field with `"words_apart"` adds no
+    words of its own.
     """
 
     version: ClassVar[int] = 1
 
     @property
     def name(self) -> str:
-        """The class's name in lower case, or its dotted path where it is from outside this package."""
+        """Returns the class's name in lower case, or the dotted path of a class from outside this package."""
         kind = type(self)
         return kind.__name__.lower() if is_built_in(kind) else path_of(kind)
 
     def origin(self) -> dict[str, Any]:
-        """Returns the name, and the version: of a class from outside this package always, else from 2 on."""
+        """Returns the name and the version. A built-in class of version 1 has no version entry."""
         outside = not is_built_in(type(self))
         return {"name": self.name} | ({"version": self.version} if outside or self.version != 1 else {})
 
     def settings(self) -> dict[str, Any]:
-        """Returns origin and settings as JSON takes them, for the record."""
+        """Returns origin and settings as JSON values, for the record."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         later = [f.name for f in fields(self) if f.metadata.get("later")]  # type: ignore[arg-type]
         at_default = {name for name in later if values[name] == default_of(self, name)}
@@ -96,7 +97,7 @@ class Named:
         words = []
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if value == default_of(self, f.name) or f.metadata.get("own_words"):
+            if value == default_of(self, f.name) or f.metadata.get("words_apart"):
                 continue
             if f.metadata.get("weights") and value:
                 value = sha256_of_weights(Path(value))[:8]
@@ -111,7 +112,7 @@ def default_of(value: Any, name: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Returns a setting as JSON takes it: settings within it as dictionaries, tuples as lists."""
+    """Returns a setting as a JSON value: nested settings become dictionaries, and tuples become lists."""
     if isinstance(value, Named):
         return value.settings()
     if isinstance(value, tuple | list):

@@ -13,8 +13,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from vgdfr.backbones.checkpoint import Configuration
-from vgdfr.backbones.hunyuan_dit import blocks_of, without_mask
-from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
+from vgdfr.backbones.hunyuan_dit import blocks_of, drop_attention_mask
+from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec
+from vgdfr.backbones.tiling import Tiling
 
 DEVICE = torch.device("meta")
 # The tokens of a typical prompt that the DiT sees, without padding; VBench's prompts have 8 to 40.
@@ -44,7 +45,7 @@ def dit_pass(
     """Returns the DiT, and a function that runs it once on `latents` frames, rows and columns."""
     dit = HunyuanVideoTransformer3DModel.from_config(configuration["transformer"]).eval()
     for block in blocks_of(dit):
-        block.attn.register_forward_pre_hook(without_mask, with_kwargs=True)  # the backbone does so, too
+        block.attn.register_forward_pre_hook(drop_attention_mask, with_kwargs=True)  # as the backbone does
     inputs = {
         "hidden_states": torch.empty(1, dit.config.in_channels, *latents),
         "timestep": torch.empty(1),

@@ -1,4 +1,4 @@
-"""DiT passes, counted where they happen: how often the DiT runs, on which size, and what share of its layers.
+"""The count of DiT passes: how often the DiT runs, on which latent size, and which share of its layers.
 
 Leaf modules are counted, since a cache replaces larger modules. A cache may skip attention inside a block that runs, a
 whole block, or the transformer's forward. PyTorch calls a module's hooks even if its forward was replaced.
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from torch import Tensor, nn
+if TYPE_CHECKING:  # records are read without PyTorch
+    from torch import nn
 
 Kind = Literal["attention", "feed_forward"]
 DIGITS = 6
@@ -60,7 +61,7 @@ class Leaf:
     sees_text: whether the rows include the prompt's tokens.
     """
 
-    module: nn.Module
+    module: "nn.Module"
     kind: Kind
     sees_text: bool
 
@@ -80,7 +81,7 @@ class PassCounter:
     and columns of a token.
     """
 
-    def __init__(self, transformer: nn.Module, leaves: Sequence[Leaf], patch: tuple[int, int, int]) -> None:
+    def __init__(self, transformer: "nn.Module", leaves: Sequence[Leaf], patch: tuple[int, int, int]) -> None:
         self.patch = patch
         self._num_leaves = Counter(leaf.kind for leaf in leaves)
         self._tally: _Tally | None = None
@@ -129,14 +130,14 @@ class PassCounter:
             shares.append(round(tally.rows[kind] / plain, DIGITS) if plain else float(forwards > 0))
         return Pass(frames, height, width, forwards, *shares)
 
-    def _count_forward(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _count_forward(self, _: "nn.Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._tally is None:
             self._uncounted()
         else:
-            latent: Tensor = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+            latent = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
             self._tally.forwards += latent.shape[0]
 
-    def _count_rows(self, leaf: Leaf, _: nn.Module, args: tuple[Any, ...]) -> None:
+    def _count_rows(self, leaf: Leaf, _: "nn.Module", args: tuple[Any, ...]) -> None:
         if self._tally is None:
             self._uncounted()
         else:

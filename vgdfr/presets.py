@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vgdfr.backbones.hunyuan_vae import Tiling
 from vgdfr.backbones.hunyuan_video import HunyuanVideo
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.embedded import CHECKPOINT
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from vgdfr.accelerator import Accelerated, Accelerator, kept
+from vgdfr.accelerator import Accelerated, Accelerator, unchanged_after
 from vgdfr.account import AROUND_THE_LOOP, Account, Shared
 from vgdfr.backbones.base import Backbone
 from vgdfr.schedule import FrameSchedule
@@ -35,7 +35,7 @@ class Sampling:
         self._owner = owner
         self._velocity = self.account.part("encode_prompt", _VELOCITY, lambda: backbone.velocity(spec))
         if accelerated.accelerators:
-            self.account.apart(Shared(spec), _VELOCITY)
+            self.account.switch_to(Shared(spec), _VELOCITY)
         self.account.shared.stops.update(stops)
         self.noise = backbone.noise(spec)
         self.solver = backbone.solver(spec)
@@ -57,7 +57,7 @@ class Sampling:
 
     def _pass(self, x: Float[Tensor, "1 c n y x"], sigma: float, step: int | None, num_steps: int) -> Tensor:
         counter = self.backbone.counter.counting(tuple(x.shape), self._velocity.text_tokens, self.account.counting)
-        with self.accelerated.at(step, sigma, num_steps, tuple(x.shape)), counter:
+        with self.accelerated.around_pass(step, sigma, num_steps, tuple(x.shape)), counter:
             return self._velocity(x, sigma, step, num_steps)
 
     def baseline(self, step: int) -> State:
@@ -149,5 +149,5 @@ def sampling(
     if accelerators and not backbone.can_be_accelerated:
         raise ValueError("accelerators patch a DiT's calls, which a compiled DiT does not allow; leave one of them out")
     _ = backbone.counter  # its hooks are the model's own, so they come before any accelerator's
-    with kept(backbone.transformer), Accelerated(backbone.transformer, accelerators)() as accelerated:
+    with unchanged_after(backbone.transformer), Accelerated(backbone.transformer, accelerators)() as accelerated:
         yield Sampling(backbone, shared, owner, stops, accelerated)

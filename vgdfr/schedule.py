@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+
+if TYPE_CHECKING:  # schedules are read and drawn without PyTorch
+    from torch import Tensor
 
 FACTORS = (4, 2)  # a merge of factor f turns f latent frames into one
 
@@ -23,7 +26,7 @@ class Similarity:
     lag2: np.ndarray
     lag3: np.ndarray
 
-    def __init__(self, lag1: np.ndarray | Tensor, lag2: np.ndarray | Tensor, lag3: np.ndarray | Tensor) -> None:
+    def __init__(self, lag1: "np.ndarray | Tensor", lag2: "np.ndarray | Tensor", lag3: "np.ndarray | Tensor") -> None:
         arrays = [_as_float64(name, lag) for name, lag in (("lag1", lag1), ("lag2", lag2), ("lag3", lag3))]
         lengths = tuple(len(array) for array in arrays)
         f = lengths[0] + 1
@@ -243,8 +246,8 @@ def _check(num_frames: int, max_merge: int, frames_per_latent: int) -> None:
         raise ValueError(f"the number of frames must be {frames_per_latent}n+1, got {num_frames}")
 
 
-def _as_float64(name: str, values: np.ndarray | Tensor) -> Float[np.ndarray, " n"]:
-    array = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float64)
+def _as_float64(name: str, values: "np.ndarray | Tensor") -> Float[np.ndarray, " n"]:
+    array = np.asarray(values, np.float64) if isinstance(values, np.ndarray) else values.detach().double().cpu().numpy()
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be one-dimensional and finite, got shape {array.shape}: {array}")
     return array

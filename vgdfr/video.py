@@ -107,7 +107,7 @@ class GeneratedVideo:
     def frames(self) -> UInt8[np.ndarray, "t h w 3"]:
         """Returns the video's frames. Raises ValueError for a sample without a video."""
         if self.made is None:
-            raise ValueError("this method makes no video; what it measured is in `data`")
+            raise ValueError("this method makes no video; its measurements are in `data`")
         return self.made
 
     @property

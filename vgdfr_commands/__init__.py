@@ -1,1 +1,4 @@
-"""How each command starts, prints and ends, and imports what users name. The lowest layer: needs Python alone."""
+"""The start, output and end of commands, imports by dotted path, and atomic files.
+
+This is the lowest layer. It needs Python's own library alone.
+"""

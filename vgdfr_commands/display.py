@@ -1,4 +1,4 @@
-"""Streams that never raise: output that nobody can read any more is dropped, and the work goes on."""
+"""Output streams that never raise. Output that cannot be written is dropped, and the work goes on."""
 
 import io
 import os
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, TextIO, cast
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-ESCAPE = "backslashreplace"  # how characters are printed that the stream's encoding does not have
+ESCAPE = "backslashreplace"  # the error handler for characters that the stream's encoding lacks
 
 
 class Steady(io.RawIOBase):
-    """Writes to an open file descriptor, or to nothing (None). Drops what cannot be written.
+    """A raw stream that writes to a file descriptor and drops output that cannot be written. None drops all output.
 
-    So it is with a closed pipe, a full disk or a lost terminal. Each write tries anew: a log goes on once its disk has
-    room again. Closing the stream leaves the descriptor open, as with Python's own standard streams.
+    Writing fails on a closed pipe, a full disk or a lost terminal, for example. Each write tries again, so a log
+    continues when its disk has room again. Closing the stream leaves the descriptor open, as Python's own standard
+    streams do.
     """
 
     def __init__(self, descriptor: int | None, name: str) -> None:
@@ -35,13 +36,13 @@ class Steady(io.RawIOBase):
         return self._descriptor is not None and os.isatty(self._descriptor)
 
     def write(self, data: "ReadableBuffer") -> int:
-        """Returns the number of bytes in `data`, whatever came of them."""
+        """Returns the number of bytes in `data`, whether or not they could be written."""
         view = memoryview(data).cast("B")
         rest = view if self._descriptor is not None else view[:0]
         while rest:
             try:
                 rest = rest[os.write(self.fileno(), rest) :]
-            except BlockingIOError:  # a terminal or pipe that another program made non-blocking: wait as if it were not
+            except BlockingIOError:  # another program made the terminal or pipe non-blocking, so wait here
                 with suppress(OSError):
                     select.select([], [self.fileno()], [])
             except OSError:
@@ -50,20 +51,20 @@ class Steady(io.RawIOBase):
 
 
 def steady() -> None:
-    """Replace sys.stdout and sys.stderr by streams that never raise; of no effect the second time.
+    """Replaces sys.stdout and sys.stderr by streams that never raise. A second call has no effect.
 
-    They keep encoding and buffering, and escape characters that the encoding does not have. Streams that another
-    program put there, such as a notebook or a test, stay as they are.
+    The new streams keep encoding and buffering, and escape characters that the encoding lacks. Streams that another
+    program has installed, such as a notebook or a test runner, stay.
     """
     lost = _fill_closed_descriptors()
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, _stream(number if number in lost else None, f"<{name}>", "utf-8", True))
-        elif _is_of(stream, number) and not isinstance(getattr(stream.buffer, "raw", stream.buffer), Steady):
+        elif _writes_to(stream, number) and not isinstance(getattr(stream.buffer, "raw", stream.buffer), Steady):
             with suppress(OSError, ValueError):
                 stream.flush()
-            buffered = isinstance(stream.buffer, io.BufferedWriter)  # not so with python -u
+            buffered = isinstance(stream.buffer, io.BufferedWriter)  # python -u has no buffer
             setattr(sys, name, _stream(number, f"<{name}>", stream.encoding, stream.line_buffering, buffered))
 
 
@@ -75,8 +76,8 @@ def _stream(
     return io.TextIOWrapper(below, encoding, ESCAPE, line_buffering=line_buffering, write_through=not buffered)
 
 
-def _is_of(stream: TextIO, number: int) -> bool:
-    """Whether the stream writes to that descriptor, as the one does that Python opened."""
+def _writes_to(stream: TextIO, number: int) -> bool:
+    """Returns whether the stream writes to the descriptor `number`, as Python's original stream does."""
     try:
         return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
     except (OSError, ValueError):  # in memory, or closed
@@ -84,9 +85,9 @@ def _is_of(stream: TextIO, number: int) -> bool:
 
 
 def _fill_closed_descriptors() -> set[int]:
-    """Open /dev/null in place of standard descriptors that are closed, and return their numbers.
+    """Opens /dev/null in place of closed standard descriptors, and returns their numbers.
 
-    Otherwise the next file that the program opens gets such a number, and what a library prints is written into it.
+    Otherwise the next file that the program opens would get such a number, and a library's output would end up in it.
     """
     closed = set()
     for number in (0, 1, 2):

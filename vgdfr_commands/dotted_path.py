@@ -1,4 +1,4 @@
-"""Imports what a user names by a dotted path, such as a method's class or a metric."""
+"""Imports an object by its dotted path, such as a method's class or a metric."""
 
 import difflib
 import importlib
@@ -8,10 +8,12 @@ from typing import Any
 
 
 def imported(path: str, kind: str, example: str, fits: Callable[[Any], bool]) -> Any:
-    """Returns the object at a dotted `path`, whatever its type: the module before the last dot, then the name after it.
+    """Returns the object at a dotted `path`: the module before the last dot, and the name after it in that module.
 
-    Runs the code of that module. `kind` and `example` say in messages what was expected. Names that are close to a
-    missing name are suggested where they fit. Raises ValueError if the module cannot be imported or lacks the name.
+    The import runs the module's code. `kind` and `example` describe the expected object in messages. For a missing
+    name, a similar name is suggested if `fits` accepts its value. The type of the result is not checked.
+
+    Raises ValueError if the module cannot be imported or lacks the name.
     """
     module, _, name = path.rpartition(".")
     if not module:
@@ -31,7 +33,8 @@ def imported(path: str, kind: str, example: str, fits: Callable[[Any], bool]) ->
         said = " ".join(str(error).split())
         raise ValueError(f"{module} cannot be imported: {type(error).__name__}: {said}{where}") from error
     if (found := getattr(holder, name, None)) is None:
-        there = [each for each, value in vars(holder).items() if fits(value)]
-        close = "".join(f"; did you mean {module}.{each}?" for each in difflib.get_close_matches(name, there, 1, 0.5))
+        # `dir` also lists the names that a package such as vgdfr imports on their first use
+        known = [each for each in dir(holder) if fits(getattr(holder, each, None))]
+        close = "".join(f"; did you mean {module}.{each}?" for each in difflib.get_close_matches(name, known, 1, 0.5))
         raise ValueError(f"there is no {kind} {name} in {module}{close}")
     return found

@@ -1,4 +1,4 @@
-"""The old name of a command, which tells the new one."""
+"""Modules with the old name of a command, which print the new name."""
 
 import shlex
 import sys

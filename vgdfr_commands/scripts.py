@@ -1,4 +1,4 @@
-"""The console scripts of pyproject.toml, each a function of no arguments."""
+"""The functions of the console scripts in pyproject.toml. They take no arguments."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ sweep = partial(run_script, "bench.sweep")
 launch = partial(run_script, "bench.launch")
 prefetch = partial(run_script, "bench.prefetch")
 score = partial(run_script, "bench.score")
-store = partial(run_script, "bench.store")
+store = partial(run_script, "bench.store.__main__")
 
 table1 = partial(run_script, "analysis.table1")
 statistics = partial(run_script, "analysis.statistics.__main__")

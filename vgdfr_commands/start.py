@@ -1,4 +1,4 @@
-"""How a command starts and ends, as `python -m bench.sweep` or as the console script `vgdfr-sweep`."""
+"""The start and the end of a command, run as `python -m bench.sweep` or as the console script `vgdfr-sweep`."""
 
 import os
 import signal
@@ -12,16 +12,16 @@ from vgdfr_commands.surroundings import SCRIPTS, Surroundings
 
 INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it
 
-_script: str | None = None  # the console script's module, in a process that is one
+_script: str | None = None  # the module of the console script that this process runs
 
 
 def run(command: Callable[[], int | str | None]) -> NoReturn:
-    """End the program with what `command` returns: an exit status, or a message as sys.exit takes it.
+    """Runs `command` and ends the program with its result: an exit status, or a message as `sys.exit` takes it.
 
-    Printing cannot fail in it, see `steady`. ValueError and OSError become one line, "error: ...", and exit status 1.
+    `steady` makes printing safe. ValueError and OSError become one line, "error: ...", and exit status 1.
     """
     steady()
-    if sys.flags.safe_path:  # python -P; processes that this one starts shall not look in the current folder either
+    if sys.flags.safe_path:  # python -P: child processes must not look into the current folder either
         os.environ["PYTHONSAFEPATH"] = "1"
     try:
         status = command()
@@ -33,11 +33,11 @@ def run(command: Callable[[], int | str | None]) -> NoReturn:
 
 
 def run_script(module: str) -> NoReturn:
-    """Run the function `command` of a module of this project, as its console script."""
+    """Runs the function `command` of a module of this project as its console script, and ends the program."""
     global _script
     _script = module
     steady()
-    os.environ["PYTHONSAFEPATH"] = "1"  # Python's; workers, trackers and a cluster's tasks start with python -m
+    os.environ["PYTHONSAFEPATH"] = "1"  # for workers, trackers and a cluster's tasks, which start with python -m
     try:
         command = import_module(module).command
     except Surroundings as error:
@@ -48,7 +48,7 @@ def run_script(module: str) -> NoReturn:
 
 
 def called(module: str) -> list[str]:
-    """The words that run a module: those of its console script in a process that is one, else of `python -m`."""
+    """Returns the command that runs a module: its console script if this process runs one, or else `python -m`."""
     module = module.removesuffix(".__main__")
     if _script is not None and module in SCRIPTS:
         return [SCRIPTS[module]]
@@ -56,11 +56,11 @@ def called(module: str) -> list[str]:
 
 
 def running() -> str | None:
-    """The module that this process runs as a command; None in a process that was started otherwise."""
+    """Returns the module that this process runs as a command, or None if the process was started in another way."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return _script or (spec.name if spec else None)
 
 
 def outlive_terminal() -> None:
-    """Go on when the terminal is closed or its connection breaks, which would end the program otherwise."""
+    """Lets the program continue when the terminal is closed or its connection breaks, which would otherwise end it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

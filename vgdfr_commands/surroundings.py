@@ -1,6 +1,6 @@
-"""What is wrong around a command before it begins: another Python, missing packages, files that hide ours.
+"""Checks of a command's environment: Python's version, missing packages, and files that hide our packages.
 
-Written so that Python 3.8 reads it, and imported before anything that is not in Python's own library.
+Python 3.8 can read this module. It is imported before any package outside Python's own library.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ SCRIPTS = {
 
 
 class Surroundings(ImportError):
-    """A package of ours cannot be used here; the message says why and what to do."""
+    """A package of this project cannot be used here. The message gives the reason and the remedy."""
 
 
 def check(package: str, needs: tuple[str, ...], ours: tuple[str, ...] = ()) -> None:
-    """Check what `package` needs, a package of ours that is being imported. It calls this first.
+    """Checks the environment of `package`, a package of this project. Its `__init__` calls this first.
 
-    `ours` are other packages of ours that it imports, `needs` some of the packages of others. Runs none of their code.
-    Raises Surroundings where a file hides one of `ours`. While `python -m` is looking for a command, this ends the
-    program with one line instead, and also for a Python that is too old or lacks `needs`. Then output is made steady.
+    `ours` are the other packages of this project that it imports. `needs` are packages of other projects. None of their
+    code is run. Raises Surroundings if a file hides one of `ours`. While `python -m` looks for a command, a problem
+    ends the program with one line instead. An old Python and missing `needs` are problems only then. Without a problem
+    the command's output is made steady (see `vgdfr_commands.display`).
     """
     home = os.path.dirname(os.path.dirname(os.path.abspath(str(sys.modules[package].__file__))))
     command = _command() if getattr(sys, "argv", [""])[:1] == ["-m"] else None
@@ -52,13 +53,13 @@ def check(package: str, needs: tuple[str, ...], ours: tuple[str, ...] = ()) -> N
     problem = _too_old(home) or problem or _lacking(home, needs)
     if problem:
         sys.exit("error: " + problem)
-    from vgdfr_commands.display import steady  # which an old Python cannot read
+    from vgdfr_commands.display import steady  # an old Python cannot read this module
 
     steady()
 
 
 def _command() -> str:
-    """The module that follows -m in Python's command line; "" where it cannot be told."""
+    """Returns the module that follows -m in Python's command line, or "" if it is not known."""
     words = list(getattr(sys, "orig_argv", ()))  # since Python 3.10
     for i, word in enumerate(words[:-1]):
         if word.startswith("-") and not word.startswith("--") and word.endswith("m"):
@@ -77,12 +78,12 @@ def _lacking(home: str, needs: tuple[str, ...]) -> str | None:
     lacking = [name for name in needs if find_spec(name) is None]
     if not lacking:
         return None
-    what = "{} does not have the packages that this needs ({})".format(sys.executable, ", ".join(lacking))
-    return f"{what}; {_how_to_enter(home)}"
+    problem = "{} does not have the packages that this needs ({})".format(sys.executable, ", ".join(lacking))
+    return f"{problem}; {_how_to_enter(home)}"
 
 
 def _how_to_enter(home: str) -> str:
-    """What to do in a checkout, or else in an environment that the package was copied or installed into."""
+    """Returns the advice for a checkout, or for an environment that the package was copied or installed into."""
     if not os.path.isfile(os.path.join(home, "pyproject.toml")):
         return "install them into it with pip, or take the Python that vgdfr was installed for"
     venv = os.path.join(home, ".venv")
@@ -95,11 +96,11 @@ def _how_to_enter(home: str) -> str:
 
 
 def _hidden(home: str, ours: tuple[str, ...], command: str | None) -> str | None:
-    """Of `ours` the first that Python would import from elsewhere than `home`."""
+    """Returns the problem with the first of `ours` that Python would import from outside `home`, or None."""
     for name in ours:
         spec = find_spec(name)
         if spec is None:
-            continue  # the import says so
+            continue  # the import itself will report a missing package
         place = spec.origin or next(iter(spec.submodule_search_locations or ()), "")  # a folder without __init__.py
         folder = os.path.dirname(place) if spec.origin else place
         expected = os.path.join(home, name)

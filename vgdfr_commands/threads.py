@@ -1,14 +1,14 @@
-"""With how many threads this process computes on the CPU."""
+"""The number of CPU threads of this process."""
 
 
 def use_threads(count: int, networks: bool = True) -> None:
-    """Sets OpenCV's number of threads, and PyTorch's where `networks` run; importing PyTorch takes seconds.
+    """Sets the number of threads of OpenCV, and of PyTorch if `networks` run. Importing PyTorch takes seconds.
 
     Raises ValueError unless `count` is at least 1.
     """
     if count < 1:
         raise ValueError(f"--threads must be at least 1, got {count}")
-    import cv2  # here, since this package is imported before anything that is not in Python's own library
+    import cv2  # imported here, because importing this package must need Python's own library alone
 
     cv2.setNumThreads(count)
     if networks:

@@ -102,7 +102,7 @@ class Backbone(ABC):
 
     @cached_property
     def counter(self) -> PassCounter:
-        """Counts the DiT's passes where they happen."""
+        """Returns the counter of the DiT's passes, with its hooks in place."""
         patch = self.architecture.patch_size
         return PassCounter(self.transformer, self.leaves(), (1, patch, patch))
 
@@ -245,5 +245,5 @@ def model_of(checkpoint: dict[str, Any], identity: dict[str, Any], otherwise: ty
     """
     kind = class_at(checkpoint["class"]) if "class" in checkpoint else otherwise
     if not issubclass(kind, Model):
-        raise ValueError(f"{path_of(kind)} derives no more from vgdfr.Model")
+        raise ValueError(f"{path_of(kind)}, the class of the record's model, does not derive from vgdfr.Model")
     return kind.restored(checkpoint, identity)

@@ -1,15 +1,17 @@
 """A checkpoint in diffusers' folder format: its place, its completeness and its configuration."""
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 
-from vgdfr.assets import MANIFESTS, Asset, hub_folder, missing_of_hub
+from vgdfr.architecture import Architecture
+from vgdfr.assets import MANIFESTS, Asset
 from vgdfr.backbones.base import Model
 from vgdfr.backbones.execution import Execution
 from vgdfr.files import safetensors_bytes, sha256_of_folder
@@ -36,6 +38,18 @@ def compression_of(configuration: Configuration) -> tuple[int, int]:
     return vae.get("temporal_compression_ratio", 4), vae.get("spatial_compression_ratio", 8)
 
 
+def architecture_of(dit: Mapping[str, Any], vae: Mapping[str, Any]) -> Architecture:
+    """Returns the facts in the configurations of a HunyuanVideo's DiT and VAE."""
+    return Architecture(
+        num_layers=dit["num_layers"] + dit["num_single_layers"],
+        num_dual_layers=dit["num_layers"],
+        frames_per_latent=vae.get("temporal_compression_ratio", 4),
+        num_spatial_levels=int(math.log2(vae.get("spatial_compression_ratio", 8))),
+        patch_size=dit.get("patch_size", 2),
+        latent_channels=dit["in_channels"],
+    )
+
+
 def folder_of(path: str, revision: str | None) -> Path:
     """Returns the checkpoint's folder: `path` itself, or the download of the hub repository `path`.
 
@@ -46,9 +60,11 @@ def folder_of(path: str, revision: str | None) -> Path:
         return folder
     if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1:
         raise FileNotFoundError(f"no checkpoint folder at {path}; give a folder or a hub repository")
+    from vgdfr.hub import hub_folder  # imports huggingface_hub, which a folder does not need
+
     try:
         return hub_folder(path, revision)
-    except LocalEntryNotFoundError as error:
+    except FileNotFoundError as error:
         how = f"hf download {path}" + (f" --revision {revision}" if revision else "")
         raise FileNotFoundError(
             f"{path} is neither a folder nor in the Hugging Face cache; get it with: {how}"
@@ -180,7 +196,7 @@ class Checkpoint(Model):
         if self.device_type == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 f"the model's device (model.backbone.device) is {self.device!r}, but PyTorch finds no GPU here; run it "
-                "on a machine with one, or choose cpu or auto (--dry-run says what it would take)"
+                "on a machine with one, or choose cpu or auto (--dry-run shows the expected cost)"
             )
         self.execution.check(self.torch_device, self.torch_dtype())
         if self.min_gpu_gib is None:
@@ -189,7 +205,7 @@ class Checkpoint(Model):
         if there < self.min_gpu_gib:
             raise ValueError(
                 f"this hw profile needs a GPU of {self.min_gpu_gib:g} GiB, {self.torch_device} has {there:.1f}; "
-                "take a smaller one"
+                "choose a smaller profile"
             )
 
     def folder(self) -> Path:
@@ -198,7 +214,11 @@ class Checkpoint(Model):
 
     def missing(self) -> list[Asset]:
         """Returns missing files of the hub repository; empty for a folder, or for a repository without a manifest."""
-        return [] if Path(self.path).is_dir() else missing_of_hub(self.path, self.revision)
+        if Path(self.path).is_dir():
+            return []
+        from vgdfr.hub import missing_of_hub
+
+        return missing_of_hub(self.path, self.revision)
 
     def configuration(self) -> Configuration:
         """Returns the configuration by part, without weights. Raises FileNotFoundError as `configuration_of` does."""

@@ -56,7 +56,7 @@ def layers_of(transformer: HunyuanVideoTransformer3DModel) -> dict[Kind, list[nn
     }
 
 
-def without_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+def drop_attention_mask(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
     """A pre-hook that removes the attention mask. A prompt without padding needs none, and fast kernels take none."""
     return args, {**kwargs, "attention_mask": None}
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,20 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vgdfr.backbones.base import Codec
-
-
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """VAE tiles in pixels and frames: their size, and the distance between the starts of two tiles.
-
-    Tiles overlap by the difference, and the overlap is blended. The defaults are the original HunyuanVideo's.
-    diffusers' own 16 frames give visibly different output.
-    """
-
-    frames: int = 64
-    frames_stride: int = 48
-    pixels: int = 256
-    pixels_stride: int = 192
+from vgdfr.backbones.tiling import Tiling
 
 
 @contextmanager
@@ -148,3 +135,9 @@ class HunyuanVideoCodec(Codec):
         with attention_by_frame(self.vae):
             posterior = self.vae.encode(video, return_dict=False)[0]
         return posterior.mode().float() * self.vae.config.scaling_factor
+
+
+def load_codec(folder: Path, dtype: torch.dtype, device: torch.device, tiling: Tiling) -> HunyuanVideoCodec:
+    """Returns the VAE of the checkpoint in `folder`, in `dtype` on `device`."""
+    vae = AutoencoderKLHunyuanVideo.from_pretrained(folder, subfolder="vae", torch_dtype=dtype, local_files_only=True)
+    return HunyuanVideoCodec(vae, tiling, device)

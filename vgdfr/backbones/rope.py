@@ -62,8 +62,8 @@ def shortened(
     are also idle in the block if all layers see the same positions.
 
     Raises ValueError for a wrong number of layers, for layers with different numbers of positions, and for a position
-    outside 0..num_latents-1. A pass with another number of latent frames raises ValueError, too. Raises RuntimeError in
-    another such block.
+    outside 0..num_latents-1. A pass with another number of latent frames also raises ValueError. Raises RuntimeError
+    within another such block.
     """
     layers = tuple(tuple(float(p) for p in positions) for positions in positions_per_layer)
     _check(layers, len(site.attentions), num_latents)

@@ -23,16 +23,16 @@ from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from vgdfr.backbones.base import Text
-from vgdfr.files import cache_folder, readable, sha256_of_folder, whole, without_cache
+from vgdfr.backbones.tokenizer import CROP_START, check_tokenizer
+from vgdfr.files import cache_folder, readable, sha256_of_folder, warn_no_cache
 from vgdfr.numerics import exact_float32
+from vgdfr_commands.atomic import atomic_file
 
 ENCODERS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 # This number is part of a stored embedding's identity. Raise it when the computation of embeddings changes.
 # Since 2, the Llama tokenizer is read from tokenizer.json as it stands.
 ENCODING_VERSION = 2
-TEMPLATE_HEAD: str = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0]
 LLAMA_TOKENS, CLIP_TOKENS = 256, 77  # tokens that the pipeline passes on; Llama's follow the template's head
-CROP_START: int = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,30 +67,6 @@ def clip_tokenizer(folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
 
 
-def tokenizer_was_misread(folder: Path) -> bool:
-    """Returns whether version 0.1.0 of this project, which left the class to diffusers, read other Llama tokens."""
-    named = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["tokenizer"][1]
-    config = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text(encoding="utf-8"))
-    return "Llama" in named or config.get("padding_side", "right") != "right"
-
-
-@cache
-def check_tokenizer(folder: Path) -> None:
-    """Raises ValueError unless the tokenizer in `folder` turns the template's head into as many tokens as are cropped.
-
-    With another count every embedding would begin within the template or lack the prompt's first words. The check needs
-    no weights.
-    """
-    length = len(llama_tokenizer(folder)(TEMPLATE_HEAD).input_ids)
-    if length != CROP_START:
-        raise ValueError(
-            f"{folder / 'tokenizer'} turns the head of HunyuanVideo's prompt template into {length} tokens, expected "
-            f"{CROP_START}, which the pipeline crops: all prompts would be misread. Get the checkpoint's tokenizer "
-            "files again (python -m bench.prefetch); a tokenizer of your own must mark the beginning of a text, or "
-            f"not, such that the head comes to {CROP_START} tokens"
-        )
-
-
 @dataclass(frozen=True)
 class TextEncoding(Text):
     """The text encoders of the checkpoint in `folder`, in `dtype` on `device`."""
@@ -113,7 +89,7 @@ class TextEncoding(Text):
             if missing := self._missing(wanted):  # another process may have stored them meanwhile
                 self._compute(missing)
 
-    def of(self, prompt: str) -> PromptEmbedding:
+    def embedding(self, prompt: str) -> PromptEmbedding:
         """Returns the embedding of `prompt`, which is stored or computed now."""
         self.embed([prompt])
         file = self._file(prompt)
@@ -145,10 +121,10 @@ class TextEncoding(Text):
             # one prompt needs no padding; without padding no mask is needed, and fast attention kernels can run
             kept = {"tokens": tokens[:, : int(mask.sum())].contiguous().cpu(), "pooled": pooled.cpu()}
             try:
-                with whole(self._file(prompt)) as partial:
+                with atomic_file(self._file(prompt)) as partial:
                     partial.write_bytes(save(kept))
             except OSError as error:
-                without_cache(error)
+                warn_no_cache(error)
                 _not_stored[self._file(prompt)] = PromptEmbedding(**kept, notes=self.notes(prompt))
         del encoders
         gc.collect()
@@ -211,7 +187,7 @@ def _turn() -> Iterator[None]:
             cache_folder().mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(cache_folder() / "text.lock"))
         except OSError as error:
-            without_cache(error)
+            warn_no_cache(error)
         yield
 
 

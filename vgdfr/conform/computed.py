@@ -1,4 +1,4 @@
-"""A sample's costs in words: DiT passes, DiT work, what accelerators did, and which stages are latency."""
+"""The costs of a sample as text: DiT passes, DiT work, the counts of accelerators, and the stages of the latency."""
 
 from vgdfr.conform.trial import Trial, described
 from vgdfr.method import Method
@@ -7,7 +7,7 @@ from vgdfr.video import GeneratedVideo
 
 
 def computed(trial: Trial) -> str:
-    """Returns a line, and below it the costs of each method's sample."""
+    """Returns one line, with the costs of each method's sample below."""
     lines = ["its costs are"]
     for method, video in zip(trial.methods, trial.alone, strict=True):
         if len(trial.methods) > 1:
@@ -41,7 +41,7 @@ def _passes(trial: Trial, method: Method, video: GeneratedVideo) -> list[str]:
 
 def _accelerated(video: GeneratedVideo) -> list[str]:
     return [
-        f"{name}: {', '.join(f'{what} {value:g}' for what, value in measured.items())}"
+        f"{name}: {', '.join(f'{count} {value:g}' for count, value in measured.items())}"
         for name, measured in video.accelerated.items()
     ]
 

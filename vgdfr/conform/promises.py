@@ -1,4 +1,8 @@
-"""The promises of a method or an accelerator: each a function of a trial that returns what was seen, or raises."""
+"""The promises of a method or an accelerator. Each promise is a function of a trial.
+
+The function returns its observation as text. It raises Broken if the promise is broken and NotChecked if the promise
+cannot be examined.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,8 +24,8 @@ from vgdfr.conform.trial import (
     rebuilt,
     recorded,
 )
-from vgdfr.conform.videos import Broken, fits_or_refuses, refused
-from vgdfr.generate import generate
+from vgdfr.conform.videos import Broken, fits_or_refuses, refusal_of
+from vgdfr.generation import generate
 from vgdfr.method import Method, Role, check_method, facts_of
 from vgdfr.methods import method_of
 from vgdfr.naming import check_class
@@ -30,11 +34,11 @@ Verdict = Literal["ok", "BROKEN", "not checked"]
 
 
 class NotChecked(Exception):
-    """A promise cannot be looked at; the message says why, and what to do about it."""
+    """A promise cannot be examined. The message gives the reason, and the option that would allow it."""
 
 
 class Finding(NamedTuple):
-    """What came of one promise; further lines of `said` are details."""
+    """The result of examining one promise. `said` is the observation, with details in further lines."""
 
     promise: str
     verdict: Verdict
@@ -43,7 +47,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Promise:
-    """name: what is promised. advice: what an author can do where the promise is broken."""
+    """A promise and the function that examines it.
+
+    name: the promise, in words.
+    advice: the remedy that a message names if the promise is broken.
+    """
 
     name: str
     look: Callable[[Trial], str]
@@ -51,7 +59,7 @@ class Promise:
 
 
 def well_formed(trial: Trial) -> str:
-    """Looks at the class and its record; makes no sample."""
+    """Examines the class and its record. Makes no sample."""
     kind = trial.kind
     if not issubclass(kind, Method | Accelerator):
         raise Broken(f"{trial.path} derives neither from vgdfr.Method nor from vgdfr.Accelerator")
@@ -64,7 +72,7 @@ def well_formed(trial: Trial) -> str:
             written = json.dumps(method.settings(), allow_nan=False)
             json.dumps(method.identity(trial.ground.spec), allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise Broken(f"its settings or its identity are nothing that JSON takes: {error}") from error
+            raise Broken(f"its settings or its identity cannot be written as JSON: {error}") from error
         again = method_of(json.loads(written))
         if again != method or again.settings() != method.settings():
             raise Broken(f"the record's settings {written} make {again}, which does not equal {method}")
@@ -76,42 +84,43 @@ def well_formed(trial: Trial) -> str:
 
 
 def makes_a_sample(trial: Trial) -> str:
+    """Makes the samples that later promises compare with, and returns their costs."""
     _ = trial.ground.others, trial.ground.untouched  # before the class has made any sample
     for method in trial.methods:
-        if refusal := refused(trial, method, trial.ground.spec):
+        if refusal := refusal_of(trial, method, trial.ground.spec):
             raise Broken(f"check refuses the video: {refusal}; take other settings, or another size, length or steps")
     _ = trial.alone  # generate refuses a wrong video
     return computed(trial)
 
 
 def leaves_the_backbone(trial: Trial) -> str:
-    """Looks after a sample, and after exceptions in the first, a middle and the last DiT pass and in the VAE."""
+    """Examines the backbone after a sample, and after exceptions in the VAE and in three DiT passes."""
 
-    def look(method: Method, when: str) -> None:
+    def refuse_changes(method: Method, when: str) -> None:
         if changes := trial.ground.changes():
             more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
             raise Broken(f"after {when} of {described(method)} these are changed: {', '.join(changes[:SHOWN])}{more}")
 
     for method, alone, video in zip(trial.methods, trial.outcomes, trial.alone, strict=True):
-        look(method, "a sample")
+        refuse_changes(method, "a sample")
         passes = max(1, sum(p.forwards * count for p, count in video.dit_passes.items()))
         for at in sorted({1, passes // 2 + 1, passes}):
             with interrupted_dit(trial.ground.backbone, at):
                 generate(trial.ground.backbone, trial.ground.spec, method)
-            look(method, f"an exception in DiT pass {at} of {passes}")
+            refuse_changes(method, f"an exception in DiT pass {at} of {passes}")
         with interrupted_vae(trial.ground.backbone):
             generate(trial.ground.backbone, trial.ground.spec, method)
-        look(method, "an exception in the VAE")
+        refuse_changes(method, "an exception in the VAE")
         if found := difference(alone[1], trial.ground.made(method)):
-            raise Broken(f"a sample of {described(method)} made after an exception is another: {found}")
+            raise Broken(f"a sample of {described(method)} made after an exception differs: {found}")
     baseline, before = trial.ground.others[0]
     if found := difference(before, trial.ground.made(baseline)):
-        raise Broken(f"the baseline's sample is another than before: {found}")
+        raise Broken(f"the baseline's sample differs from the one before: {found}")
     return "also after exceptions in the DiT and in the VAE"
 
 
 def repeats(trial: Trial) -> str:
-    """Makes samples again, with samples of another seed in between, and those first in a process of its own."""
+    """Makes the samples again after samples of another seed, and makes that other seed's samples in a new process."""
     between = [trial.ground.made(method, trial.ground.other_seed) for method in trial.methods]
     for method, alone in trial.outcomes:
         if found := difference(alone, trial.ground.made(method)):
@@ -131,7 +140,7 @@ def repeats(trial: Trial) -> str:
 
 
 def shares(trial: Trial) -> str:
-    """Makes samples before and after those of other methods, with parts that samples of one prompt share."""
+    """Makes samples before and after samples of other methods that share parts with them."""
     others = trial.ground.others + [(m, trial.ground.made(m)) for m in trial.neutral_methods if m not in trial.methods]
     for method, alone in trial.outcomes:
         for order in ([(method, alone), *others, (method, alone)], [*others, (method, alone), *others]):
@@ -140,27 +149,28 @@ def shares(trial: Trial) -> str:
             before: list[str] = []
             for each, expected in order:
                 if found := difference(expected, trial.ground.made(each, shared=shared)):
-                    raise Broken(f"after {', '.join(before)} the sample of {described(each)} is another: {found}")
+                    raise Broken(f"after {', '.join(before)} the sample of {described(each)} differs: {found}")
                 before.append(described(each))
     return f"before and after {', '.join(described(each) for each, _ in others)}"
 
 
 def neutral_is_plain(trial: Trial) -> str:
+    """Compares the samples of the neutral settings with the baseline's, or with the plain method's samples."""
     if not all(method.makes_video for method in trial.methods):
         raise NotChecked("it makes no video, so there is none to compare")
     neutral = trial.neutral_methods
     if not neutral:
-        raise NotChecked("say --neutral KEY=VALUE for the settings with which nothing is merged or skipped")
+        raise NotChecked("give --neutral KEY=VALUE, the settings with which nothing is merged or skipped")
     for method in neutral:
         plain = replace(method, accelerators=()) if method.accelerators else trial.ground.others[0][0]
         sample, expected = (trial.ground.made(each)._replace(schedule=None) for each in (method, plain))
         if found := difference(sample, expected):
-            raise Broken(f"the sample of {described(method)} differs from that of {described(plain)}: {found}")
+            raise Broken(f"the sample of {described(method)} differs from the sample of {described(plain)}: {found}")
     return ", ".join(described(method) for method in neutral)
 
 
 def rebuilds(trial: Trial) -> str:
-    """Makes frames of the latents in a new process, where no sample was made."""
+    """Rebuilds the frames from the latents in a new process, which has made no sample."""
     if not all(method.makes_video for method in trial.methods):
         raise NotChecked("it makes no video, so there is no master to drop")
     outcomes = trial.outcomes
@@ -206,16 +216,16 @@ FIRST = 2  # promises without which there is no sample
 
 
 def examine(trial: Trial, promises: tuple[Promise, ...] = PROMISES) -> Iterator[Finding]:
-    """Looks at one promise after the other. Where no sample can be made, the rest is not checked."""
+    """Examines the promises in order. If no sample can be made, the later promises are not checked."""
     possible = True
     for promise in promises:
-        finding = kept(trial, promise) if possible else Finding(promise.name, "not checked", "no sample can be made")
+        finding = look_at(trial, promise) if possible else Finding(promise.name, "not checked", "no sample can be made")
         possible = possible and not (finding.verdict == "BROKEN" and promise in PROMISES[:FIRST])
         yield finding
 
 
-def kept(trial: Trial, promise: Promise) -> Finding:
-    """Looks at one promise; whatever the class raises breaks it."""
+def look_at(trial: Trial, promise: Promise) -> Finding:
+    """Examines one promise. Any exception that the class raises breaks the promise."""
     try:
         return Finding(promise.name, "ok", promise.look(trial))
     except NotChecked as error:
@@ -223,4 +233,4 @@ def kept(trial: Trial, promise: Promise) -> Finding:
     except Broken as error:
         return Finding(promise.name, "BROKEN", f"{error}\n{promise.advice}")
     except Exception as error:
-        return Finding(promise.name, "BROKEN", f"raised {trial.told(error)}\n{promise.advice}")
+        return Finding(promise.name, "BROKEN", f"raised {trial.describe_error(error)}\n{promise.advice}")

@@ -1,4 +1,4 @@
-"""What is tried, how samples of it are made, and how two samples are compared."""
+"""A trial: the class and its settings, the samples made with it, and the comparison of two samples."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ from vgdfr.accelerator import Accelerator, Snapshot, parts_of, put_back, snapsho
 from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone, Model
 from vgdfr.backbones.hunyuan_video import hide_loading_bars
-from vgdfr.generate import frames_of, generate
+from vgdfr.generation import frames_of, generate
 from vgdfr.method import Method
 from vgdfr.methods import Baseline, FewerSteps, Vgdfr, method_of
 from vgdfr.naming import class_at
@@ -32,7 +32,7 @@ SHOWN = 3  # changes that a message names
 
 
 class Outcome(NamedTuple):
-    """Everything of a sample that must be the same whenever the sample is made."""
+    """The parts of a sample that must be the same bits each time the sample is made."""
 
     latents: np.ndarray | None
     frames: np.ndarray | None
@@ -40,13 +40,14 @@ class Outcome(NamedTuple):
     data: str
 
 
-def outcome(video: GeneratedVideo) -> Outcome:
+def outcome_of(video: GeneratedVideo) -> Outcome:
+    """Returns the parts of `video` that are compared."""
     latents = None if video.latents is None else video.latents.numpy()
     return Outcome(latents, video.made, video.schedule, json.dumps(video.data, sort_keys=True))
 
 
 def difference(one: Outcome, other: Outcome) -> str | None:
-    """Returns a sentence's end that names how two samples differ; None where they are the same bits."""
+    """Returns the differences of two samples as the end of a sentence, or None if they are the same bits."""
     found = []
     for name in ("latents", "frames"):
         a, b = getattr(one, name), getattr(other, name)
@@ -65,7 +66,7 @@ def _shape(array: np.ndarray | None) -> str:
 
 @dataclass(frozen=True)
 class Ground:
-    """A model and a video to try classes on, with what there was before any sample of a class."""
+    """A model and a video to try classes on, with the state of the model before any sample of a class."""
 
     model: Model
     spec: VideoSpec
@@ -79,13 +80,13 @@ class Ground:
 
     @cached_property
     def others(self) -> list[tuple[Method, Outcome]]:
-        """Other methods with their samples; the baseline comes first."""
+        """Returns other methods with their samples. The baseline comes first."""
         steps = self.spec.num_inference_steps
         return [(method, self.made(method)) for method in (Baseline(), FewerSteps(steps - 1), MERGES)]
 
     @cached_property
     def untouched(self) -> Snapshot:
-        """The backbone's attributes, hooks and forwards."""
+        """Returns the backbone's attributes, hooks and forwards as they are at the first use."""
         return snapshot(self._parts())
 
     @property
@@ -93,11 +94,11 @@ class Ground:
         return replace(self.spec, seed=self.spec.seed + 1)
 
     def made(self, method: Method, spec: VideoSpec | None = None, shared: Shared | None = None) -> Outcome:
-        """Returns a sample that is made now."""
-        return outcome(generate(self.backbone, spec or self.spec, method, shared))
+        """Makes a sample and returns its outcome."""
+        return outcome_of(generate(self.backbone, spec or self.spec, method, shared))
 
     def changes(self) -> list[str]:
-        """Returns the names of what is not as before of the backbone, and puts it back."""
+        """Returns the names of the backbone's changed attributes, and restores them."""
         names = {}
         for name, owner in owners(self.backbone).items():
             names[id(vars(owner))] = name
@@ -106,17 +107,17 @@ class Ground:
         return [".".join(part for part in (names.get(id(p.owner)), p.name) if isinstance(part, str)) for p in found]
 
     def _parts(self) -> list[Any]:
-        """The objects that a class could change: with them what diffusers hangs on modules."""
+        """Returns the objects that a class could change, including the objects that diffusers attaches to modules."""
         found = (*owners(self.backbone).values(), *parts_of(self.backbone.transformer))
         return list({id(each): each for each in found}.values())
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A class with its settings, on a ground.
+    """A class with its settings, and the ground to try it on.
 
     path: the class's dotted path.
-    neutral: the settings with which the class merges and skips nothing, beside `settings`; empty where nobody said.
+    neutral: changes of `settings` with which the class merges and skips nothing; empty if they are not known.
     """
 
     path: str
@@ -130,25 +131,25 @@ class Trial:
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
-        """The method with its settings, or the methods that the accelerator is tried with."""
+        """Returns the method with its settings, or the methods that carry the accelerator."""
         return carried(self.kind(**self.settings))
 
     @cached_property
     def neutral_methods(self) -> tuple[Method, ...]:
-        """The methods with which nothing is merged or skipped; none where nobody said the settings."""
+        """Returns the methods with the neutral settings; empty if these are not known."""
         return carried(self.kind(**{**self.settings, **self.neutral})) if self.neutral else ()
 
     @cached_property
     def alone(self) -> list[GeneratedVideo]:
-        """The sample of each method, made alone."""
+        """Returns the sample of each method, made alone."""
         return [generate(self.ground.backbone, self.ground.spec, method) for method in self.methods]
 
     @property
     def outcomes(self) -> list[tuple[Method, Outcome]]:
-        return [(method, outcome(video)) for method, video in zip(self.methods, self.alone, strict=True)]
+        return [(method, outcome_of(video)) for method, video in zip(self.methods, self.alone, strict=True)]
 
-    def told(self, error: Exception) -> str:
-        """Returns an exception in words, with the author's line that it came through, or the last one."""
+    def describe_error(self, error: Exception) -> str:
+        """Returns an exception as text, with the last place in the author's module that it passed through, if any."""
         home = getattr(sys.modules.get(self.path.rpartition(".")[0]), "__file__", None)
         frames = traceback.extract_tb(error.__traceback__)
         frame = next((f for f in reversed(frames) if f.filename == home), frames[-1])
@@ -156,7 +157,7 @@ class Trial:
 
 
 def carried(subject: Method | Accelerator) -> tuple[Method, ...]:
-    """Returns a method itself; an accelerator with the baseline and with a method that changes the token count."""
+    """Returns the method itself, or two methods that carry the accelerator; one of them changes the token count."""
     if isinstance(subject, Accelerator):
         return tuple(replace(method, accelerators=(subject,)) for method in (Baseline(), MERGES))
     return (subject,)
@@ -185,9 +186,9 @@ class Interrupted(Exception):
 
 @contextmanager
 def interrupted_dit(backbone: Backbone, at: int) -> Iterator[None]:
-    """Within the block the DiT's forward number `at`, from 1, raises: in a middle layer, or at its end if that is idle.
+    """Within the block the DiT's forward number `at`, counted from 1, raises in a middle layer.
 
-    The block ends quietly when that exception comes.
+    If that layer is idle, the forward raises at its end. The block ends quietly with this exception.
     """
     leaves = backbone.leaves()
     middle = [leaves[len(leaves) // 2].module] if leaves else []
@@ -197,7 +198,7 @@ def interrupted_dit(backbone: Backbone, at: int) -> Iterator[None]:
 
 @contextmanager
 def interrupted_vae(backbone: Backbone) -> Iterator[None]:
-    """Within the block a layer inside the VAE raises; the block ends quietly when that exception comes."""
+    """Within the block a layer inside the VAE raises. The block ends quietly with this exception."""
     leaves = [m for network in _networks(backbone).values() for m in network.modules() if not list(m.children())]
     with _interrupted(leaves, leaves, 10, []):
         yield
@@ -215,7 +216,7 @@ def _interrupted(
 
     def stop(*_: object) -> None:
         if calls == at:
-            raise Interrupted("raised on purpose, to see what is left behind")
+            raise Interrupted("raised on purpose, to see which changes are left behind")
 
     handles = [module.register_forward_pre_hook(count) for module in counted]
     handles += [module.register_forward_pre_hook(stop) for module in raising]
@@ -230,10 +231,10 @@ def _interrupted(
 
 
 def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
-    """Returns what `function` gives in a process that was started for it, with as many threads as this one.
+    """Returns the result of `function` in a new process, with as many threads as this process has.
 
-    The process is forked from a server that has imported this module and has made nothing, so that each new process
-    does not take seconds to import torch.
+    The process is forked from a server that has imported this module and has made no sample. Each new process
+    therefore saves the seconds that the import of PyTorch takes.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -242,19 +243,19 @@ def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def made_first(model: Model, spec: VideoSpec, methods: Sequence[str]) -> list[Outcome]:
-    """Returns samples of methods, given as their settings in JSON, on a model that has made nothing before."""
+    """Returns the samples of methods, given as settings in JSON, on a newly loaded model."""
     ground = Ground(model, spec)
     return [ground.made(method_of(json.loads(settings))) for settings in methods]
 
 
 def recorded(method: Method, schedule: FrameSchedule | None, spec: VideoSpec) -> str:
-    """Returns what a record holds of a method and a schedule, in JSON."""
+    """Returns a record's facts about a method and a schedule, in JSON."""
     segments = schedule and [[s.start, s.length, s.factor] for s in schedule.segments]
     return json.dumps([method.settings(), segments, schedule and schedule.frames_per_latent, asdict(spec)])
 
 
 def rebuilt(model: Model, records: Sequence[tuple[np.ndarray, str]]) -> list[np.ndarray]:
-    """Returns the frames of each latents, with the method and the schedule that `recorded` wrote down."""
+    """Returns the frames of each sample, rebuilt from its latents and from the JSON of `recorded`."""
     hide_loading_bars()
     codec, made = model.load_codec(), []
     for latents, written in records:

@@ -1,15 +1,15 @@
-"""Which videos a method takes, and whether it makes them as asked."""
+"""Tests which videos a method takes, and whether it makes them with the requested shape."""
 
 from dataclasses import replace
 
 from vgdfr.conform.trial import Trial, described
-from vgdfr.generate import generate
+from vgdfr.generation import generate
 from vgdfr.method import Method
 from vgdfr.video import VideoSpec
 
 
 class Broken(Exception):
-    """A promise is broken; the message says what was seen."""
+    """A promise is broken. The message gives the observation."""
 
 
 def fits_or_refuses(trial: Trial) -> str:
@@ -23,22 +23,22 @@ def fits_or_refuses(trial: Trial) -> str:
     made, refusals = [], []
     for method in trial.methods:
         for other in specs:
-            what = f"{shape(other)} ({described(method)})" if len(trial.methods) > 1 else shape(other)
-            if refusal := refused(trial, method, other):
-                refusals.append(f"{what} is refused: {refusal}")
+            label = f"{shape(other)} ({described(method)})" if len(trial.methods) > 1 else shape(other)
+            if refusal := refusal_of(trial, method, other):
+                refusals.append(f"{label} is refused: {refusal}")
                 continue
             try:
                 generate(trial.ground.backbone, other, method)
             except Broken as error:
-                raise Broken(f"{what}: {error}") from error
+                raise Broken(f"{label}: {error}") from error
             except Exception as error:
-                raise Broken(f"{what} passes check and raises {trial.told(error)}") from error
-            made.append(what)
+                raise Broken(f"{label} passes check and raises {trial.describe_error(error)}") from error
+            made.append(label)
     return "\n".join([f"{len(made)} made, {len(refusals)} refused by check", *made, *refusals])
 
 
-def refused(trial: Trial, method: Method, spec: VideoSpec) -> str | None:
-    """Returns the words with which the model, the method or its accelerators refuse `spec`; None where they take it."""
+def refusal_of(trial: Trial, method: Method, spec: VideoSpec) -> str | None:
+    """Returns the message with which the model, the method or an accelerator refuses `spec`, or None if all take it."""
     try:
         trial.ground.backbone.architecture.check(spec)
         for each in (method, *method.accelerators):
@@ -49,5 +49,5 @@ def refused(trial: Trial, method: Method, spec: VideoSpec) -> str | None:
 
 
 def shape(spec: VideoSpec) -> str:
-    """Returns size, length and steps of a video, for people."""
+    """Returns size, length and steps of a video as text for people."""
     return f"{spec.height}x{spec.width}, {spec.num_frames} frames, {spec.num_inference_steps} steps"

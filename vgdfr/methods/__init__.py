@@ -27,7 +27,7 @@ def _made(settings: dict[str, Any], base: type) -> Any:
     name = settings["name"]
     kind = class_at(name) if "." in name else BUILT_IN.get(name)
     if kind is None or not issubclass(kind, base):
-        raise ValueError(f"there is no {base.__name__.lower()} {name}; use the code that made it")
+        raise ValueError(f"there is no {base.__name__.lower()} {name}; use the code that made the record")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     for other in ("name", "version"):
         values.pop(other, None)

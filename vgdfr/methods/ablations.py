@@ -61,11 +61,11 @@ class Merging:
         ]  # fmt: skip
         for name, value, default in decided:
             if value != default:
-                raise ValueError(f"{name} decides nothing in the uniform schedule; leave it at {default}")
+                raise ValueError(f"{name} has no effect in the uniform schedule; leave it at {default}")
         if self.leaves_out and preview.preview_steps > 1:
-            raise ValueError("preview_steps decides nothing here: no preview is made; leave it at 1")
+            raise ValueError("preview_steps has no effect here, since no preview is made; leave it at 1")
         if self.is_latent and preview.spatial_levels > 1:
-            raise ValueError("spatial_levels decides nothing here: nothing is decoded; leave it at 1")
+            raise ValueError("spatial_levels has no effect here, since nothing is decoded; leave it at 1")
 
 
 @dataclass(frozen=True)

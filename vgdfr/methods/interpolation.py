@@ -37,7 +37,7 @@ class Interpolator:
         RIFE's weights are loaded onto `device` once per process; FileNotFoundError or ValueError as in `rife`.
         """
         if name == "rife":
-            network = rife.loaded(rife.weights_file(weights), device)
+            network = rife.load_once(rife.weights_file(weights), device)
             return cls(partial(rife.interpolate, network), of_floats=True)
         return cls({"flow": flow, "linear": linear}[name])
 

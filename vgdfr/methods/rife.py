@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -159,6 +158,8 @@ def cached() -> Path:
 
 def download() -> Path:
     """Returns the path of the pinned weights, and downloads them if needed. Raises ValueError for another hash."""
+    import pooch  # only a download needs it
+
     return Path(pooch.retrieve(URL, f"sha256:{SHA256}", fname=cached().name, path=cached().parent))
 
 
@@ -177,7 +178,7 @@ def weights_file(given: str | None) -> Path:
 
 
 @cache
-def loaded(file: Path, device: torch.device) -> IFNet:
+def load_once(file: Path, device: torch.device) -> IFNet:
     """Returns `load(file, device)`, which runs once per process."""
     return load(file, device)
 

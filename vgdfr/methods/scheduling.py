@@ -46,7 +46,7 @@ class Rule:
         if self.max_merge not in (2, 4):
             raise ValueError(f"max_merge must be 2 or 4, got {self.max_merge}")
         if self.search != "exact" and self.schedule != "token_ratio":
-            raise ValueError(f"search is of the token_ratio schedule, got search={self.search}, {self.schedule}")
+            raise ValueError(f"search belongs to the token_ratio schedule, got search={self.search}, {self.schedule}")
         if self.search == "released" and self.max_merge != 4:
             raise ValueError(
                 f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
@@ -57,7 +57,7 @@ class Rule:
         if needed and value is None:
             raise ValueError(f"the {self.schedule} schedule needs {name}, in (0, 1]")
         if not needed and value is not None:
-            raise ValueError(f"{name} is not of the {self.schedule} schedule, got {value!r}; leave it out (null)")
+            raise ValueError(f"the {self.schedule} schedule has no {name}, got {value!r}; leave it out (null)")
         if value is None:
             return
         refuse_wrong_kind(name, value, (int, float))

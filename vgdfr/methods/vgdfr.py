@@ -211,12 +211,12 @@ class Vgdfr(Method):
         fitting = [n for n in range(1, architecture.num_spatial_levels + 1) if size // 2**n >= WINDOW]
         if self.spatial_levels not in fitting:
             raise ValueError(
-                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos, whose "
+                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos: the "
                 f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
             )
         global_layers_of(self.global_layers, architecture.num_layers)
         if self.interpolator == "rife":
-            rife.loaded(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
+            rife.load_once(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
 
     def canonical(self, architecture: Architecture) -> "Vgdfr":
         return replace(self, global_layers=shortest_name(self.global_layers, architecture.num_layers))

@@ -34,10 +34,10 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     for each in (method, *method.accelerators):
         each.check(spec, backbone.architecture)
     if shared is not None and shared.spec != spec:
-        raise ValueError(f"what is shared is of another video: {shared.spec}, got {spec}")
+        raise ValueError(f"`shared` holds parts of another video: expected {shared.spec}, got {spec}")
     mine = shared if shared is not None and method.shares else Shared(spec)
     with sampling(backbone, mine, path_of(type(method)), method.stops(), method.accelerators) as run:
-        with backbone.counter.guarding(), run.stage("other"):  # whatever a loop does outside its stages counts, too
+        with backbone.counter.guarding(), run.stage("other"):  # the work of a loop outside its stages also counts
             sampled = method.sample(run)
         measured = run.accelerated.measured()
     check_sampled(method, sampled)
@@ -48,7 +48,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
             frames = method.fill(decoded, sampled.schedule, spec)
         check_frames(frames, spec)
     total = run.account.total()
-    whole = tuple(run.noise.shape[-3:])
+    full_shape = tuple(run.noise.shape[-3:])
     return GeneratedVideo(
         made=frames,
         schedule=sampled.schedule,
@@ -57,8 +57,8 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         peak_bytes=run.account.watch.peak_bytes,
         notes=(*backbone.notes(spec), *sampled.notes),
         shared_stages=tuple(sorted(total.found)),
-        passes=passes_in(total.passes, whole),
-        passes_done=passes_in(run.account.done, whole),
+        passes=passes_in(total.passes, full_shape),
+        passes_done=passes_in(run.account.done, full_shape),
         noise_sha256=hashlib.sha256(run.noise.cpu().numpy().tobytes()).hexdigest(),
         latents=None if sampled.latents is None else sampled.latents.cpu(),
         dit_passes=total.passes,
