@@ -22,8 +22,8 @@ from pathlib import Path
 
 from metrics import METRICS, PROFILES, Metric, named
 from metrics.fit import misfit, remarks
-from metrics.groups import OWN, groups, names_of
-from metrics.pairs import Pair, pairs, printable, prompt_of, require_whole, some
+from metrics.groups import DOTTED_PATH_HELP, groups, names_of
+from metrics.pairs import Pair, abbreviated, pairs, printable, prompt_of, require_whole
 from metrics.prompts_file import FORM, prompts_for, unused_fields
 from metrics.report import Row, as_csv, as_json, as_table
 from metrics.video_file import read
@@ -34,6 +34,7 @@ DEFAULT = ("psnr", "psnr_frame_mean", "ssim", "cosine", "flicker", "motion", "mo
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Returns the parsed arguments (default: those of the process). Ends the process for a mistake in them."""
     parser = argparse.ArgumentParser(
         prog=" ".join(called("metrics")), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,12 +44,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--metrics",
         default=",".join(DEFAULT),
         help=f"groups ({', '.join(groups())}), names ({', '.join(METRICS)}, clipsim:SOURCE, clip_temp:SOURCE, "
-        f"pyiqa:NAME) or {OWN}, separated by commas (default: %(default)s)",
+        f"pyiqa:NAME) or {DOTTED_PATH_HELP}, separated by commas (default: %(default)s)",
     )
     parser.add_argument("--profile", choices=PROFILES, help="adds the metrics as this project computes them")
     parser.add_argument("--prompts", type=Path, help=f"the prompt of each video, by its name in the output: {FORM}")
     parser.add_argument("--per-frame", action="store_true", help="with --json: adds the value of each frame")
-    parser.add_argument("--threads", type=int, default=1, help="of the metrics' networks on the CPU (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the metrics' networks (default: 1)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true")
     form.add_argument("--csv", action="store_true")
@@ -86,7 +87,7 @@ def main(arguments: argparse.Namespace, say: Callable[[str], None] = print) -> i
         say(as_csv(rows, metrics) if arguments.csv else as_table(rows, metrics))
     problems = _problems(rows, asked)
     if interrupted:
-        problems.append(f"interrupted: {len(rows)} of {len(found)} pairs were looked at")
+        problems.append(f"interrupted: {len(rows)} of {len(found)} pairs were scored")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return INTERRUPTED if interrupted else int(bool(problems))
@@ -120,7 +121,7 @@ def _prompts(file: Path | None, found: Sequence[Pair], asked: Sequence[Metric]) 
         return {}
     prompts = {pair.name: prompt_of(pair) for pair in found}
     if without := [name for name, prompt in prompts.items() if not prompt]:
-        raise ValueError(f"no prompt for {some(without)}; --prompts takes {FORM}")
+        raise ValueError(f"no prompt for {abbreviated(without)}; --prompts takes {FORM}")
     return {name: prompt for name, prompt in prompts.items() if prompt}
 
 
@@ -136,15 +137,16 @@ def _with_companions(asked: Sequence[Metric]) -> list[Metric]:
 def _problems(rows: Sequence[Row], asked: Sequence[Metric]) -> list[str]:
     """Returns the problems for which the exit status is 1."""
     failed = [row.name for row in rows if row.error]
-    problems = [f"{len(failed)} of {len(rows)} pairs could not be scored: {some(failed)}"] if failed else []
-    there = [row for row in rows if not row.error]
-    nowhere = [metric.name for metric in asked if there and all(row.value(metric) is None for row in there)]
+    problems = [f"{len(failed)} of {len(rows)} pairs could not be scored: {abbreviated(failed)}"] if failed else []
+    scored_rows = [row for row in rows if not row.error]
+    nowhere = [m.name for m in asked if scored_rows and all(row.value(m) is None for row in scored_rows)]
     if nowhere:
         problems.append(f"no value for any video: {', '.join(nowhere)}")
     return problems
 
 
 def command() -> int:
+    """Runs the command with the arguments of the process. Returns the exit status."""
     return main(parse())
 
 

@@ -1,5 +1,6 @@
-"""What a metric is, what it returns, and how tables show it."""
+"""Defines a metric, its score, and how tables show it."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from metrics.formula import Formula
 from metrics.weights import OwnFile, Weights, sha256_of
 
 Video = UInt8[np.ndarray, "t h w 3"]
-VIDEO_QUALITY, DIFFERENCE = GROUPS = ("Video Quality", "Difference")
+VIDEO_QUALITY, DIFFERENCE = COLUMN_GROUPS = ("Video Quality", "Difference")
 EMBEDDED = "†"  # ends the title of a metric that uses the networks of the embedded world
 
 
 @dataclass(frozen=True)
 class Score:
-    """`value` for the whole video, `per_frame` values where a metric has them, and further numbers in `extra`.
+    """The result of a metric for one video: `value` in the metric's unit, and further numbers in `extra`.
 
-    `per_frame` has one value per frame, or one per step between successive frames.
+    `per_frame` holds one value per frame, or one per step between successive frames. It is None for a metric that has
+    no such values.
     """
 
     value: float
@@ -29,13 +32,13 @@ class Score:
 
 
 def mean(per_frame: Sequence[float] | Float[np.ndarray, " n"]) -> Score:
-    """Returns the score of a video that is the mean over its frames, or over the steps between them."""
+    """Returns the score whose value is the mean of `per_frame`: values of frames, or of the steps between them."""
     values = np.asarray(per_frame, np.float64)
     return Score(_mean(values), values)
 
 
 def jsonable(value: float | None) -> float | str | None:
-    """Returns the value as JSON takes it: an infinite value is the text "inf" or "-inf"."""
+    """Returns the value in a form that JSON allows: an infinite value becomes the text "inf" or "-inf"."""
     return value if value is None or math.isfinite(value) else str(float(value))
 
 
@@ -45,7 +48,7 @@ def _mean(values: Float[np.ndarray, " n"]) -> float:
 
 @dataclass(frozen=True)
 class About:
-    """How a metric is shown: its `title`, `unit`, decimals (`digits`) and the `group` of its column, one of GROUPS.
+    """How a metric is shown: `title`, `unit`, number of decimals (`digits`) and `group` (one of COLUMN_GROUPS).
 
     `better` is 1 if higher values are better, -1 if lower values are better, and 0 for neither. `embedded` metrics use
     small networks trained on the embedded world. `network` says which kind of network a learned metric needs, such as
@@ -63,7 +66,7 @@ class About:
     needs_reference: bool = False
 
     def stored(self) -> dict[str, Any]:
-        """Returns the part that scores.json holds for a metric from outside this package."""
+        """Returns the fields that scores.json holds for a metric from outside this package."""
         return {f: getattr(self, f) for f in ("title", "unit", "digits", "better", "group", "needs_reference")}
 
 
@@ -79,13 +82,13 @@ class Metric:
     if `runs_on` returns another one than "cpu". Raise `version` when the numbers change. A metric without `runs_on`
     always runs on the CPU.
 
-    `pool` turns values of frames, or of steps between them, into one value. It gives a video's value from all of its
-    frames. It is None for a metric whose value needs more than that. `embedded` metrics use small networks trained on
-    the embedded world: their numbers compare videos of one study, and do not compare with papers.
+    `pool` turns values of frames, or of steps between them, into one value. The values of all frames give the video's
+    value. `pool` is None if the value cannot be computed from these values. `embedded` metrics use small networks
+    trained on the embedded world: their numbers compare videos of one study, and do not compare with papers.
 
-    `title` (default: the name), `digits` (decimals), `group` (one of GROUPS; default: Difference for a metric that
-    needs a reference, else Video Quality) and `network` are for tables, see About. `range`, `source`, `cannot_tell` and
-    `definition` (default: the docstring of `compute`) are for the documentation.
+    `title` (default: the name), `digits` (decimals), `group` and `network` are for tables, see About. The default of
+    `group` is Difference for a metric that needs a reference, and Video Quality for any other metric. `range`,
+    `source`, `cannot_tell` and `definition` (default: the docstring of `compute`) are for the documentation.
 
     Raises ValueError for a value that tables cannot show.
     """
@@ -115,14 +118,14 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or self.name)
         object.__setattr__(self, "group", self.group or (DIFFERENCE if self.needs_reference else VIDEO_QUALITY))
-        for what, value, allowed in (
-            ("group", self.group, GROUPS),
+        for setting, value, allowed in (
+            ("group", self.group, COLUMN_GROUPS),
             ("digits", self.digits, range(10)),
             ("higher_is_better", self.higher_is_better, (True, False, None)),
         ):
             if value not in allowed:
                 expected = "0 to 9" if isinstance(allowed, range) else " or ".join(map(repr, allowed))
-                raise ValueError(f"{what} of the metric {self.name} must be {expected}, got {value!r}")
+                raise ValueError(f"{setting} of the metric {self.name} must be {expected}, got {value!r}")
 
     @property
     def about(self) -> About:
@@ -141,10 +144,16 @@ class Metric:
         )
 
     @property
-    def id(self) -> str:
-        """Returns all that a number depends on, with the hash of the weights as they are now.
+    def description(self) -> str:
+        """Returns `definition`, or else the docstring of `compute`, or else the empty text."""
+        compute = self.compute.function if isinstance(self.compute, Formula) else self.compute
+        return self.definition or inspect.getdoc(compute) or ""
 
-        A metric that runs on another device than the CPU has the device and its precision in the id.
+    @property
+    def id(self) -> str:
+        """Returns the id, with the sha256 of the weights as they are now, or "missing" for missing weights.
+
+        The id ends with the device and its precision if that device is not the CPU.
         """
         weights = self.weights
         file = weights if weights is None or isinstance(weights, Path) else weights.file
@@ -155,17 +164,20 @@ class Metric:
 
     @property
     def missing(self) -> Weights | OwnFile | None:
-        """Returns weights that do not ship and must be fetched or made first, or None if nothing is missing."""
+        """Returns the weights if they must be downloaded or made first, or None if nothing is missing.
+
+        Weights with a pinned sha256 are also missing if the file has another sha256.
+        """
         if self.weights is None or isinstance(self.weights, Path):
             return None
         file, pinned = self.weights.file, getattr(self.weights, "sha256", None)
         return None if file.is_file() and pinned in (None, sha256_of(file)) else self.weights
 
     def __call__(self, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None) -> Score:
-        """Returns the score of `video`.
+        """Returns the score of `video`, uint8 RGB `[t, h, w, 3]`. A `reference` has the same shape.
 
-        Raises ValueError for videos that are not uint8 `[t, h, w, 3]`, for a reference of another shape, for a missing
-        reference or prompt, and for a result without a number. Raises TypeError unless `compute` returns a Score.
+        Raises ValueError for videos of another type or shape, for a missing reference or prompt, and for a result that
+        is NaN. Raises TypeError unless `compute` returns a Score.
         """
         self._check(video, reference, prompt)
         score = self.compute(video, *(reference,) * self.needs_reference, *(prompt,) * self.needs_prompt)
@@ -180,15 +192,15 @@ class Metric:
         score = Score(float(score.value), per_frame, {name: float(value) for name, value in score.extra.items()})
         values = [score.value, *score.extra.values(), *(() if per_frame is None else per_frame)]
         if np.isnan(values).any():
-            raise ValueError(f"{self.name} came to no number (NaN) for a video of {list(video.shape)}")
+            raise ValueError(f"{self.name} is not a number (NaN) for a video of {list(video.shape)}")
         return score
 
     def _check(self, video: np.ndarray, reference: np.ndarray | None, prompt: str | None) -> None:
-        for what, frames in (("video", video), ("reference", reference)):
+        for role, frames in (("video", video), ("reference", reference)):
             if frames is not None and (frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3):
-                raise ValueError(f"{what} must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}")
+                raise ValueError(f"{role} must be uint8 [t, h, w, 3], got {frames.dtype} {list(frames.shape)}")
             if frames is not None and not frames.size:
-                raise ValueError(f"{what} is empty: {list(frames.shape)}")
+                raise ValueError(f"{role} is empty: {list(frames.shape)}")
         if self.needs_prompt and not prompt:
             raise ValueError(f"{self.name} compares with the prompt, got none")
         if self.needs_reference and reference is None:
@@ -202,15 +214,15 @@ class Metric:
     def attempt(
         self, id: str, video: np.ndarray, reference: np.ndarray | None = None, prompt: str | None = None
     ) -> Score | str:
-        """Returns the score, or the reason why there is none: missing weights, or the error that was raised.
+        """Returns the score, or the reason why there is no score: missing weights, or the error that was raised.
 
-        `id` is the metric's id under which the score will be stored. If the weights have changed since, there is no
-        score.
+        The score will be stored under `id`, an earlier value of the metric's id. If the weights have changed since
+        then, there is no score.
         """
         if self.missing:
             return f"{self.missing.name} is not at {self.missing.file}; {self.missing.how}"
         try:
             score = self(video, reference, prompt)
             return score if self.id == id else "its weights changed while it was computed; run the same command again"
-        except Exception as error:  # of any library that the metric uses; the other metrics go on
+        except Exception as error:  # from any library; the other metrics are still computed
             return f"{type(error).__name__}: {error}"

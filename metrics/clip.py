@@ -1,4 +1,4 @@
-"""How well frames fit a text, and how much they change, in the eyes of a CLIP model loaded by open_clip."""
+"""Computes CLIPSIM, CLIPT and choices between texts with a CLIP model that open_clip loads."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import open_clip
@@ -19,17 +19,23 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base import Score, Video, mean
+from metrics.catalogue import ClipNetwork
 from metrics.embedded import CLIP
-from metrics.once import once
+from metrics.memo import memoized
 from metrics.precision import device, exact_float32
-from metrics.weights import by_content
+from metrics.weights import CLIP_VIT_B_32, by_content
 
 BATCH = 32  # frames embedded at a time
 
 
 @dataclass(frozen=True, eq=False)
 class ClipModel:
-    """A CLIP model, what turns a frame into its input and texts into tokens, and a text's number of tokens."""
+    """A CLIP model with its preprocessing.
+
+    `preprocess` turns a frame into the model's input, `tokenize` turns texts into tokens, and `num_tokens` counts a
+    text's tokens with both marks. `images` returns the embeddings of a video's frames, of unit length, and remembers
+    those of the last read-only video.
+    """
 
     model: open_clip.CLIP
     preprocess: Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
@@ -38,12 +44,12 @@ class ClipModel:
     images: Callable[[Video], Float[Tensor, "t d"]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "images", once(self._images))
+        object.__setattr__(self, "images", memoized(self._images))
 
     @torch.no_grad()
     @exact_float32()
     def _images(self, video: Video) -> Float[Tensor, "t d"]:
-        """Unit-length embeddings of frames."""
+        """Returns the embeddings of frames, of unit length."""
         batches = (
             torch.stack([self.preprocess(frame) for frame in video[i : i + BATCH]]) for i in range(0, len(video), BATCH)
         )
@@ -53,32 +59,33 @@ class ClipModel:
     @torch.no_grad()
     @exact_float32()
     def texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
-        """Unit-length embeddings of texts."""
+        """Returns the embeddings of texts, of unit length."""
         tokens = self.tokenize(list(texts)).to(self.model.logit_scale.device)
         return self.model.encode_text(tokens, normalize=True).cpu()
 
     def truncates(self, text: str) -> bool:
-        """Whether the model sees only the beginning of `text`: its tokens and both marks exceed the context."""
+        """Returns whether the model cuts `text`, because its tokens with both marks exceed the context."""
         return self.num_tokens(text) > self.model.context_length
 
 
 def embedded() -> ClipModel:
-    """The judge that ships with the package. Raises RuntimeError where its weights are not there."""
-    return own(CLIP)
+    """Returns the small judge that ships with the package. Raises RuntimeError if its weights are missing."""
+    return user_model(CLIP)
 
 
 @by_content
-def own(weights: Path, model_name: str = "") -> ClipModel:
-    """A CLIP model by open_clip: a folder in its local-dir format, or a file of weights for one it knows by name.
+def user_model(weights: Path, model_name: str = "") -> ClipModel:
+    """Returns a CLIP model that open_clip loads, with the model's own preprocessing, on a GPU if there is one.
 
-    With the model's own preprocessing, on a GPU where there is one. A file as OpenAI published it says itself what
-    model it is of. Raises RuntimeError where the weights are not there: never random ones.
+    `weights` is a folder in open_clip's local-dir format. With a `model_name` that open_clip knows, it is a file of
+    weights. A file in the form that OpenAI published names its model itself, and `model_name` is ignored. Raises
+    RuntimeError if the weights are missing, or if they are of another kind of model.
     """
     name = model_name or f"local-dir:{weights}"
-    logging.getLogger().addFilter(_not_open_clips)
+    logging.getLogger().addFilter(_keep_log_record)
     if model_name and _is_torchscript(weights):
         return openai(weights)
-    model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # both, as asked for
+    model, preprocess = open_clip.create_model_from_pretrained(  # type: ignore[misc]  # a model and its preprocessing
         name, pretrained=str(weights) if model_name else None, device=device()
     )
     if not isinstance(model, open_clip.CLIP):
@@ -89,9 +96,9 @@ def own(weights: Path, model_name: str = "") -> ClipModel:
 
 @by_content
 def openai(file: Path) -> ClipModel:
-    """A CLIP model as OpenAI published it, with CLIP's own preprocessing, on a GPU where there is one.
+    """Returns a CLIP model in the form that OpenAI published, with CLIP's own preprocessing, on a GPU if there is one.
 
-    Raises FileNotFoundError where the file is not there.
+    Raises FileNotFoundError if the file is missing.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no CLIP weights at {file}")
@@ -108,7 +115,10 @@ def openai(file: Path) -> ClipModel:
 
 @by_content
 def evalcrafter(file: Path) -> ClipModel:
-    """`openai`, fed as EvalCrafter's code feeds it: pixels 0 to 255 as they are, squashed to a square bilinearly."""
+    """Returns the model of `openai` with EvalCrafter's preprocessing: pixels 0 to 255, squashed bilinearly to a square.
+
+    EvalCrafter's public code does not normalise the pixels. Raises FileNotFoundError if the file is missing.
+    """
     model = openai(file)
     side = _side(model.model)
 
@@ -119,25 +129,28 @@ def evalcrafter(file: Path) -> ClipModel:
     return replace(model, preprocess=squashed)
 
 
-def _not_open_clips(record: logging.LogRecord) -> bool:
-    """What open_clip tells of each step of loading goes to the root logger, in the middle of a program's output."""
+def _keep_log_record(record: logging.LogRecord) -> bool:
+    """Returns False for open_clip's reports on each step of loading.
+
+    open_clip sends them to the root logger, so they would appear in the middle of a program's output.
+    """
     return "open_clip" not in record.pathname or record.levelno > logging.INFO
 
 
 def _is_torchscript(file: Path) -> bool:
-    """As OpenAI's files are: a zip with code in it."""
+    """Returns whether the file has the form of OpenAI's files, a zip archive that contains code."""
     return zipfile.is_zipfile(file) and any("/code/" in name for name in zipfile.ZipFile(file).namelist())
 
 
 def _num_tokens(tokenizer: Any, text: str) -> int:
-    """With both marks."""
+    """Returns the number of tokens of `text`, with the marks at its beginning and end."""
     if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
         return len(tokenizer.tokenizer(tokenizer.clean_fn(text), verbose=False).input_ids)
     return len(tokenizer.encode(text)) + 2
 
 
 def _side(model: open_clip.CLIP) -> int:
-    """Pixels a side that the model takes."""
+    """Returns the side of the model's square input in pixels."""
     size: Any = model.visual.image_size
     return int(size[0] if isinstance(size, tuple) else size)
 
@@ -146,10 +159,30 @@ def _of_image(preprocess: Any) -> Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
     return lambda frame: torch.as_tensor(preprocess(Image.fromarray(frame)))
 
 
-def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:
-    """Mean over all frames of the cosine of image and prompt, in [-1, 1].
+def clip_score(measure: Literal["clipsim", "clip_temp"], network: ClipNetwork, video: Video, *prompt: str) -> Score:
+    """Returns `clipsim` or `clip_temp` with one of the networks of this package's metrics.
 
-    `truncated` is 1 where the prompt was cut, to the model's `context_length` tokens (both marks included).
+    Raises FileNotFoundError or RuntimeError if the network's weights are missing.
+    """
+    if network == "embedded":
+        model = embedded()
+    else:
+        model = {"openai": openai, "evalcrafter": evalcrafter}[network](CLIP_VIT_B_32.file)
+    return _MEASURES[measure](model, video, *prompt)
+
+
+def user_clip_score(
+    measure: Literal["clipsim", "clip_temp"], weights: Path, model_name: str, video: Video, *prompt: str
+) -> Score:
+    """Returns `clipsim` or `clip_temp` with a user's own weights, see `user_model`."""
+    return _MEASURES[measure](user_model(weights, model_name), video, *prompt)
+
+
+def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:
+    """Returns the mean over all frames of the cosine of image and prompt, in [-1, 1].
+
+    `extra` has `truncated`, which is 1 if the prompt was cut and 0 otherwise. If it was cut, `extra` also has the
+    model's `context_length` in tokens, both marks included.
     """
     per_frame = (clip.images(video) @ clip.texts([prompt])[0]).double().numpy()
     truncated = clip.truncates(prompt)
@@ -158,15 +191,29 @@ def clipsim(clip: ClipModel, video: Video, prompt: str) -> Score:
 
 
 def clip_temp(clip: ClipModel, video: Video) -> Score:
-    """Mean cosine of successive frames' embeddings, in [-1, 1]; 1 for a frozen video."""
+    """Returns the mean cosine of successive frames' embeddings, in [-1, 1]. It is 1 for a frozen video.
+
+    Raises ValueError for a video of one frame.
+    """
     if len(video) < 2:
-        raise ValueError(f"what happens between frames needs at least two of them, got {len(video)}")
+        raise ValueError(f"changes between frames need at least two frames, got {len(video)}")
     images = clip.images(video)
     return mean((images[:-1] * images[1:]).sum(1).double().numpy())
 
 
+_MEASURES: dict[str, Callable[..., Score]] = {"clipsim": clipsim, "clip_temp": clip_temp}
+
+
 def antonyms(clip: ClipModel, video: Video, good: str, bad: Sequence[str]) -> Float[np.ndarray, " t"]:
-    """Per frame, the probability of the `good` text against the `bad` ones (CLIP-IQA, Wang et al. 2023), in [0, 1]."""
-    with torch.no_grad():
-        logits = clip.model.logit_scale.exp() * clip.images(video) @ clip.texts([good, *bad]).T
-    return logits.softmax(-1)[:, 0].double().numpy()
+    """Returns for each frame the probability in [0, 1] of the `good` text against the `bad` texts.
+
+    This is the prediction of CLIP-IQA (Wang et al. 2023).
+    """
+    return probabilities(clip, video, [good, *bad])[:, 0].double().numpy()
+
+
+@torch.no_grad()
+def probabilities(clip: ClipModel, video: Video, texts: Sequence[str]) -> Float[Tensor, "t n"]:
+    """Returns for each frame the probability of each text against the others, computed on the CPU."""
+    scale = clip.model.logit_scale.cpu().exp()  # the model may be on a GPU; embeddings of frames and texts are not
+    return (scale * clip.images(video) @ clip.texts(texts).T).softmax(-1)

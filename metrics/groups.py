@@ -1,26 +1,51 @@
-"""Groups of metrics. Sweeps use the same files of conf/metrics, which are read without Hydra here."""
+"""Names groups of metrics. Sweeps and commands take a group wherever they take the name of a metric."""
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import yaml
+from dataclasses import dataclass
 
 from metrics import is_known, known, named
-from metrics.outside import EXAMPLE
+from metrics.third_party import EXAMPLE
 
-OWN = f"the dotted path of a metric of your own, such as {EXAMPLE} (docs/extending.md)"  # for the help of commands
-FOLDER = Path(__file__).parent.parent / "conf" / "metrics"
+# for the help of commands
+DOTTED_PATH_HELP = f"the dotted path of a metric of your own, such as {EXAMPLE} (docs/extending.md)"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The metrics of a group by their names, and one sentence that says which they are."""
+
+    names: tuple[str, ...]
+    description: str
+
+
+_PIXEL = ("psnr", "psnr_frame_mean", "ssim", "cosine", "cosine_raw", "flicker", "motion", "motion_flow")
+GROUPS = {
+    "pixel": Group(_PIXEL, "These metrics are computed from pixels alone, so there is nothing to download."),
+    "embedded": Group(
+        (*_PIXEL, "clipsim_embedded", "clip_temp_embedded", "vqa_embedded", "lpips_embedded"),
+        "These metrics fill every column of the paper's Table 1, and the small judge that ships with the package "
+        "computes the learned ones.",
+    ),
+    "paper": Group(
+        (
+            *_PIXEL, "clipsim", "clip_temp", "clipsim_evalcrafter", "clip_temp_evalcrafter", "lpips", "vqa",
+            "vqa_technical",
+        ),
+        "These are the paper's columns with public weights (CLIP and AlexNet, which bench.prefetch downloads) and a "
+        "user's ONNX export of DOVER (VGDFR_DOVER_ONNX; without it VQA is null and shown as a dash).",
+    ),
+}  # fmt: skip
 
 
 def groups() -> list[str]:
-    """Returns the names of all groups."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    """Returns the names of all groups, sorted."""
+    return sorted(GROUPS)
 
 
 def names_of(text: str) -> list[str]:
     """Returns the names of the metrics that `text` lists: names or groups, separated by commas. Each name comes once.
 
-    Raises ValueError for an unknown name, and for a metric that cannot be made or imported.
+    Raises ValueError for an empty list, for an unknown name, and for a metric that cannot be made or imported.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
@@ -33,9 +58,5 @@ def names_of(text: str) -> list[str]:
 
 
 def expanded(parts: Sequence[str]) -> list[str]:
-    """Returns `parts` with the metrics of each group in its place. Each name comes once."""
-    return list(dict.fromkeys(name for part in parts for name in (_names(part) if part in groups() else [part])))
-
-
-def _names(group: str) -> list[str]:
-    return yaml.safe_load((FOLDER / f"{group}.yaml").read_text(encoding="utf-8"))["names"]
+    """Returns `parts` with each group replaced by the names of its metrics. Each name comes once."""
+    return list(dict.fromkeys(name for part in parts for name in (GROUPS[part].names if part in GROUPS else (part,))))

@@ -1,4 +1,4 @@
-"""Reads JSON with the lines that its values begin on, refuses equal keys, and tells JSON from text."""
+"""Reads JSON with the line of each value, refuses equal keys, and distinguishes JSON from plain text."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from typing import Any
 
 JSON_LINES = (".jsonl", ".ndjson")
 BEGINS_AS_JSON = re.compile(r"""\s*(\[\s*["'{\]]|\{\s*["'}])""")
-# The beginning of JSON that a mistake further on does not turn into text; `["x"] he` and `{"x"} y` are text.
+# Text that begins like this is JSON even if it contains a mistake further on. `["x"] he` and `{"x"} y` are plain text.
 _TEXT = r"""("([^"\\\n]|\\.)*"|'([^'\\\n]|\\.)*')"""
 PLAINLY_JSON = re.compile(rf"""\s*(\{{\s*{_TEXT}\s*:|\[\s*{_TEXT}\s*(["',]|\n|$)|\[\s*\{{\s*({_TEXT}\s*:|\}}))""")
 
 
 def is_meant_as_json(text: str) -> bool:
-    """Whether a file whose suffix does not tell is JSON, or JSON with a mistake in it."""
+    """Returns whether the text of a file without a telling suffix is JSON, or JSON with a mistake in it."""
     if not BEGINS_AS_JSON.match(text):
         return False
     try:
@@ -22,14 +22,14 @@ def is_meant_as_json(text: str) -> bool:
     except json.JSONDecodeError as error:
         follows = text[error.pos :].partition("\n")[0] if error.msg == "Extra data" else ""
         same_line = "\n" not in text[: error.pos].lstrip() and bool(follows) and follows[0] not in "[{\"',"
-        return bool(PLAINLY_JSON.match(text)) and not same_line  # `["a", "b"] he` is text
+        return bool(PLAINLY_JSON.match(text)) and not same_line  # `["a", "b"] he` is plain text
     except (RecursionError, ValueError):
         return True
     return True
 
 
 def is_json(line: str) -> bool:
-    """Whether the line is a JSON object or string by itself."""
+    """Returns whether the line is a complete JSON object or string."""
     try:
         return isinstance(json.loads(line), dict | str)
     except (RecursionError, ValueError):
@@ -37,27 +37,30 @@ def is_json(line: str) -> bool:
 
 
 def parsed(file: Path, text: str, line: int = 1, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The JSON value of `text`, which begins on `line`; `pairs` makes its objects."""
+    """Returns the JSON value of `text`, which begins on `line` of `file`. `pairs` makes its objects (default: dicts).
+
+    Raises ValueError that names file and line for text that is not JSON.
+    """
     try:
         return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
-        where, way_out = f"{file}, line {line + error.lineno - 1}", ""
+        where, advice = f"{file}, line {line + error.lineno - 1}", ""
         if file.suffix.lower() not in (".json", *JSON_LINES):
-            way_out = (
+            advice = (
                 "; the file begins as JSON does: to have it read as text, begin it with a line such as # prompts, or "
                 "name it .tsv if its lines are NAME<tab>PROMPT"
             )
-        raise ValueError(f"{where}: no JSON: {error.msg} (column {error.colno}){way_out}") from error
+        raise ValueError(f"{where}: this is not JSON: {error.msg} (column {error.colno}){advice}") from error
     except RecursionError as error:
         raise ValueError(
             f"{file}, line {line}: the JSON is nested too deeply; expected a list of prompts or objects"
         ) from error
-    except ValueError as error:  # equal keys, or a number of thousands of digits
+    except ValueError as error:  # equal keys, or a number with thousands of digits
         raise ValueError(f"{file}, line {line}: {error}") from error
 
 
 def equal_keys_refused(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of `pairs`; raises ValueError for a key that is there twice, of which json would keep the last."""
+    """Returns the object of `pairs`. Raises ValueError for a repeated key; json would silently keep the last value."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -67,7 +70,7 @@ def equal_keys_refused(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def refuse_equal(file: Path, members: Sequence[tuple[str, Any, int]]) -> None:
-    """Raise ValueError naming both lines for a key of one JSON object that is there twice."""
+    """Raises ValueError that names both lines if a key of a JSON object is repeated."""
     lines: dict[str, int] = {}
     for name, _, line in members:
         if name in lines:
@@ -78,7 +81,7 @@ def refuse_equal(file: Path, members: Sequence[tuple[str, Any, int]]) -> None:
 
 
 def elements(file: Path, text: str) -> Iterator[tuple[Any, int]]:
-    """Value and line of each element of the JSON list `text`; json does not tell the lines."""
+    """Yields the value and the line of each element of the JSON list `text`, because json does not report lines."""
     at, line = _skipped(text, text.index("[") + 1, 0, 1)
     while text[at] != "]":
         value, end = _decoded(file, text, at, line)
@@ -87,7 +90,7 @@ def elements(file: Path, text: str) -> Iterator[tuple[Any, int]]:
 
 
 def members(file: Path, text: str) -> Iterator[tuple[str, Any, int]]:
-    """Name, value and line of each member of the JSON object `text`, members of equal names included."""
+    """Yields the name, value and line of each member of the JSON object `text`, also of members with equal names."""
     at, line = _skipped(text, text.index("{") + 1, 0, 1)
     while text[at] != "}":
         name, end = _decoded(file, text, at, line)
@@ -97,7 +100,7 @@ def members(file: Path, text: str) -> Iterator[tuple[str, Any, int]]:
 
 
 def _decoded(file: Path, text: str, at: int, line: int) -> tuple[Any, int]:
-    """The JSON value that begins at `at`, on `line`, and the place where it ends."""
+    """Returns the JSON value that begins at position `at`, on `line`, and the position where it ends."""
     try:
         return json.JSONDecoder(object_pairs_hook=equal_keys_refused).raw_decode(text, at)
     except ValueError as error:
@@ -105,7 +108,10 @@ def _decoded(file: Path, text: str, at: int, line: int) -> tuple[Any, int]:
 
 
 def _skipped(text: str, at: int, since: int, line: int) -> tuple[int, int]:
-    """The place from `at` on where the next JSON value begins or the list ends, and its line; `since` is on `line`."""
+    """Returns the position at or after `at` where the next JSON value begins or the list ends, and its line.
+
+    The position `since` is on `line`.
+    """
     while text[at] in " \t\n,:":
         at += 1
     return at, line + text.count("\n", since, at)

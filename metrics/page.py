@@ -1,11 +1,10 @@
-"""Writes the documentation of the metrics from the metrics themselves: `python -m metrics.page > docs/metrics.md`."""
+"""Writes the documentation of the metrics: `python -m metrics.page > docs/metrics.md`."""
 
-import inspect
 from pathlib import Path
 
 from metrics import METRICS, PROFILES, Metric
 from metrics.embedded import CLIP
-from metrics.groups import groups
+from metrics.groups import GROUPS, groups
 from vgdfr_commands.start import run
 
 HEAD = """# Metrics
@@ -26,11 +25,15 @@ as kept if both its ends were kept. `python -m analysis.table1 STUDY --frames ke
 `python -m metrics REFERENCE GENERATED` scores two files, two folders (paired by the files' paths within them) or two
 conditions of a study (paired by prompt and seed). A pair that does not fit, or a damaged file, costs the scores of that
 pair alone: its row gives the reason, and the exit status is 1. The exit status is also 1 if a metric has no value for
-any pair. --metrics takes names, the groups of conf/metrics ({groups}) and dotted paths of
-[metrics of your own](extending.md#a-metric), separated by commas.
+any pair. --metrics takes names, [groups](#groups) and dotted paths of [metrics of your own](extending.md#a-metric),
+separated by commas.
 
 In a folder that holds a `metrics.py` or `metrics/` of your own, `python -m metrics` runs that file, because Python
 looks into the current folder first. `vgdfr-metrics REFERENCE GENERATED` is the same command and does not look there.
+"""
+
+GROUPS_ARE = """A group is a name for several metrics. `--metrics` of `python -m metrics` and of `python -m bench.score`
+takes groups, and so does a sweep: `metrics=paper`, or a list such as `metrics=[pixel,lpips]`.
 """
 
 BY_NAME = """## clipsim:SOURCE and clip_temp:SOURCE
@@ -64,9 +67,10 @@ def page() -> str:
     of_profiles = {metric.name for profile in PROFILES.values() for metric in profile}
     own = [metric for name, metric in METRICS.items() if name not in of_profiles]
     parts = [
-        HEAD.format(groups=", ".join(groups())),
+        HEAD,
         "## In short\n",
         _overview(own),
+        _groups(),
         *(_section(metric, "##") for metric in own),
     ]
     parts.append(BY_NAME)
@@ -84,12 +88,16 @@ def _overview(metrics: list[Metric]) -> str:
     return "\n".join([*head, *rows, ""])
 
 
+def _groups() -> str:
+    lines = [f"- **{name}**: {', '.join(GROUPS[name].names)}. {GROUPS[name].description}" for name in groups()]
+    return "\n".join(["## Groups\n", GROUPS_ARE, *lines, ""])
+
+
 def _section(metric: Metric, level: str) -> str:
-    definition = metric.definition or inspect.getdoc(metric.compute) or ""
     unit = f" {metric.unit}" if metric.unit in ("dB", "px/frame") else ""
     lines = [
         f"{level} {metric.name}\n",
-        f"{' '.join(definition.split())}\n",
+        f"{' '.join(metric.description.split())}\n",
         f"- Title: {metric.title}. Range: {metric.range}{unit}; better: {_direction(metric)}; needs: {_needs(metric)}; "
         f"version {metric.version}.",
         f"- Source: {metric.source}.",
@@ -114,6 +122,7 @@ def _needs(metric: Metric) -> str:
 
 
 def command() -> None:
+    """Prints the page."""
     print(page(), end="")
 
 

@@ -1,7 +1,8 @@
-"""LPIPS: distance between frames in the features of a network (Zhang et al. 2018), by the `lpips` package."""
+"""Computes LPIPS with the `lpips` package: distances between frames in a network's features (Zhang et al. 2018)."""
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import lpips as package
 import numpy as np
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from metrics.base import Score, Video, mean
 from metrics.embedded import TRUNK
 from metrics.precision import device, exact_float32
-from metrics.weights import by_content
+from metrics.weights import ALEXNET, by_content
 
-BATCH = 16  # pairs of frames at a time
+BATCH = 16  # frames, or pairs of frames, computed at a time
 
 
 def embedded() -> nn.Module:
-    """LPIPS on the AlexNet trunk that ships with the package, every channel of a layer with the same weight."""
+    """Returns LPIPS on the AlexNet trunk that ships with the package. All channels of a layer have the same weight."""
     return _embedded(TRUNK)
 
 
@@ -35,10 +36,10 @@ def _embedded(trunk: Path) -> nn.Module:
 
 @by_content
 def alexnet(file: Path, spatial: bool = False) -> nn.Module:
-    """LPIPS v0.1 with its own heads on torchvision's AlexNet, on a GPU where there is one.
+    """Returns LPIPS v0.1 with its own heads on torchvision's AlexNet, on a GPU if there is one.
 
-    If `spatial`, each layer's distances are enlarged to the frame's size before their mean: close, but not the same.
-    Raises FileNotFoundError where AlexNet's file is not there.
+    If `spatial`, each layer's distances are enlarged to the frame's size before they are averaged, which changes the
+    value slightly. Raises FileNotFoundError if AlexNet's file is missing.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no AlexNet weights at {file}")
@@ -48,13 +49,16 @@ def alexnet(file: Path, spatial: bool = False) -> nn.Module:
 
 
 def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -> package.LPIPS:
-    """The package's network on these weights of AlexNet's `features`; `heads` are those the package brings along."""
+    """Returns the package's network on these weights of AlexNet's `features`.
+
+    If `heads`, the layers are weighed by the heads that the package ships. Raises RuntimeError if it did not load them.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls torchvision the old way
+        warnings.simplefilter("ignore")  # the package calls torchvision in a deprecated way
         network = package.LPIPS(
             net="alex", pretrained=heads, pnet_rand=True, use_dropout=heads, spatial=spatial, verbose=False
         )
-    if heads:  # which the package loads leniently
+    if heads:  # the package ignores errors when it loads them
         file = Path(package.__file__).parent / "weights" / "v0.1" / "alex.pth"
         state = network.state_dict()
         for name, value in torch.load(file, map_location="cpu", weights_only=True).items():
@@ -65,10 +69,19 @@ def _on_trunk(features: dict[str, Tensor], heads: bool, spatial: bool = False) -
     return network.eval()
 
 
+def lpips_score(network: Literal["embedded", "alexnet", "alexnet_spatial"], video: Video, reference: Video) -> Score:
+    """Returns `lpips` with one of the networks of this package's metrics.
+
+    Raises FileNotFoundError if the network's weights are missing.
+    """
+    chosen = embedded() if network == "embedded" else alexnet(ALEXNET.file, spatial=network == "alexnet_spatial")
+    return lpips(chosen, video, reference)
+
+
 @torch.no_grad()
 @exact_float32()
 def lpips(network: nn.Module, video: Video, reference: Video) -> Score:
-    """Mean over frames of the LPIPS distance, inputs in [-1, 1]; 0 for equal videos."""
+    """Returns the mean over frames of the LPIPS distance, from 0 upwards. It is 0 for equal videos."""
     place = next(network.parameters()).device
     per_frame = []
     for i in range(0, len(video), BATCH):
@@ -78,5 +91,5 @@ def lpips(network: nn.Module, video: Video, reference: Video) -> Score:
 
 
 def to_tensor(frames: Video) -> Float[Tensor, "t 3 h w"]:
-    """Bytes to [-1, 1]."""
+    """Returns the frames' bytes scaled to [-1, 1]."""
     return rearrange(torch.tensor(frames), "t h w c -> t c h w").float() / 127.5 - 1

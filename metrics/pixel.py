@@ -1,4 +1,4 @@
-"""Differences to a reference, pixel by pixel: PSNR, SSIM and cosine similarity.
+"""Compares a video with its reference, pixel by pixel: PSNR, SSIM and cosine similarity.
 
 Sums of bytes are whole numbers below 2^53, so they are exact as float64. Everything else is computed in float64.
 """
@@ -10,33 +10,33 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from metrics.base import Metric, Score, Video, mean
-from metrics.once import once
+from metrics.base import Score, Video, mean
+from metrics.memo import memoized
 
 PSNR_CAP_DB = 100.0
-GAUSSIAN = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)  # a column, of unit sum
+GAUSSIAN = cv2.getGaussianKernel(11, 1.5, cv2.CV_64F)  # a column with unit sum
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-STRIP = 64  # SSIM takes so many rows at a time. Its planes then fit the processor's cache: 1.4x faster than all rows
+STRIP = 64  # rows that SSIM reads at a time; these fit the processor's cache, which is 1.4x faster than all rows
 
 
 def psnr(video: Video, reference: Video) -> Score:
-    """10 log10(255^2 / MSE) in dB, with the MSE over the whole video. It is infinite for identical videos."""
+    """Returns 10 log10(255^2 / MSE) in dB, with the MSE over the whole video. It is infinite for identical videos."""
     per_frame = decibel(_sums(video, reference).mse)
     return Score(psnr_of_frames(per_frame), per_frame, {"identical_frames": float(np.isinf(per_frame).sum())})
 
 
 def psnr_of_frames(per_frame: Float[np.ndarray, " t"]) -> float:
-    """Returns the PSNR over frames from the PSNR of each frame: that of the mean of their squared errors."""
+    """Returns the PSNR in dB of several frames from the PSNR of each: squared errors are averaged, not decibels."""
     return float(decibel(np.mean(255.0**2 / 10 ** (per_frame / 10))))
 
 
 def psnr_frame_mean(video: Video, reference: Video) -> Score:
-    """Mean over frames of the frame's PSNR, which is capped at 100 dB."""
+    """Returns the mean over frames of the frame's PSNR in dB, which is capped at 100 dB."""
     return mean(np.minimum(decibel(_sums(video, reference).mse), PSNR_CAP_DB))
 
 
 def ssim(video: Video, reference: Video) -> Score:
-    """Mean over frames of the structural similarity, in [-1, 1].
+    """Returns the mean over frames of the structural similarity, in [-1, 1].
 
     It uses a Gaussian 11x11 window of sigma 1.5, the valid region only, and the population covariance per RGB channel.
     """
@@ -44,7 +44,7 @@ def ssim(video: Video, reference: Video) -> Score:
 
 
 def cosine(video: Video, reference: Video) -> Score:
-    """Mean over frames of the cosine similarity of mean-centred pixels, in [-1, 1].
+    """Returns the mean over frames of the cosine similarity of mean-centred pixels, in [-1, 1].
 
     A constant frame has no direction after centring. It scores 1 against another constant frame, and 0 against any
     other frame.
@@ -54,14 +54,14 @@ def cosine(video: Video, reference: Video) -> Score:
 
 
 def cosine_raw(video: Video, reference: Video) -> Score:
-    """Mean over frames of the plain cosine similarity of pixels, in [0, 1]."""
+    """Returns the mean over frames of the plain cosine similarity of pixels, in [0, 1]."""
     s = _sums(video, reference)
     return mean(_cosine(s.xy, s.xx, s.yy))
 
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """For each pair of frames with `n` bytes x and y: the sums of x, y, x^2, y^2 and (x - y)^2."""
+    """The sums of x, y, x^2, y^2 and (x - y)^2 over the `n` bytes x and y of each pair of frames."""
 
     n: int
     x: Float[np.ndarray, " t"]
@@ -72,14 +72,16 @@ class _Sums:
 
     @property
     def mse(self) -> Float[np.ndarray, " t"]:
+        """Returns the mean squared error of each pair of frames, in squared levels."""
         return self.dd / self.n
 
     @property
     def xy(self) -> Float[np.ndarray, " t"]:
+        """Returns the sums of x y, which follow from the other sums."""
         return (self.xx + self.yy - self.dd) / 2
 
 
-@once
+@memoized
 def _sums(video: Video, reference: Video) -> _Sums:
     sums = [
         [
@@ -88,7 +90,7 @@ def _sums(video: Video, reference: Video) -> _Sums:
         ]
         for a, b in zip(video, reference, strict=True)
     ]  # fmt: skip
-    return _Sums(video[0].size, *np.rint(sums).T)  # cv2 comes within 1e-4 of whole numbers
+    return _Sums(video[0].size, *np.rint(sums).T)  # cv2's sums are within 1e-4 of whole numbers
 
 
 def decibel(mse: Any) -> Any:
@@ -111,11 +113,13 @@ def frame_ssim(
     window: Float[np.ndarray, "n 1"],
     unbiased: float = 1.0,
 ) -> float:
-    """Returns SSIM averaged over all places where the window lies wholly within the frame.
+    """Returns SSIM in [-1, 1], averaged over all positions at which the window lies within the frame.
 
     The window is the product of the column `window`, which has unit sum, and its transpose. Covariances are multiplied
     by `unbiased`: n^2 / (n^2 - 1) gives the sample covariance of a uniform window. The denominators need only
     E[x^2] + E[y^2], so four images are blurred instead of five.
+
+    Raises ValueError for a frame that is smaller than the window.
     """
     if min(a.shape[:2]) < len(window):
         raise ValueError(f"SSIM needs frames of at least {len(window)} pixels a side, got {list(a.shape[:2])}")
@@ -135,33 +139,3 @@ def frame_ssim(
         similarity = luminance * structure
         total, count = total + similarity.sum(), count + similarity.size
     return float(total / count)
-
-
-_SAME_STORY = "whether the video is good: it measures likeness to the reference, and a shifted video scores badly"
-_BRIGHTNESS = "changes of brightness and contrast, which do not change it"
-
-PIXEL = (
-    Metric(
-        "psnr", 2, "dB", True, psnr, title="PSNR", digits=2, needs_reference=True, pool=psnr_of_frames,
-        range="0 to infinite", cannot_tell=_SAME_STORY,
-        source="the standard definition; infinite values are kept and counted, and means leave them out",
-    ),
-    Metric(
-        "psnr_frame_mean", 2, "dB", True, psnr_frame_mean, title="PSNR (frame mean)", digits=2,
-        needs_reference=True, range="0-100",
-        source="the convention of VideoSys and TeaCache, which most papers follow",
-        cannot_tell=f"{_SAME_STORY}; identical frames count as 100 dB and lift the mean",
-    ),
-    Metric(
-        "ssim", 2, "", True, ssim, title="SSIM", needs_reference=True, range="-1 to 1", cannot_tell=_SAME_STORY,
-        source="Wang et al. 2004, with scikit-image's gaussian_weights=True, use_sample_covariance=False",
-    ),
-    Metric(
-        "cosine", 2, "", True, cosine, title="Cosine", needs_reference=True, range="-1 to 1", cannot_tell=_BRIGHTNESS,
-        source="the paper's Cosine column, centred, because unrelated noise scores 0.75 without centring",
-    ),
-    Metric(
-        "cosine_raw", 2, "", True, cosine_raw, title="Cosine (raw)", needs_reference=True, range="0-1",
-        source="the paper's Cosine column, not centred", cannot_tell="much: unrelated noise scores 0.75",
-    ),
-)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Where the metrics' networks run, and in what precision: float32, without TF32, on a GPU where there is one."""
+"""Sets the device and the precision of the metrics' networks: float32 without TF32, on a GPU if there is one."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,26 +7,28 @@ from typing import TypeVar
 
 import torch
 
+from metrics.devices import network_device
+
 T = TypeVar("T")
 
 
 def device() -> torch.device:
-    """The device of networks that may be large."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Returns the device of networks that may be large: a GPU if PyTorch finds one, else the CPU."""
+    return torch.device(network_device())
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Within the block a GPU computes float32 in float32, and chooses the same kernels each time.
+    """Makes a GPU compute float32 in float32 within the block, and choose the same kernels each time.
 
     Nothing changes on a CPU. PyTorch's settings are restored when the block ends. `vgdfr.numerics` does the same for
-    the generator, with the reasons; neither package imports the other.
+    the generator and gives the reasons. The two packages do not import each other.
     """
     # cuBLAS reads this when it is first used (its documentation, "Results Reproducibility")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn = torch.backends.cudnn
     operators = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
-    touched = (*operators, torch.backends.mkldnn.matmul)  # the older interface changes the CPU's, too
+    touched = (*operators, torch.backends.mkldnn.matmul)  # the older interface also changes the CPU's setting
     before, kernels = [operator.fp32_precision for operator in touched], (cudnn.deterministic, cudnn.benchmark)
     tf32, precision = _or_none(lambda: cudnn.allow_tf32), _or_none(torch.get_float32_matmul_precision)
     try:
@@ -49,7 +51,10 @@ def exact_float32() -> Iterator[None]:
 
 
 def _or_none(read: Callable[[], T]) -> T | None:
-    """What the older interface says; None where it cannot, because the newer one was used."""
+    """Returns the setting that the older interface reads, or None if the newer interface was used before.
+
+    PyTorch's older interface raises RuntimeError in that case.
+    """
     try:
         return read()
     except RuntimeError:

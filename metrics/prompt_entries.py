@@ -1,9 +1,9 @@
-"""Reads the prompts of a file, in the form that its suffix or its first character tells.
+"""Reads the prompts of a file. Its suffix or its first characters determine its form.
 
-The rule: `.csv` and `.tsv` are tables whose header names a prompt column, `.jsonl` (or `.ndjson`) is one JSON value a
-line, `.json` is JSON, and so is any other file that begins as JSON does (with `["`, `[{` or `{"`) and either parses or
-plainly was meant to (`["a", `, `{"a":`). Every other file is plain text, one entry a line, whatever commas, tabs or
-brackets it contains.
+The rule: `.csv` and `.tsv` are tables whose header names a prompt column, `.jsonl` and `.ndjson` are one JSON
+value per line, and `.json` is JSON. Any other file is JSON, too, if it begins like JSON (with `["`, `[{` or `{"`) and
+either parses or was plainly meant to parse (`["a", `, `{"a":`). Every other file is plain text with one entry per line,
+whatever commas, tabs or brackets it contains.
 """
 
 import csv
@@ -26,14 +26,14 @@ from metrics.json_reading import (
     refuse_equal,
 )  # fmt: skip
 
-# The field that holds a prompt, or a video's name: the first of these, or else the only one that a file has.
+# A prompt, or a video's name, is in the first of these fields, or else in the only one that the file has.
 PROMPT_FIELDS = ("prompt", "text", "caption", "prompt_en")
 NAME_FIELDS = ("name", "video", "file", "filename", "path")
 TABLES = {".csv": ",;\t", ".tsv": "\t"}  # the delimiters that a table may have
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16",
 }  # fmt: skip
-CALLED = {
+CHARACTER_NAMES = {
     "\n": "a line break", "\0": "NUL", "\x1a": "Ctrl-Z", "\x1b": "ESC", "\v": "vertical tab", "\f": "form feed",
     "\x85": "next line", "\u2028": "line separator", "\u2029": "paragraph separator", "\ufeff": "byte order mark",
 }  # fmt: skip
@@ -41,7 +41,7 @@ CALLED = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A prompt, the line that it begins on, the video's name where the file gives one, and the entry's other fields."""
+    """A prompt, the line that it begins on, the video's name if the file has names, and the names of other fields."""
 
     prompt: str
     line: int
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Unchecked:
-    """An entry as the file has it: prompt and name may be anything that JSON knows."""
+    """An entry as the file has it: prompt and name may be any JSON value."""
 
     prompt: Any
     line: int
@@ -60,10 +60,10 @@ class _Unchecked:
 
 
 def utf8(file: Path) -> str:
-    """The text of a file, every line end (CRLF, and CR alone, too) as a line feed.
+    """Returns the text of a file. Every line end (CRLF or CR) becomes a line feed.
 
-    Raises FileNotFoundError, or ValueError naming the encoding of a byte order mark, or the first line that is not
-    UTF-8.
+    Raises FileNotFoundError. Raises ValueError that names the encoding of another byte order mark, or the first line
+    that is not UTF-8.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
@@ -81,11 +81,11 @@ def utf8(file: Path) -> str:
 
 
 def entries(file: Path, named: bool) -> list[Entry]:
-    """The entries of `file` in its order; `named` ones have each a video's name.
+    """Returns the entries of `file` in order. If `named`, each entry must have a video's name.
 
-    Blank lines are left out, and so are lines that begin with `#` in a text file of prompts without names.
-    Raises FileNotFoundError, or ValueError naming file and line for another form, a prompt that is no text, is blank,
-    or holds a control character other than a tab.
+    Blank lines are left out. So are lines that begin with `#` in a text file without names. Raises FileNotFoundError.
+    Raises ValueError that names file and line for another form, and for a prompt that is no text, is blank, or holds a
+    control character other than a tab.
     """
     text, suffix = utf8(file), file.suffix.lower()
     if suffix in TABLES:
@@ -100,19 +100,21 @@ def entries(file: Path, named: bool) -> list[Entry]:
 
 
 def _checked(file: Path, entry: _Unchecked, named: bool) -> Entry:
-    """The entry with prompt and name stripped. Raises ValueError unless both are texts as `entries` says."""
+    """Returns the entry with prompt and name stripped. Raises ValueError unless both are texts, see `entries`."""
     prompt, name, where = entry.prompt, entry.name, f"{file}, line {entry.line}"
     if named and not (isinstance(name, str) and name.strip()):
         raise ValueError(f"{where}: expected a video's name, got {json.dumps(name)}")
     if not isinstance(prompt, str) or not prompt.strip():
-        whose = f" for {name}" if name else ""
+        video = f" for {name}" if name else ""
         got = json.dumps(prompt.strip() if isinstance(prompt, str) else prompt)
-        raise ValueError(f"{where}: expected a prompt{whose}, got {got}")
+        raise ValueError(f"{where}: expected a prompt{video}, got {got}")
     prompt = prompt.strip(" \t\n")
     for character in prompt:
         kind = unicodedata.category(character)
         if (kind in ("Cc", "Cs", "Zl", "Zp") and character != "\t") or character == "\ufeff":
-            called = CALLED.get(character) or ("half a surrogate pair" if kind == "Cs" else "a control character")
+            called = CHARACTER_NAMES.get(character) or (
+                "half a surrogate pair" if kind == "Cs" else "a control character"
+            )
             raise ValueError(
                 f"{where}: expected a prompt of printable characters, got U+{ord(character):04X} ({called}) in "
                 f"{prompt[:60]!r}; remove it"
@@ -138,9 +140,10 @@ def _of_named_lines(file: Path, text: str) -> Iterator[_Unchecked]:
 
 
 def _of_table(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
-    """Rows below a header; a `.tsv` of named prompts may do without one, as lines of NAME<tab>PROMPT.
+    """Yields the rows of a table below its header. A `.tsv` of named prompts may be lines of NAME<tab>PROMPT instead.
 
-    Its two columns are a header only where one is called as a name is, the other as a prompt: `v1<tab>text` is none.
+    The first of these lines is a header only if one column is called like a name and the other like a prompt. The line
+    `v1<tab>text` is no header.
     """
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "").replace('"', "")
@@ -171,7 +174,7 @@ def _of_table(file: Path, text: str, named: bool) -> Iterator[_Unchecked]:
 
 
 def _numbered(file: Path, rows: Any) -> Iterator[tuple[int, list[str]]]:
-    """Each row of the csv reader `rows` with the line that it begins on."""
+    """Yields each row of the csv reader `rows` with the line that it begins on."""
     while True:
         number = rows.line_num + 1
         try:
@@ -180,8 +183,8 @@ def _numbered(file: Path, rows: Any) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise ValueError(
-                f"{file}, line {number}: no CSV: {error}; a field in double quotes ends with one, and a quote within "
-                "it is doubled"
+                f"{file}, line {number}: this is not CSV: {error}; a field in double quotes ends with a double quote, "
+                "and a quote within the field is doubled"
             ) from error
 
 
@@ -200,11 +203,11 @@ def _of_json(file: Path, text: str, named: bool) -> Iterable[_Unchecked]:
         return (_of_value(file, line, value, named) for value, line in elements(file, text))
     if isinstance(whole, dict):
         fields = list(members(file, text))
-        one = any(_is(field, PROMPT_FIELDS) for field in whole)  # an entry by itself, as on a line of JSONL
-        one = one and (not named or any(_is(field, NAME_FIELDS) for field in whole))
-        if one or not named:  # of named prompts the caller says which line has the name already
+        is_entry = any(_is(field, PROMPT_FIELDS) for field in whole)  # a single entry, as on a line of JSONL
+        is_entry = is_entry and (not named or any(_is(field, NAME_FIELDS) for field in whole))
+        if is_entry or not named:  # the caller refuses a repeated name and says its lines
             refuse_equal(file, fields)
-        if one:
+        if is_entry:
             return [_of_value(file, 1, whole, named)]
         if named or all(isinstance(value, str) for value in whole.values()):
             return (_Unchecked(prompt, line, name, () if named else ("names",)) for name, prompt, line in fields)
@@ -215,7 +218,7 @@ def _of_json(file: Path, text: str, named: bool) -> Iterable[_Unchecked]:
 
 
 def _of_value(file: Path, line: int, value: Any, named: bool) -> _Unchecked:
-    """The entry of one JSON value: a prompt, or an object with a field for it."""
+    """Returns the entry of one JSON value, which is a prompt or an object with a field for the prompt."""
     if isinstance(value, dict):
         return _entry(line, value, *_fields(file, line, list(value), named, "an object with a field"))
     if not named and isinstance(value, str):
@@ -225,20 +228,23 @@ def _of_value(file: Path, line: int, value: Any, named: bool) -> _Unchecked:
     raise ValueError(f"{file}, line {line}: expected {wanted}, got {json.dumps(value)[:60]}")
 
 
-def _fields(file: Path, line: int, there: Sequence[str], named: bool, what: str) -> tuple[str, str]:
-    """The fields of prompt and name among those that are `there`; the empty text for no name."""
-    prompt = _field(f"{file}, line {line}", there, PROMPT_FIELDS, what)
-    return prompt, _field(f"{file}, line {line}", there, NAME_FIELDS, what) if named else ""
+def _fields(file: Path, line: int, present: Sequence[str], named: bool, holder: str) -> tuple[str, str]:
+    """Returns the fields of prompt and name among the fields `present`, with the empty text for no name.
+
+    `holder` says in messages where the field should be.
+    """
+    prompt = _field(f"{file}, line {line}", present, PROMPT_FIELDS, holder)
+    return prompt, _field(f"{file}, line {line}", present, NAME_FIELDS, holder) if named else ""
 
 
-def _field(where: str, there: Sequence[str], wanted: Sequence[str], what: str) -> str:
-    found = [field for field in there if _is(field, wanted)]
+def _field(where: str, present: Sequence[str], wanted: Sequence[str], holder: str) -> str:
+    found = [field for field in present if _is(field, wanted)]
     first = [field for field in found if _is(field, wanted[:1])]
     if len(chosen := first or found) == 1:
         return chosen[0]
-    got = ", ".join(repr(field[:40]) for field in (chosen or there)) or "none"
+    got = ", ".join(repr(field[:40]) for field in (chosen or present)) or "none"
     either = f"{wanted[0]}, or only one of {', '.join(wanted[1:])}" if chosen else _either(wanted)
-    raise ValueError(f"{where}: expected {what} named {either}; got {got}")
+    raise ValueError(f"{where}: expected {holder} named {either}; got {got}")
 
 
 def _entry(line: int, fields: dict[str, Any], prompt: str, name: str) -> _Unchecked:

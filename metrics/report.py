@@ -1,4 +1,4 @@
-"""What came of each pair of videos, as a table for people, JSON or CSV."""
+"""Prints the scores of pairs of videos as a table for people, as JSON or as CSV."""
 
 import csv
 import json
@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metrics.base import Metric, Score, jsonable
-from metrics.pairs import some
+from metrics.pairs import abbreviated
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pair's scores: of each metric a score, or in words why there is none.
+    """The scores of one pair: for each metric a Score, or the reason why there is no score.
 
-    `lossless` is whether both files hold what was written, and `lossy` names those that do not. `remarks` are on how
-    the files are compared. `error` says why the pair could not be scored at all; then there are no scores.
+    `lossless` says whether both files hold exactly the frames that were written, and `lossy` names the other files.
+    `remarks` say how the files are compared. `error` is the reason if the pair could not be scored at all; then
+    `scores` is empty.
     """
 
     name: str
@@ -27,23 +28,24 @@ class Row:
     remarks: tuple[str, ...] = ()
 
     def value(self, metric: Metric) -> float | None:
+        """Returns the metric's value for this pair, or None without a score."""
         score = self.scores.get(metric.name)
         return score.value if isinstance(score, Score) else None
 
     @property
     def truncated(self) -> dict[str, int]:
-        """The metrics that saw only the beginning of the prompt, and how many tokens of it."""
+        """Returns the metrics that saw only the beginning of the prompt, each with the number of tokens that it saw."""
         scores = {name: score for name, score in self.scores.items() if isinstance(score, Score)}
         return {name: int(s.extra["context_length"]) for name, s in scores.items() if s.extra.get("truncated")}
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why there is no value, by metric."""
+        """Returns for each metric without a value the reason."""
         return {name: score for name, score in self.scores.items() if isinstance(score, str)}
 
 
 def as_json(rows: Sequence[Row], ids: dict[str, str], metrics: Sequence[Metric], per_frame: bool) -> str:
-    """Every value; null where there is none, with the reason. `ids` are the metrics'."""
+    """Returns every value as JSON, or null with the reason. `ids` are the ids of the metrics by name."""
     return json.dumps({"metrics": ids, "videos": [_object(row, metrics, per_frame) for row in rows]},
                       indent=1, allow_nan=False)  # fmt: skip
 
@@ -63,10 +65,10 @@ def _object(row: Row, metrics: Sequence[Metric], per_frame: bool) -> dict[str, A
 
 
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """A line for each pair; in the column `reason` why a value, or all of them, are missing.
+    """Returns CSV with a line for each pair. The column `reason` says why values are missing.
 
-    `lossy` names the lossy files, separated by semicolons, and `remarks` says how files are compared. For each metric
-    of the prompt a further column has the number of tokens that the prompt was cut to, or nothing.
+    The column `lossy` names the lossy files, separated by semicolons, and `remarks` says how files are compared. Each
+    metric that needs the prompt has a further column with the number of tokens that the prompt was cut to, if it was.
     """
     writer = csv.writer(lines := _Lines(), lineterminator="")
     prompted = [metric.name for metric in metrics if metric.needs_prompt]
@@ -82,13 +84,13 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
 
 
 class _Lines(list[str]):
-    """What csv writes to."""
+    """The lines that csv writes."""
 
     write = list[str].append
 
 
 def as_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
-    """For people; a mean under several rows, over the finite values, and below it what is to be said of the rows."""
+    """Returns a table for people. Several rows are followed by the mean of their finite values, and notes come last."""
     header = ["video", *(f"{m.name}{f' ({m.unit})' if m.unit else ''}" for m in metrics)]
     values = [[row.value(metric) for row in rows] for metric in metrics]
     body = [[row.name, *("-" if (v := row.value(m)) is None else f"{v:.4f}" for m in metrics)] for row in rows]
@@ -104,22 +106,25 @@ def as_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
 def _notes(rows: Sequence[Row], metrics: Sequence[Metric], values: list[list[float | None]]) -> list[str]:
     lines = [f"{row.name} could not be scored: {row.error}" for row in rows if row.error]
     if lossy := list(dict.fromkeys(file for row in rows for file in row.lossy)):
-        lines.append(f"lossy input: {', '.join(lossy)}; what the encoder changed is scored along")
+        lines.append(f"lossy input: {', '.join(lossy)}; the scores include what the encoder changed")
     for remark in dict.fromkeys(remark for row in rows for remark in row.remarks):
-        lines.append(f"{some([row.name for row in rows if remark in row.remarks])}: {remark}")
+        lines.append(f"{abbreviated([row.name for row in rows if remark in row.remarks])}: {remark}")
     scored = [row for row in rows if not row.error]
     for metric, column in zip(metrics, values, strict=True):
         if len(rows) > 1 and (infinite := sum(v is not None and math.isinf(v) for v in column)):
-            lines.append(f"{metric.name} is infinite for {infinite} of {len(scored)} videos, which the mean leaves out")
+            lines.append(f"{metric.name} is infinite for {infinite} of {len(scored)} videos; the mean leaves them out")
         of_videos: dict[str, list[str]] = {}
         for row in scored:
             if reason := row.reasons.get(metric.name):
                 of_videos.setdefault(reason, []).append(row.name)
         for reason, names in of_videos.items():
-            lines.append(f"no {metric.name}{'' if len(names) == len(scored) else f' of {some(names)}'}: {reason}")
+            lines.append(
+                f"no {metric.name}{'' if len(names) == len(scored) else f' of {abbreviated(names)}'}: {reason}"
+            )
         if cut := [row.name for row in scored if metric.name in row.truncated]:
             tokens = next(row.truncated[metric.name] for row in scored if metric.name in row.truncated)
             lines.append(
-                f"{metric.name} compares with the beginning of the prompt alone, its first {tokens} tokens: {some(cut)}"
+                f"{metric.name} compares with the beginning of the prompt alone, its first {tokens} tokens: "
+                f"{abbreviated(cut)}"
             )
     return lines

@@ -1,9 +1,9 @@
-"""Whether a video file is all there, by what its own format says of sizes, ends and checksums.
+"""Checks that a video file is complete, from the sizes, ends and checksums that its own format states.
 
-FFmpeg reads many a file that was cut short as a shorter video, and Matroska with a wrong checksum, without a word. What
-it does report (every cut of an MPEG program stream) is not looked for here. Nothing is estimated: a format that does
-not say where it ends (a stream of NUT packets, a transport stream that is cut between packets) is not judged, nor is
-what follows the media, such as a tag that a player appended.
+FFmpeg silently reads many files that were cut short as shorter videos, and Matroska files with a wrong checksum. Damage
+that FFmpeg reports itself (every cut of an MPEG program stream) is not checked here. Nothing is estimated: formats that
+do not state where they end (a stream of NUT packets, a transport stream that is cut between packets) are not judged,
+and neither is data after the media, such as a tag that a player appended.
 """
 
 import mmap
@@ -14,9 +14,9 @@ from pathlib import Path
 
 Data = mmap.mmap
 
-SEGMENT, CLUSTER, TRACKS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b"  # elements of Matroska
-CRC_32 = b"\xbf\x84"  # the element that an element may begin with: its name and its size
-# the elements of a file, of a Segment and of a Cluster
+SEGMENT, CLUSTER, TRACKS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x16\x54\xae\x6b"  # Matroska's elements
+CRC_32 = b"\xbf\x84"  # identifier and size of the element that may come first in another element
+# the identifiers of elements that a file, a Segment and a Cluster may contain
 EBML_ID = re.compile(
     rb"\x1a\x45\xdf\xa3|\x18\x53\x80\x67|\x1f\x43\xb6\x75|\x16\x54\xae\x6b|\x11\x4d\x9b\x74|\x15\x49\xa9\x66"
     rb"|\x1c\x53\xbb\x6b|\x19\x41\xa4\x69|\x10\x43\xa7\x70|\x12\x54\xc3\x67|\x58\x54|[\xec\xbf\xa0\xa3\xa7\xab\xaf\xe7]"
@@ -25,11 +25,11 @@ BOXES = b"ftyp moov mdat moof mfra styp sidx ssix prft emsg pdin meta meco udta 
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(?P<width>\d+) H(?P<height>\d+)(?: C(?P<chroma>\w+)| [^\n C][^\n ]*)*\n")
-Y4M_PLANES = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}  # chroma: columns, rows of luma for one
+Y4M_PLANES = {"420": (2, 2), "411": (4, 1), "422": (2, 1), "444": (1, 1)}  # luma columns and rows for one chroma sample
 
 
 def fault(file: Path, form: str) -> str | None:
-    """Returns the evidence that the file is damaged, or None.
+    """Returns the evidence that the file is damaged, or None if there is none.
 
     `form` is FFmpeg's name of the container, such as "matroska,webm".
     """
@@ -40,12 +40,12 @@ def fault(file: Path, form: str) -> str | None:
         return check(data)
 
 
-def _beyond(data: Data, end: int, what: str) -> str | None:
-    return f"{what} goes on to byte {end}, and the file ends at byte {len(data)}" if end > len(data) else None
+def _beyond(data: Data, end: int, part: str) -> str | None:
+    return f"{part} goes on to byte {end}, and the file ends at byte {len(data)}" if end > len(data) else None
 
 
 def _matroska(data: Data) -> str | None:
-    at, end = 0, len(data)  # of the file, or of its Segment
+    at, end = 0, len(data)  # `end` is the end of the file, or of its Segment
     while at < end and (named := EBML_ID.match(data[at : at + 4])):
         identifier = named[0]
         size_at = at + len(identifier)
@@ -54,7 +54,7 @@ def _matroska(data: Data) -> str | None:
         if found := _beyond(data, at, "a Matroska element's header"):
             return found
         size = int.from_bytes(data[size_at:at], "big") & ((1 << 7 * length) - 1)
-        if size == (1 << 7 * length) - 1:  # unknown: what follows are its children
+        if size == (1 << 7 * length) - 1:  # the size is unknown, and the element's children follow
             if identifier not in (SEGMENT, CLUSTER):
                 return None
             continue
@@ -76,12 +76,12 @@ def _vint_length(first: int) -> int:
 
 def _boxes(data: Data) -> str | None:
     at = 0
-    # fragments may follow each other up to the end; what is not named like a box is a tag or text
+    # fragments may follow each other up to the end; data without the name of a box is a tag or text
     while (kind := data[at + 4 : at + 8]) and any(name.startswith(kind) for name in BOXES):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size < 8:  # 0 is the last box, without a size; else there is no box
+        if size < 8:  # 0 marks the last box, which has no size; other values are no box
             return None
         if found := _beyond(data, at + size, f"the box {kind.decode('latin-1')}"):
             return found
@@ -93,10 +93,10 @@ def _riff(data: Data) -> str | None:
     at, complete = 0, False
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        if kind == b"RIFF":  # its own size is wrong by a few bytes with some writers; its chunks' are not
-            at, complete = at + 12, False  # a large file has several, each with frames
+        if kind == b"RIFF":  # some writers get this size wrong by a few bytes, but not the sizes of its chunks
+            at, complete = at + 12, False  # a large file has several RIFF chunks, each with frames
             continue
-        if kind == b"LIST" and size in (0, 0xFFFFFFFF):  # never filled in, as in a stream
+        if kind == b"LIST" and size in (0, 0xFFFFFFFF):  # the size was never filled in, as in a stream
             return None
         if found := _beyond(data, at + 8 + size, f"the chunk {kind.decode('latin-1')}"):
             return None if complete else found
@@ -107,7 +107,7 @@ def _riff(data: Data) -> str | None:
 
 def _asf(data: Data) -> str | None:
     properties = data.find(ASF_FILE_PROPERTIES)
-    if properties >= 0 and data[properties + 88] & 1:  # a broadcast, without sizes
+    if properties >= 0 and data[properties + 88] & 1:  # a broadcast states no sizes
         return None
     at, kind = 0, b""
     while kind != ASF_DATA and at + 24 <= len(data):
@@ -122,7 +122,7 @@ def _asf(data: Data) -> str | None:
 
 def _flv(data: Data) -> str | None:
     at = int.from_bytes(data[5:9], "big") + 4
-    while data[at : at + 1] in (b"\x08", b"\x09", b"\x12"):  # sound, video, script; anything else is no tag
+    while data[at : at + 1] in (b"\x08", b"\x09", b"\x12"):  # sound, video and script; other bytes are no tag
         if at + 11 > len(data):
             return "it ends within the header of an FLV tag"
         at += 11 + int.from_bytes(data[at + 1 : at + 4], "big")
@@ -151,20 +151,20 @@ def _gif(data: Data) -> str | None:
 
     at, kind = 13 + (colours(data[10]) if len(data) > 10 else 0), b""
     while at < len(data) and (block := data[at : at + 2])[0] in (0x2C, 0x21, 0):
-        if block[0] == 0:  # some writers leave bytes of 0 between blocks
+        if block[0] == 0:  # some writers put bytes of 0 between blocks
             at += 1
             continue
         kind = block
-        if kind[0] == 0x2C:  # an image: its colours, then a byte, then blocks
+        if kind[0] == 0x2C:  # an image has colours, then a byte, then blocks
             at += 10 + colours(data[at + 9] if at + 9 < len(data) else 0) + 1
         else:  # an extension
             at += 2
         while at < len(data) and data[at]:
             at += 1 + data[at]
         at += 1
-    if at > len(data) or (at == len(data) and kind == b"\x21\xf9"):  # which says how the next image is shown
+    if at > len(data) or (at == len(data) and kind == b"\x21\xf9"):  # this extension announces another image
         return "the GIF trailer is missing"
-    return None  # some writers leave it out after a complete image
+    return None  # some writers omit the trailer after a complete image
 
 
 def _png(data: Data) -> str | None:
@@ -181,7 +181,7 @@ def _png(data: Data) -> str | None:
 
 def _transport_stream(data: Data) -> str | None:
     for size in (188, 192, 204):
-        # a recording may begin within a packet; in packets of 192 bytes, 4 of time come first
+        # a recording may begin within a packet; packets of 192 bytes begin with 4 bytes of time
         first = next((i for i in range(size) if data[i : i + 5 * size : size] == b"\x47" * 5), None)
         if first is not None:
             at = first + (len(data) - first) // size * size

@@ -1,4 +1,4 @@
-"""Read videos as a player shows them, and refuse damaged ones; needs no torch, so that reports can use it."""
+"""Reads videos as a player shows them, and refuses damaged files. Reports use it, too, so it imports no PyTorch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ import numpy as np
 from jaxtyping import UInt8
 
 from metrics import structure
-from metrics.decoder_log import Log, errors_of, listen
+from metrics.decoder_log import Log, collected_log, errors_of
 from metrics.frame_times import FrameTimes, frame_times
 from metrics.orientation import has_alpha, orientation, require_opaque
 
-LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # of RGB pixel formats
-INTERLACED = 2  # of FFmpeg's field orders the first that is; 0 is unknown, 1 progressive
+LOSSLESS = {"ffv1", "png", "rawvideo", "huffyuv", "ffvhuff", "apng", "qtrle"}  # codecs, for RGB pixel formats
+INTERLACED = 2  # FFmpeg's first interlaced field order; 0 is unknown, and 1 is progressive
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFile:
-    """The frames of a file as RGB, frames per second, and whether the file holds exactly what was written.
+    """The frames of a file as RGB, its frames per second, and whether it holds exactly the frames that were written.
 
-    Frames are turned and mirrored as the container says. `difference` is by how many levels of 255 frames that were
-    made again may differ from those that are meant. `times` is None for frames that come from no file. `pixel_aspect`
-    is a pixel's width over its height as shown, 1 where the file says nothing.
+    Frames are turned and mirrored as the container says. `difference` is the number of levels, out of 255, by which
+    frames that were made again may differ from the original frames. `times` is None for frames that come from no file.
+    `pixel_aspect` is a displayed pixel's width over its height, and 1 if the file does not say.
     """
 
     frames: UInt8[np.ndarray, "t h w 3"]
@@ -38,7 +38,7 @@ class VideoFile:
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """What the decoder gave: frames as shown, their times, and their pixel formats."""
+    """The decoder's output: frames as a player shows them, their times, and their pixel formats."""
 
     frames: list[UInt8[np.ndarray, "h w 3"]]
     pts: list[int | None]
@@ -48,11 +48,15 @@ class _Decoded:
 
 
 def read(path: Path) -> VideoFile:
-    """Raises FileNotFoundError, or ValueError naming the file where it is no video, not all of one, or transparent."""
+    """Returns the video in a file. Its frames are read-only.
+
+    Raises FileNotFoundError for a missing file. Raises ValueError that names the file if it holds no video, is damaged
+    or cut short, or has transparency.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        # file: because FFmpeg takes what stands before a colon for a protocol; tags may be of any encoding
+        # "file:" because FFmpeg takes the text before a colon for a protocol; tags may have any encoding
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ValueError(_cut_mp4(path) or "holds no video")
@@ -60,12 +64,12 @@ def read(path: Path) -> VideoFile:
             if stream.codec_context is None:
                 raise ValueError("holds video of a codec that FFmpeg has no decoder for: write it in another codec")
             _require_whole(path, container.format.name, stream)
-            # before frames are read: the apng demuxer changes them
+            # read now, because the apng demuxer changes these rates while it reads frames
             rates = stream.average_rate, stream.base_rate, stream.codec_context.framerate
             decoded = _decoded(container, stream)
             aspect = stream.sample_aspect_ratio or Fraction(1)
             codec, interlaced = stream.codec_context.name, stream.codec_context.field_order >= INTERLACED
-            # AVI has times of decoding only, which B-frames jumble; frames come in the order they are shown
+            # AVI has decoding times only, which B-frames put out of order; frames arrive in display order
             pts = sorted(decoded.pts, key=lambda n: n or 0) if container.format.name == "avi" else decoded.pts
             times = frame_times(pts, stream.time_base or Fraction(1), rates)
     except av.FFmpegError as error:
@@ -74,7 +78,7 @@ def read(path: Path) -> VideoFile:
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     video = np.stack(decoded.frames)
-    video.flags.writeable = False  # so that metrics may remember what they know of it
+    video.flags.writeable = False  # so that metrics may share results for it, see metrics.memo
     exact = codec in LOSSLESS and all(map(_is_rgb_of_8_bits, decoded.formats))
     return VideoFile(
         video, times.fps, exact, times=times, pixel_aspect=1 / aspect if decoded.turned else aspect,
@@ -83,7 +87,10 @@ def read(path: Path) -> VideoFile:
 
 
 def _cut_mp4(path: Path) -> str | None:
-    """Says that an MP4 was cut short, which FFmpeg cannot read where the table of its samples stands at the end."""
+    """Returns the reason if the file is an MP4 that was cut short, else None.
+
+    FFmpeg cannot read such a file if its sample table is at the end.
+    """
     with path.open("rb") as file:
         is_mp4 = file.read(8)[4:] == b"ftyp"
     fault = structure.fault(path, "mov") if is_mp4 else None
@@ -91,7 +98,7 @@ def _cut_mp4(path: Path) -> str | None:
 
 
 def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
-    """Raise ValueError for a file that its own structure shows to be cut short."""
+    """Raises ValueError if the file's own structure shows that it was cut short."""
     fault = structure.fault(path, form)
     if fault is None and "mov" in form.split(","):  # the sample table
         end, size = max((entry.pos + entry.size for entry in stream.index_entries), default=0), path.stat().st_size
@@ -101,9 +108,9 @@ def _require_whole(path: Path, form: str, stream: av.VideoStream) -> None:
 
 
 def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> _Decoded:
-    """Every frame. Raises ValueError for what is reported as damaged, for frames of two sizes, and for transparency."""
+    """Returns every frame. Raises ValueError for reported damage, for frames of two sizes, and for transparency."""
     frames, pts, formats, interlaced, turned = [], [], set(), False, False
-    with listen() as log:
+    with collected_log() as log:
         for frame in _whole_frames(container, stream, log):
             formats.add(frame.format.name)
             if has_alpha(frame.format.name):
@@ -123,7 +130,7 @@ def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> 
 
 
 def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream, log: Log) -> Iterator[av.VideoFrame]:
-    """Every frame. Raises ValueError at the first packet or frame that is reported, or logged, as damaged."""
+    """Yields every frame. Raises ValueError at the first packet or frame that FFmpeg reports or logs as damaged."""
     count = 0
     for packet in _from_a_key_frame(container, stream):
         if packet.is_corrupt:
@@ -139,10 +146,10 @@ def _whole_frames(container: av.container.InputContainer, stream: av.VideoStream
 
 
 def _from_a_key_frame(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """Every packet, but of a recording that starts between key frames those from the first key frame on.
+    """Yields every packet. In a recording that starts between key frames, it begins at the first key frame.
 
-    What comes before refers to frames that the recording does not have. A recording is an MPEG stream, whose key frames
-    FFmpeg finds itself; other containers begin with one.
+    Earlier packets refer to frames that the recording does not have. Only MPEG streams are such recordings, and FFmpeg
+    finds their key frames itself. Other containers begin with a key frame.
     """
     packets, first = container.demux(stream), []
     while container.format.name in ("mpegts", "mpeg") and (packet := next(packets, None)):
@@ -155,11 +162,11 @@ def _from_a_key_frame(container: av.container.InputContainer, stream: av.VideoSt
 
 
 def _require_one_size(frames: list[UInt8[np.ndarray, "_ _ 3"]]) -> None:
-    """Raise ValueError where the last frame is of another size than the first."""
+    """Raises ValueError if the last frame has another size than the first."""
     last, first = (f"{frame.shape[1]} x {frame.shape[0]}" for frame in (frames[-1], frames[0]))
     if last != first:
         raise ValueError(
-            f"changes its size: frame {len(frames) - 1} is {last}, those before it are {first}; write it in one size"
+            f"changes its size: frame {len(frames) - 1} is {last}, and earlier frames are {first}; write it in one size"
         )
 
 

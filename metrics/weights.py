@@ -1,4 +1,4 @@
-"""Weights that the real learned metrics need: where they come from, their hash, and where they lie."""
+"""Names the public weights of learned metrics, with their source, hash and place on disk."""
 
 import hashlib
 import os
@@ -30,18 +30,22 @@ class Weights:
 
     @property
     def file(self) -> Path:
-        """Its place in the cache folder (`$VGDFR_CACHE`, else the system's place for caches)."""
+        """Returns the file's path in the cache folder (`$VGDFR_CACHE`, or else the system's folder for caches)."""
         return _folder() / self.url.rsplit("/", 1)[1]
 
     @property
     def how(self) -> str:
-        """How to get it there."""
+        """Returns for people how to download the file."""
         return f"`python -m bench.prefetch metrics=paper` gets it from {self.url}"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """A file of weights that users make themselves; `variable` in the environment says where, or it is in the cache."""
+    """A file of weights that users make themselves.
+
+    The environment's `variable` names the file. Without it, the file is `file_name` in the cache folder. `how` says for
+    people how to make it.
+    """
 
     name: str
     variable: str
@@ -50,18 +54,19 @@ class OwnFile:
 
     @property
     def file(self) -> Path:
-        """Where it is, or should be."""
+        """Returns the path where the file is expected."""
         return Path(os.environ.get(self.variable) or _folder() / self.file_name)
 
 
 def sha256_of(weights: Path) -> str:
-    """Of a file's bytes; of a folder's files, names and bytes. A file is read anew when its times or size change.
+    """Returns the sha256 of a file's bytes, or of a folder's files with their names.
 
-    An ONNX export may keep its weights in NAME.data beside it: then of both.
+    An ONNX export may keep its weights in a file NAME.data in the same folder; then the hash covers both. A file is
+    read again only if its times or size change.
     """
-    beside = weights.with_name(f"{weights.name}.data")
-    if weights.is_dir() or (weights.suffix == ".onnx" and beside.is_file()):
-        files = sorted(f for f in weights.iterdir() if f.is_file()) if weights.is_dir() else [weights, beside]
+    data = weights.with_name(f"{weights.name}.data")
+    if weights.is_dir() or (weights.suffix == ".onnx" and data.is_file()):
+        files = sorted(f for f in weights.iterdir() if f.is_file()) if weights.is_dir() else [weights, data]
         return hashlib.sha256("".join(f"{file.name} {_sha256_of_file(file)}\n" for file in files).encode()).hexdigest()
     return _sha256_of_file(weights)
 
@@ -78,10 +83,11 @@ def _sha256_of(file: Path, *state: int) -> str:
 
 
 def by_content(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[Path, P], T]:
-    """`load`, which makes a network of a file or folder, remembering its answer while the content stays the same.
+    """Returns `load`, a function that makes a network from a file or folder, with a memory of its results.
 
-    So a network and the sha256 in its metric's id belong together. Raises RuntimeError for weights that change while
-    they are loaded; where there are none, `load` says so.
+    A network is loaded again if the content of its file changes, so that the network belongs to the sha256 in its
+    metric's id. Raises RuntimeError for weights that change while they are loaded. For missing weights, `load` raises
+    its own error.
     """
     remembered: dict[tuple[object, ...], tuple[str, T]] = {}
 
@@ -91,7 +97,7 @@ def by_content(load: Callable[Concatenate[Path, P], T]) -> Callable[Concatenate[
             return load(weights, *args, **kwargs)
         asked, digest = (weights, *args, *sorted(kwargs.items())), sha256_of(weights)
         if asked not in remembered or remembered[asked][0] != digest:
-            remembered.pop(asked, None)  # the old network's memory is free for the new one
+            remembered.pop(asked, None)  # frees the old network's memory before the new one is loaded
             network = load(weights, *args, **kwargs)
             if sha256_of(weights) != digest:
                 raise RuntimeError(f"{weights} changed while it was loaded; run the same command again")
@@ -120,5 +126,5 @@ DOVER = OwnFile(
     "dover.onnx",
     "make one with convert_to_onnx.py of VQAssessment/DOVER and say where it is: export VGDFR_DOVER_ONNX=FILE",
 )
-# What LPIPS is fed, and the package whose heads weigh its layers.
+# The input of LPIPS, and the package with the heads that weigh its layers.
 LPIPS_INPUT = f"rgb-minus1to1-lpips-{version('lpips')}"

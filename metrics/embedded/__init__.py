@@ -1,8 +1,8 @@
-"""The embedded judge's weights: small networks trained on the embedded world, for the default run's metric columns."""
+"""Names the weights of the embedded judge: small networks trained on the embedded world."""
 
 from pathlib import Path
 
 CLIP = Path(__file__).parent / "clip"
-"""A folder for open_clip's `local-dir:`."""
+"""The folder of the CLIP model, in open_clip's local-dir format."""
 TRUNK = Path(__file__).parent / "alexnet.safetensors"
-"""torchvision's AlexNet `features`, in fp16."""
+"""The weights of torchvision's AlexNet `features`, in float16."""

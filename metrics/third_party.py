@@ -1,4 +1,4 @@
-"""Metrics from outside this package: each is a `Metric` in a user's module, and its name is its dotted path."""
+"""Finds metrics from outside this package. Each is a `Metric` in a user's module, and its dotted path is its name."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +7,19 @@ from metrics.base import Metric
 from vgdfr_commands.dotted_path import imported
 
 EXAMPLE = "my_pkg.sharpness"
-# Columns of a study begin with these, so a metric of such a module would have the name of a setting or measurement.
+# Columns of a study begin with these words, so a metric of such a module would have the name of another column.
 TAKEN = ("accelerated", "checkpoint", "layers", "method", "record", "seconds", "video")
 
 
 def is_dotted_path(name: str) -> bool:
-    """Whether `name` has the form of a dotted path. No metric of ours has a name of that form."""
+    """Returns whether `name` has the form of a dotted path. No metric of this package has a name of that form."""
     return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
-def outside_metric(path: str) -> Metric:
-    """Returns the Metric at a dotted path. The path is its name, and so the beginning of its id, and its default title.
+def third_party_metric(path: str) -> Metric:
+    """Returns the Metric at a dotted path. The path becomes its name, the beginning of its id and its default title.
 
-    Runs the code of the module. Raises ValueError if the module cannot be imported, if the object is no Metric, and if
+    Runs the code of the module. Raises ValueError if the module cannot be imported, if the object is no Metric, or if
     a file of weights is missing.
     """
     if (module := path.partition(".")[0]) in TAKEN:
