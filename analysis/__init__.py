@@ -1,5 +1,5 @@
 """From records and scores to the paper's tables and figures. `Study(folder).samples` is one DataFrame."""
-# ruff: noqa: E402  the check comes before what it checks
+# ruff: noqa: E402  the check comes before the imports that it checks
 
 from vgdfr_commands.surroundings import check
 

@@ -1,4 +1,4 @@
-"""A table of what accelerators measured, and of the share of the DiT's layers that were skipped."""
+"""A table of the accelerators' counts, and of the share of the DiT's layers that was skipped."""
 
 import json
 from collections.abc import Sequence

@@ -28,12 +28,12 @@ def metrics_of(samples: pd.DataFrame) -> list[str]:
 
 
 def has(samples: pd.DataFrame, name: str) -> bool:
-    """Whether any sample has a value in the column. A column may outlive its values in the index."""
+    """Returns whether any sample has a value in the column. The index may keep a column without values."""
     return name in samples and bool(samples[name].notna().any())
 
 
 def column_of(samples: pd.DataFrame, name: str) -> Column:
-    """Returns the column `name`. A metric from outside this project is known by what its scores say of it."""
+    """Returns the column `name`. For a metric from outside this project, its scores describe the column."""
     for column in EFFICIENCY:
         if column.name == name:
             return column
@@ -79,7 +79,7 @@ def in_paper(column: Column) -> str:
 
 
 def is_filled(samples: pd.DataFrame, name: str) -> bool:
-    """Whether any sample has a finite value in the column."""
+    """Returns whether any sample has a finite value in the column."""
     return name in samples and bool(np.isfinite(samples[name]).any())
 
 

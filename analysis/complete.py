@@ -1,4 +1,4 @@
-"""Says what a study lacks: samples that are missing, failed or without a score. Names its samples without a video."""
+"""Names the gaps of a study: samples that are missing, failed or without a score. Names its samples without a video."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,10 @@ def incomplete(table: Table) -> str | None:
 
 
 def without_video(table: Table) -> list[str]:
-    """Returns a note that names the methods of the finished samples without a video, or nothing if there are none."""
+    """Returns a note that names the methods of the finished samples without a video.
+
+    Returns an empty list if there is no such sample.
+    """
     counts = table.probes["title"][table.probes["status"] == "done"].value_counts().sort_index()
     named = [f"{title} ({n} sample{'s' * (n > 1)})" for title, n in counts.items()]
     record = "its record" if counts.sum() == 1 else "their records"

@@ -204,7 +204,7 @@ def _notes(table: Table, projected: pd.DataFrame, counted: bool, untimed: int) -
         "`dit_work` of the study's samples counts tokens instead."
     )
     timed = f" {untimed} samples were not timed as the others. They count in the sweep's FLOPs alone."
-    left_out = f"Left out, as their records do not say what the DiT did: {', '.join(unknown)}."
+    left_out = f"Left out, because their records do not say what the DiT did: {', '.join(unknown)}."
     mixture = [table.mixture] if table.mixture else []
     return [first + timed * bool(untimed), sweep, *[work] * counted, *[left_out] * bool(unknown), *mixture]
 
@@ -212,7 +212,7 @@ def _notes(table: Table, projected: pd.DataFrame, counted: bool, untimed: int) -
 def report(
     study: Study, overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS, allow_mixed: bool = False
 ) -> Report:
-    """Returns the study's costs and what its accelerators measured. cost.csv has a line per sample."""
+    """Returns the study's costs and the counts of its accelerators. cost.csv has a line per sample."""
     table = table_of(study, allow_mixed=allow_mixed)
     projected = projections(table, overrides, text_tokens)
     sheets = (study_sheet(table, projected), accelerators_sheet(table))
@@ -221,19 +221,21 @@ def report(
 
 def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without one, a model's stages")
+    parser.add_argument("study", type=Path, nargs="?", help="a study's folder; without it a model's stages are printed")
     parser.add_argument("--model", help="a model of conf/model (default: hunyuan_video)")
-    parser.add_argument("--kept", type=int, nargs="+", default=[], help="latent frames after compression")
+    parser.add_argument("--kept", type=int, nargs="+", default=[], help="numbers of latent frames after compression")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="as for bench.sweep; repeatable")  # fmt: skip
-    parser.add_argument("--text-tokens", type=int, default=TEXT_TOKENS, help="of a prompt (default: %(default)s)")
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+                        help="a setting, as for bench.sweep; may be given several times")  # fmt: skip
+    parser.add_argument(
+        "--text-tokens", type=int, default=TEXT_TOKENS, help="text tokens of a prompt (default: %(default)s)"
+    )
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices together")
     add_out(parser)
     given = parser.parse_args()
     if given.study is None and given.out is not None:
-        parser.error("--out is of a study's report; a model's stages are only printed")
+        parser.error("--out belongs to a study's report; a model's stages are only printed")
     if given.study is not None and (given.model or given.kept):
-        parser.error("--model and --kept are of a model's stages; a study has its own model and lengths")
+        parser.error("--model and --kept belong to a model's stages; a study has its own model and lengths")
     if given.study is None:
         print(model_report(given.model or "hunyuan_video", given.set, given.kept, given.text_tokens).text)
         return

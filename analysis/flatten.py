@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.facts import facts_of
+from bench.store.facts import facts_of
 
 RECORD_SCHEMA, SCORES_SCHEMA = 1, 2
 # Fields of a record that are not columns: they are long, or `_of_record` derives columns from them.
@@ -41,7 +41,7 @@ def row_of(study: Path, sample: str) -> dict[str, Any] | None:
     """Returns the row of one sample, with the reason in `unreadable` for a damaged file, or None if it has gone."""
     record_file, scores_file = f"{study}/{sample}/record.json", f"{study}/{sample}/scores.json"
     verify = f"this moves the sample away: python -m bench.store verify {study}"
-    score = f"this writes it anew: python -m bench.score {study}"
+    score = f"this writes it again: python -m bench.score {study}"
     found: dict[str, Any] = {"unreadable": None}
     for file, remedy, columns_of in ((record_file, verify, _of_record), (scores_file, score, _of_scores)):
         try:
@@ -148,7 +148,7 @@ def _of_machine(kind: str | None, environment: bytes) -> dict[str, str]:
     """Returns the columns device and run.
 
     device: kind, name and, for a CPU, threads, which change latencies and the last bits of pixels.
-    run: a digest of all that a latency depends on besides the sample: machine, threads, packages and code.
+    run: a digest of all that a latency depends on apart from the sample: machine, threads, packages and code.
     """
     own = orjson.loads(environment)
     threads = own.get("threads") if kind == "cpu" else None
@@ -192,6 +192,6 @@ def _of_scores(document: dict[str, Any]) -> dict[str, Any]:
         extra = score.get("extra")
         if extra and extra.get("truncated"):
             row[f"{name}.truncated"] = int(extra.get("context_length", 0))
-        if "about" in score:  # a metric from outside this project, whose module need not be there any more
+        if "about" in score:  # a metric from outside this project; its module may be missing by now
             row[f"{name}.about"] = orjson.dumps(score["about"]).decode()
     return row

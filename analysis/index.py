@@ -1,8 +1,8 @@
-"""Keeps one row per sample of a study in `index.parquet`, and refreshes the rows whose files changed on disk.
+"""Keeps one row per sample of a study in `index.parquet`, and refreshes the rows of changed files.
 
 The index is a cache of record.json and scores.json: it can be removed at any time. Several processes may refresh it at
-once, because each writes it whole and the next one reads again what is out of date. Lists of values per frame are not
-in it; `analysis.study.Study.curves` reads them.
+once, because each replaces it as a whole, and the next process reads outdated rows again. Lists of values per frame are
+not in it; `analysis.study.Study.curves` reads them.
 """
 
 import gc
@@ -24,25 +24,25 @@ import pyarrow.parquet as pq
 from analysis.flatten import NUMBERS, TEXTS, as_text, row_of
 
 FILE = "index.parquet"
-SCHEMA = 1  # of the index; rises when the meaning of a column changes
-# A file changed so shortly before it was read may change again within the file system's clock tick, so it is read anew.
+SCHEMA = 1  # the version of the index; it rises when the meaning of a column changes
+# A file that changed this shortly before it was read may change again within one clock tick, so it is read again.
 _RACY_NS = 2_000_000_000
 # Columns that every index has, whatever the records hold.
 _TYPES = {
     **dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.float64()), "makes_video": pa.bool_(),
     **dict.fromkeys(("seed", "stamp", "changed_ns", "read_ns"), pa.int64()),
 }  # fmt: skip
-_CHECK = b"crc32=00000000"  # stands for the file's checksum while it is computed; Parquet checks only parts of a file
+_CHECK = b"crc32=00000000"  # the checksum's place while it is computed; Parquet checks only parts of a file
 _METADATA = {b"vgdfr": str(SCHEMA).encode(), b"check": _CHECK}
 _AT_ONCE = 5000  # samples whose rows are in memory before they become a table
-_DAMAGES = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)  # what reading a damaged index raises
+_DAMAGES = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)  # the exceptions of reading a damaged index
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Turns the garbage collector off in the block: what is read has no reference cycles.
+    """Turns the garbage collector off in the block, because parsed JSON has no reference cycles.
 
-    Looking for them in 100,000 samples takes a third of the time.
+    For 100,000 samples the search for cycles takes a third of the time.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -68,7 +68,7 @@ def refreshed(study: Path) -> pd.DataFrame:
 
 
 def _updated(study: Path, states: Mapping[str, "_State"], table: pa.Table | None) -> pd.DataFrame:
-    """Returns `table` as a frame, after reading what is out of date in it, or everything if it is None."""
+    """Returns `table` as a frame after reading the samples that are out of date in it, or all samples if it is None."""
     known = {} if table is None else _known(table)
     stale = [sample for sample, state in states.items() if known.get(sample) != state.stamp]
     gone = known.keys() - states.keys()

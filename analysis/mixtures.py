@@ -15,8 +15,8 @@ def refuse_mixtures(samples: pd.DataFrame, allow_mixed: bool) -> None:
     if not allow_mixed and len(devices) > 1:
         raise StudyError(
             f"the study mixes {len(devices)} devices: {'; '.join(devices)}. Their latencies do not compare, and "
-            "different kinds give different pixels. Make the samples again on one, or say --allow-mixed to have it as "
-            "it is"
+            "different kinds give different pixels. Make the samples again on one device, or allow the mixture by "
+            "--allow-mixed"
         )
     versions = '{"version": ' + samples["generator_version"].map("{:g}".format) + "}"
     refuse("versions of the generator", versions, samples["sample"])
@@ -32,7 +32,7 @@ def refuse_mixtures(samples: pd.DataFrame, allow_mixed: bool) -> None:
 def refuse(kind: str, settings: pd.Series, places: pd.Series) -> None:
     """Raises StudyError if the samples at `places` have different `settings`, which are JSON objects.
 
-    The message shows the entries that differ, and of each kind the number of samples and one of them.
+    The message shows the entries that differ, and the number of samples and an example of each kind.
     """
     groups = {text: places[settings == text] for text in sorted(settings.unique())}
     if len(groups) < 2:

@@ -5,18 +5,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-
 from analysis import paper_table
 from analysis.output import Report
 from analysis.render import Sheet, plain
 from analysis.study import StudyError
-from bench.condition import Condition
-from bench.config import CONF, condition_of
+from bench.plan.compose import configs_of
+from bench.plan.condition import Condition
+from bench.plan.settings import condition_of
 from vgdfr import HunyuanVideo, Model
 from vgdfr.backbones import base
-from vgdfr.backbones.hunyuan_vae import Tiling
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
 
@@ -27,10 +25,9 @@ PAPER = ("hunyuan_video", 544, 960, 97, 50)  # the model, height, width, frames 
 def condition_with(name: str, overrides: Sequence[str] = ()) -> Condition:
     """Returns a condition with the model `name` of conf and its video settings, or raises StudyError."""
     try:
-        with initialize_config_dir(CONF, version_base="1.3"):
-            settings = ["method.k=5", "method.theta=0.5"]
-            return condition_of(compose("config", [f"model={name}", "metrics=pixel", *settings, *overrides]))
-    except (HydraException, ValueError) as error:
+        settings = ["metrics=pixel", "method.k=5", "method.theta=0.5"]
+        return condition_of(configs_of([f"model={name}", *settings, *overrides])[0])
+    except ValueError as error:
         raise StudyError(f"model {name} cannot be composed from conf: {' '.join(str(error).split())}") from None
 
 
@@ -39,7 +36,7 @@ def flops_of(model: Model, spec: dict[str, Any], text_tokens: int = TEXT_TOKENS)
     try:
         flops: Flops | None = model.flops(spec["height"], spec["width"], spec["num_frames"], text_tokens)
     except FileNotFoundError as error:
-        raise StudyError(f"{error}; or say where it lies: --set model.backbone.path=FOLDER") from None
+        raise StudyError(f"{error}; or name its folder: --set model.backbone.path=FOLDER") from None
     if flops is None:
         raise StudyError(
             f"the FLOPs of {type(model).__name__} are not known: its class does not give them (Model.flops)"
@@ -72,8 +69,8 @@ def flops_of_record(record: dict[str, Any], overrides: Sequence[str] = (), text_
         if (counted := (transformer.get("num_layers"), transformer.get("num_single_layers"))) != made:
             raise StudyError(
                 f"the samples are of a model with {made[0]} dual and {made[1]} single layers, made from "
-                f"{checkpoint.get('path')}; the configuration at hand has {counted[0]} and {counted[1]}. Say where "
-                "the model lies: --set model.backbone.path=FOLDER"
+                f"{checkpoint.get('path')}; the configuration at hand has {counted[0]} and {counted[1]}. Name the "
+                "model's folder: --set model.backbone.path=FOLDER"
             )
     return flops
 

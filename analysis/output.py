@@ -1,10 +1,9 @@
-"""The files of a report: where a command writes them, and what it says if it cannot."""
+"""The files of a report: where a command writes them, and its message if it cannot."""
 
 import argparse
 import csv
 import io
 import sys
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from analysis.flatten import as_text
 from analysis.render import Sheet, markdown
 from analysis.study import Study
+from vgdfr_commands.atomic import atomic_file
 
 
 class CannotWrite(OSError):
@@ -26,7 +26,9 @@ class CannotWrite(OSError):
 
 def add_out(parser: argparse.ArgumentParser, default: str = "report") -> None:
     """Adds --out, which every command that writes a report has."""
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write (default: {default} in the study)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"the folder to write (default: {default} in the study)"
+    )
 
 
 def names_in(text: str | None) -> list[str] | None:
@@ -46,7 +48,7 @@ def csv_of(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def samples_files(study: Study, folder: Path) -> dict[str, bytes]:
-    """Returns samples.csv and samples.parquet of a study, or nothing if `folder` holds those of its present state."""
+    """Returns samples.csv and samples.parquet of a study, or nothing if `folder` holds files of its present state."""
     own = {b"vgdfr": study.digest.encode()}
     with suppress(OSError, ValueError, pa.ArrowException), (folder / "samples.parquet").open("rb") as file:
         if (folder / "samples.csv").is_file() and (pq.read_schema(file).metadata or {}).get(b"vgdfr") == own[b"vgdfr"]:
@@ -70,17 +72,12 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def write(file: Path, content: str | bytes) -> Path:
-    """Writes a file whole or not at all, text as UTF-8 with one line break at its end. Raises CannotWrite."""
+    """Writes a file that is complete or missing. Text is UTF-8 with one line break at its end. Raises CannotWrite."""
     if isinstance(content, str):
         content = (content.rstrip("\n") + "\n").encode("utf-8", "backslashreplace")
-    partial = file.with_name(f".{uuid.uuid4().hex}.partial")
-    with writing(file.parent):
-        try:
-            partial.write_bytes(content)
-            return partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    with writing(file.parent), atomic_file(file) as partial:
+        partial.write_bytes(content)
+    return file
 
 
 @dataclass(frozen=True)

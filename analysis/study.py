@@ -26,7 +26,7 @@ _BOOKKEEPING = ["stamp", "changed_ns", "read_ns", "unreadable"]
 
 
 class StudyError(ValueError):
-    """The study cannot be reported on. The message says why, and what to do."""
+    """A study that cannot be reported on. The message gives the reason and the remedy."""
 
 
 class Study:
@@ -39,7 +39,7 @@ class Study:
     def __init__(
         self, *folders: str | os.PathLike[str], skip_unreadable: bool = False, experiment: str = "table1"
     ) -> None:
-        """Raises StudyError for no folder, a folder given twice, and a folder without samples."""
+        """Raises StudyError for no folder, for a folder that is given twice, and for a folder without samples."""
         self.folders = tuple(Path(folder) for folder in folders)
         if not folders or len({folder.resolve() for folder in self.folders}) < len(folders):
             raise StudyError(f"expected the folders of one or more studies, each once; got {list(map(str, folders))}")
@@ -68,16 +68,17 @@ class Study:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row per sample, failed ones and those without a video included, sorted by condition, prompt and seed.
+        """One row per sample, sorted by condition, prompt and seed.
 
-        The index is (condition, prompt, seed); it is unique within a study. A condition is called as its folder, and
-        if the study has videos of different settings, by them too: "baseline num_frames=33". Infinite scores are
-        infinite here, too. A score that is missing is NaN, and `missing` has the reason. Columns:
+        Failed samples and samples without a video are included. The index is (condition, prompt, seed). It is
+        unique within a study. A condition has the name of its folder. If the study has videos of different
+        settings, the name also holds the settings: "baseline num_frames=33". Infinite scores stay infinite. A
+        missing score is NaN, and `missing` has the reason. Columns:
 
         status: "done", or why the sample failed; `error` has the last line of the traceback.
-        title, role, family, settings: how tables show the method, see `bench.facts.Facts`.
+        title, role, family, settings: how tables show the method, see `bench.store.facts.Facts`.
         method, method.NAME: its name and settings. video.NAME: height, num_frames, fps and so on. model: its name.
-        prompt_text, content: the prompt, and what it is about, one dimension or speed profile per line.
+        prompt_text, content: the prompt, and its subjects, one dimension or speed profile per line.
         latency_s, seconds.STAGE, reference_latency_s: seconds. The last is of the reference, if one run timed both.
         speedup: reference_latency_s over latency_s. The speed-up of tables is a ratio of means, which
             `analysis.statistics.speedup(rows)` computes, and not a mean of this column.
@@ -90,8 +91,7 @@ class Study:
         schedule: a digest; samples of equal schedules have equal digests. `curves` has the schedule.
         study, sample, folder: the name of the study, the sample's place in it, and the folder of its files.
         video: the settings in which the study's videos differ, as text. spec, model_identity, dit_passes: JSON texts.
-
-        Further fields of the records are columns as they are.
+        Further fields of the records are columns with their own names.
         """
         if self.unreadable and not self._skip_unreadable:
             raise StudyError(next(iter(self.unreadable.values())))
@@ -127,7 +127,7 @@ class Study:
 
     @property
     def digest(self) -> str:
-        """A hash of what `samples` depends on: the studies' places, their indexed files, and the columns."""
+        """A hash of the sources of `samples`: the studies' places, their indexed files, and the columns."""
         places = [as_text(str(folder.resolve())) for folder in self.folders]
         content = json.dumps([places, list(self.samples.columns)]).encode() + self._index["stamp"].to_numpy().tobytes()
         return hashlib.sha256(content).hexdigest()
@@ -211,7 +211,7 @@ def _planned(study: Path) -> frozenset[str]:
     try:
         return frozenset(json.loads(file.read_text(encoding="utf-8"))["samples"]) if file.is_file() else frozenset()
     except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(f"{file} is damaged ({error!r}); the study's sweep writes it anew") from None
+        raise StudyError(f"{file} is damaged ({error!r}); the study's sweep writes it again") from None
 
 
 def _video_settings(index: pd.DataFrame) -> pd.Series:
@@ -225,7 +225,7 @@ def _video_settings(index: pd.DataFrame) -> pd.Series:
 
 
 def _content(index: pd.DataFrame) -> pd.Series:
-    """Returns what each prompt is about, one per line: its dimensions, and its speed profile unless they name one."""
+    """Returns the subjects of each prompt, one per line: its dimensions, and its speed profile unless they name one."""
 
     def of(pair: str) -> str:
         prompt, _, dimensions = pair.partition("\n")
@@ -260,7 +260,7 @@ def _timed_in_other_runs(index: pd.DataFrame, reference_s: pd.Series) -> pd.Seri
 
 
 def _work(index: pd.DataFrame) -> pd.Series:
-    """Returns the DiT's tokens, times layers computed, over those of the reference. Older records lack the latter."""
+    """Returns the DiT's tokens times computed layers, over the reference's. Older records lack the layers."""
     passes = {text: _tokens(json.loads(text)) for text in index["dit_passes"].dropna().unique()}
     tokens = index["dit_passes"].map(passes).astype(float)
     work = tokens / _references(index, SAME_VIDEO, tokens)

@@ -23,7 +23,7 @@ class Row:
 
     samples: its finished samples, indexed by prompt and seed. failed: its other samples.
     method: the method's name in the records, which orders the rows. name: its title.
-    role: "reference", "method", "ablation" or "diagnostic", see `bench.facts`. family: joins rows in figures.
+    role: "reference", "method", "ablation" or "diagnostic", see `bench.store.facts`. family: joins rows in figures.
     video: the video settings that the study varies, such as "num_frames=33".
     k, theta: None for a method without them. other: all other settings, such as "steps=25, max_merge=2".
     """

@@ -1,6 +1,6 @@
 """Makes Table 1 of the paper from a study: `python -m analysis.table1 runs/table1 [--intervals] [--paper]`.
 
-Prints Markdown and writes report/table1.md, .csv, .tex and .html into the study's folder, and beside them the samples
+Prints Markdown and writes report/table1.md, .csv, .tex and .html into the study's folder, together with the samples
 as samples.csv and samples.parquet. --paper adds table1-trends.tex, and --out DIR names another folder. --frames and
 --columns are part of the files' names.
 """
@@ -45,7 +45,7 @@ def table_sheet(
 ) -> Sheet:
     """Returns the sheet of `table`, with its default columns or the columns `names`.
 
-    `beside_paper` adds the paper's rows below ours.
+    With `beside_paper` the sheet also has the paper's rows, below ours.
     """
     shown = columns(table.samples, names)
     marked = marks(table, shown)
@@ -229,13 +229,13 @@ def command() -> str | int:
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--frames", choices=FRAMES, default="all",
                         help="score only the frames kept by the schedules, or only the others")  # fmt: skip
-    parser.add_argument("--columns", metavar="NAMES", help="only these, such as psnr,lpips,speedup")
-    parser.add_argument("--intervals", action="store_true", help="95 %% intervals beside the means")
-    parser.add_argument("--paper", action="store_true", help="the paper's own rows, and its trends against these")
+    parser.add_argument("--columns", metavar="NAMES", help="show only these columns, such as psnr,lpips,speedup")
+    parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals next to the means")
+    parser.add_argument("--paper", action="store_true", help="add the paper's rows and compare its trends")
     parser.add_argument(
-        "--strict", action="store_true", help="exit status 1 unless all samples are finished and scored"
+        "--strict", action="store_true", help="end with status 1 unless all samples are finished and scored"
     )
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one table")
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices in one table")
     add_out(parser)
     given = parser.parse_args()
     asked = names_in(given.columns)

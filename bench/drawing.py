@@ -30,9 +30,10 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _users_settings_aside() -> Iterator[None]:
-    """Within the block matplotlib's import finds no MPLBACKEND, and its packaged matplotlibrc before any other.
+    """Hides MPLBACKEND, and makes matplotlib's import read its packaged matplotlibrc.
 
-    It looks in the current folder first, and no variable changes that.
+    Matplotlib looks for a matplotlibrc in the current folder first, and no variable changes that. So the block runs in
+    the folder of the packaged file.
     """
     spec = find_spec("matplotlib")
     assert spec is not None and spec.origin is not None
@@ -58,13 +59,13 @@ def _import_matplotlib() -> Any:
             return importlib.import_module("matplotlib")
         except (ValueError, OSError):
             for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-                del sys.modules[name]  # what the first attempt has left would be taken for whole
+                del sys.modules[name]  # the import would take these half-imported modules for complete ones
             with _users_settings_aside():
                 return importlib.import_module("matplotlib")
 
 
 matplotlib = _import_matplotlib()
-with _quiet():  # the fonts' cache is made now
+with _quiet():  # this import makes the cache of fonts
     from matplotlib.axes import Axes  # noqa: E402
     from matplotlib.figure import Figure  # noqa: E402
     from matplotlib.lines import Line2D  # noqa: E402
@@ -73,12 +74,12 @@ with _quiet():  # the fonts' cache is made now
 
 __all__ = ["Axes", "Figure", "Line2D", "MaxNLocator", "Patch", "Rectangle", "settings"]
 
-# matplotlib's own defaults, the backend apart: nothing here has one
+# Matplotlib's own defaults without the backend, because figures use none.
 _DEFAULTS = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
 
 
 @contextmanager
 def settings(own: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Within the block matplotlib draws with its defaults and `own` on top; afterwards with the caller's settings."""
+    """Makes matplotlib draw with its defaults and `own` on top in the block. The caller's settings return after it."""
     with matplotlib.rc_context(_DEFAULTS | dict(own or {})):
         yield

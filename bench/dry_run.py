@@ -1,29 +1,27 @@
-"""Tells what a sweep would do: `python -m bench.sweep +exp=table1 model=hunyuan_video --dry-run`.
+"""Describes a planned sweep: `python -m bench.sweep +exp=table1 model=hunyuan_video --dry-run`.
 
 Prints the plan, the files that are missing, the peak memory of each stage and the DiT work in FLOPs and hours. Needs no
 GPU, no Slurm and no weights. `bench.launch --dry-run` prints the same.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf import DictConfig, MissingMandatoryValue
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from bench import mismatch
-from bench.condition import Condition, VideoSettings
-from bench.config import check_mismatch, condition_of, metrics_of, prompts_of, study_of, threads_of, timing_of
-from bench.config_dir import taken_out
-from bench.keep import check as checked_keep
-from bench.plan import missing_assets
-from bench.prefetch import configs_of
-from bench.prompts import VBENCH_COUNT, Prompts, VBenchPrompts
-from bench.store import RECORD, Store
-from bench.timing import Timing
+from bench.plan import mismatch
+from bench.plan.command_line import CommandLine
+from bench.plan.compose import composed
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.job import Timing, checked_keep
+from bench.plan.jobs import in_condition, missing_assets, wanted_by
+from bench.plan.prompts import VBENCH_COUNT, Prompts, VBenchPrompts
+from bench.plan.settings import Wanted, prompts_of, study_of, threads_of, timing_of
+from bench.store.study import RECORD, Store
 from metrics import named
 from metrics.weights import OwnFile
 from vgdfr import Method, Model
@@ -32,13 +30,11 @@ from vgdfr.flops import Flops
 from vgdfr.forecast import Work
 from vgdfr.memory import memory_of
 from vgdfr.naming import is_built_in
-from vgdfr_commands.start import called
 
 # The paper's baseline takes 714.9 s (its Table 1) for 130.6 PFLOP. The paper does not name the GPU.
 ASSUMED_TFLOPS = 183.0
 # The paper's 15 speed-ups imply shares between 0.45 and 0.84 on HunyuanVideo 13B. This is their mean.
 ASSUMED_TOKENS = 0.6
-FLAG = "--dry-run"
 CUDA_GIB = 0.5  # CUDA's own memory
 
 
@@ -78,36 +74,46 @@ class Assumed:
         if not 0 < self.tokens <= 1:
             raise ValueError(f"--assumed-tokens must be in (0, 1], got {self.tokens}")
 
+    @classmethod
+    def of(cls, flags: Namespace) -> "Assumed":
+        """Returns the numbers that the flags of `command_line.add_dry_run` give."""
+        given = {"tflops": flags.assumed_tflops, "tokens": flags.assumed_tokens}
+        return cls(**{name: value for name, value in given.items() if value is not None})
 
-def describe_sweep(arguments: Sequence[str], assumed: Assumed = Assumed()) -> str:
-    """Returns a text that tells what `bench.sweep` would do. Raises ValueError for `arguments` that it would refuse."""
-    configs = configs_of([argument for argument in arguments if argument not in ("--multirun", "-m")])
-    conditions = [condition_of(config) for config in configs]
-    for config, condition in zip(configs, conditions, strict=True):
-        check_mismatch(config)
-        named(metrics_of(config))
-        checked_keep(config.keep)
-        threads_of(config)
-        try:
-            condition.check_settings()
-        except FileNotFoundError:
-            pass  # the list of missing files below names the file
+
+def describe_sweep(line: CommandLine, assumed: Assumed = Assumed()) -> str:
+    """Returns a description of the planned sweep. Raises ValueError for a command line that a sweep would refuse."""
+    plan = composed(line)
+    configs, wanted = plan.configs, wanted_by(plan)
+    for config, given, one in zip(configs, plan.conditions, wanted, strict=True):
+        with in_condition(given, len(configs)):
+            _check(config, one)
+    conditions = [one.condition for one in wanted]
     lines = [_plan(configs, conditions)]
-    missing = missing_assets(configs)
+    missing = missing_assets(wanted)
     lines.append(f"to be downloaded first (python -m bench.prefetch with the same arguments):\n{describe(missing)}"
                  if missing else "nothing to download")  # fmt: skip
-    lines += _own_files(configs) + mismatch.remarks(condition_of(configs[0]).model, prompts_of(configs[0]))
+    lines += _own_files(wanted) + mismatch.remarks(wanted[0].condition.model, wanted[0].prompts)
     prompts, timing = _num_prompts(configs), timing_of(configs[0])
     for (model, video), group in _groups(conditions).items():
         lines += [_memory(model, video, group), _work(model, video, group, prompts, timing, assumed)]
     return "\n".join(lines)
 
 
-def _own_files(configs: Sequence[DictConfig]) -> list[str]:
+def _check(config: DictConfig, wanted: Wanted) -> None:
+    """Raises ValueError for a mistake that can be seen without the model's files."""
+    named(wanted.metrics)
+    checked_keep(config.keep)
+    threads_of(config)
+    with suppress(FileNotFoundError):  # the list of missing files names the file
+        wanted.condition.check_settings()
+
+
+def _own_files(wanted: Sequence[Wanted]) -> list[str]:
     """Returns a line for each metric that lacks a file which users make themselves."""
-    metrics = {metric.name: metric for config in configs for metric in named(metrics_of(config))}
-    wanted = {name: m.missing for name, m in metrics.items() if isinstance(m.missing, OwnFile)}
-    return [f"{name} will be a dash without {file.name}: {file.how}" for name, file in wanted.items()]
+    metrics = {metric.name: metric for one in wanted for metric in named(one.metrics)}
+    files = {name: m.missing for name, m in metrics.items() if isinstance(m.missing, OwnFile)}
+    return [f"{name} will be a dash without {file.name}: {file.how}" for name, file in files.items()]
 
 
 def _plan(configs: Sequence[DictConfig], conditions: Sequence[Condition]) -> str:
@@ -133,7 +139,7 @@ def _recorded(study: Path, rows: Sequence[Condition]) -> int:
     wanted = {(row.model_name, row.slug, row.video) for row in rows}
     store, found = Store(study), 0
     for file in (file for slug in {row.slug for row in rows} for file in study.glob(f"{slug}/*/{RECORD}")):
-        record = store.recorded(str(file.parent.relative_to(study)))
+        record = store.recorded(store.at(str(file.parent.relative_to(study))))
         if record is not None and record.status == "done":
             settings = {f.name: record.identity["spec"][f.name] for f in fields(VideoSettings)}
             found += (record.model_name, record.slug, VideoSettings(**settings)) in wanted
@@ -238,7 +244,7 @@ def _work(
 
 
 def _is_unknown(method: Method) -> bool:
-    """Whether nothing tells the work: an accelerator changes it, or a method is not the baseline and lacks `work`."""
+    """Returns whether the DiT work is unknown: an accelerator changes it, or a user's method lacks `work`."""
     return bool(method.accelerators) or (type(method).work is Method.work and not is_built_in(type(method)))
 
 
@@ -253,27 +259,3 @@ def _cost(flops: Flops, works: Sequence[Work]) -> Range:
         }[work.kind]
         total += Range(float(count(work.about)), float(count(work.most))) * work.times
     return total
-
-
-def asked_for(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for a dry run."""
-    return FLAG in arguments
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Prints what a sweep with `arguments` would do. Raises SystemExit with a message for arguments that are wrong."""
-    prog = " ".join([*called("bench.sweep"), FLAG])
-    parser = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    parser.add_argument(FLAG, action="store_true")
-    parser.add_argument("--assumed-tflops", type=float, default=ASSUMED_TFLOPS)
-    parser.add_argument("--assumed-tokens", type=float, default=ASSUMED_TOKENS)
-    known, rest = parser.parse_known_args(list(arguments))
-    try:
-        if flags := [each for each in taken_out(rest)[1] if each.startswith("-") and each not in ("--multirun", "-m")]:
-            said = f"{FLAG} goes with none of Hydra's flags but --config-dir, got {' '.join(flags)}"
-            raise ValueError(f"{said}; leave one of them out")
-        print(describe_sweep(rest, Assumed(known.assumed_tflops, known.assumed_tokens)))
-    except MissingMandatoryValue as error:
-        raise SystemExit(f"error: {error.full_key} has no value; give it, as {error.full_key}=...") from None
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-        raise SystemExit(f"error: {error}") from None

@@ -8,40 +8,25 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-
-from bench import overrides
-from bench.config_dir import composing, taken_out
-from bench.plan import composed, missing_assets
-from bench.progress import say
+from bench.plan import command_line
 from vgdfr.assets import Asset, describe
 from vgdfr.files import cache_folder
-from vgdfr_commands.start import run
-
-
-def configs_of(arguments: Sequence[str]) -> list[DictConfig]:
-    """Returns the configuration of each job that `bench.sweep` would run with these arguments.
-
-    Raises ValueError that explains a mistake in the arguments.
-    """
-    folder, given = taken_out(arguments)
-    with composing(folder) as loader:
-        return composed(overrides.load(loader, overrides.quoted(given)))
+from vgdfr_commands.start import called, run
 
 
 def download(assets: Sequence[Asset]) -> int:
     """Downloads all `assets` and reports each result. Returns the number of failed downloads."""
     failed = 0
     for i, asset in enumerate(assets):
-        say(f"{i + 1} of {len(assets)}: {asset.name}")
+        print(f"{i + 1} of {len(assets)}: {asset.name}", flush=True)
         try:
-            say(f"  at {asset.fetch()}")
+            print(f"  at {asset.fetch()}", flush=True)
         except (OSError, ValueError) as error:
             failed += 1
-            say(f"  failed: {type(error).__name__}: {error}")
+            print(f"  failed: {type(error).__name__}: {error}")
     return failed
 
 
@@ -58,33 +43,34 @@ def _require_writable(place: Path) -> None:
         )
 
 
-def main(arguments: list[str]) -> int:
-    """Returns the exit status, 1 if a download failed.
+def main(assets: Sequence[Asset], only_list: bool) -> int:
+    """Downloads `assets`, or only lists them. Returns the exit status, 1 if a download failed.
 
-    Raises ValueError for wrong arguments or too little space, and OSError for a cache folder that cannot be written.
+    Raises ValueError for too little space, and OSError for a cache folder that cannot be written.
     """
-    wanted = [argument for argument in arguments if argument not in ("--list", "--multirun", "-m")]
-    assets = missing_assets(configs_of(wanted))
     if not assets:
-        say("nothing to download")
+        print("nothing to download")
         return 0
-    say(f"to be downloaded:\n{describe(assets)}")
-    if "--list" in arguments:
+    print(f"to be downloaded:\n{describe(assets)}")
+    if only_list:
         return 0
     needed, place = sum(max(0, (a.num_bytes or 0) - a.have_bytes) for a in assets), cache_folder()
     _require_writable(place)
     if (free := shutil.disk_usage(place).free) < needed:
         raise ValueError(f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free at {place}")
     failed = download(assets)
-    say(f"{len(assets) - failed} downloaded, {failed} failed" + "; the same command tries these again" * bool(failed))
+    print(f"{len(assets) - failed} downloaded, {failed} failed" + "; the same command tries these again" * bool(failed))
     return int(bool(failed))
 
 
 def command() -> int:
-    try:
-        return main(sys.argv[1:])
-    except HydraException as error:
-        raise ValueError(error) from error
+    parser = command_line.parser(called("bench.prefetch"), __doc__)
+    parser.add_argument("--list", action="store_true", help="only list the files")
+    line, flags = command_line.parsed(parser, sys.argv[1:])
+    from bench.plan.compose import composed  # here, as PyTorch takes seconds to import
+    from bench.plan.jobs import missing_assets, wanted_by
+
+    return main(missing_assets(wanted_by(composed(replace(line, multirun=True)))), flags.list)
 
 
 if __name__ == "__main__":

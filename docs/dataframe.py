@@ -31,7 +31,7 @@ fastest = done.groupby("condition")["speedup"].mean().idxmax()
 difference = paired(done.loc[fastest, "flicker"], baseline["flicker"])
 print(f"{fastest}: flicker minus the baseline's {difference.value:+.4f} [{difference.low}, {difference.high}]")
 
-# %% Why a score is missing.
+# %% The reasons for missing scores.
 print(study.missing[["metric", "reason"]].value_counts().to_string() if len(study.missing) else "no score is missing")
 
 # %% A plot of your own.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import open_clip
+import other_packages  # noqa: F401  tests import the packages that this module makes importable
 import pytest
 import torch
 import torchvision
@@ -16,14 +17,14 @@ from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.base import Backbone
 from vgdfr.files import sha256
 
-# a slow machine is no failure, and a run is repeatable
+# A slow machine must not fail a test, and runs must be repeatable.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests neither find nor leave anything in the user's cache."""
+    """Gives tests a cache and a hub folder of their own, so that they do not touch the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VGDFR_CACHE", str(tmp_path_factory.mktemp("cache")))
         hub = str(tmp_path_factory.mktemp("hub"))
@@ -51,7 +52,7 @@ def spec() -> VideoSpec:
 
 @pytest.fixture
 def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Small random weights in the public files' formats, where the real ones would lie."""
+    """Writes small random weights in the public files' formats, in the places of the real files."""
     monkeypatch.setenv("VGDFR_CACHE", str(tmp_path))
     torch.manual_seed(0)
     small = open_clip.CLIP(
@@ -65,7 +66,21 @@ def public(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     torch.save(torchvision.models.alexnet().state_dict(), ALEXNET.file)
     pins = [(weights, weights.sha256) for weights in (CLIP_VIT_B_32, ALEXNET)]
     for weights, _ in pins:
-        object.__setattr__(weights, "sha256", sha256(weights.file))  # what is pinned is these, for the test
+        object.__setattr__(weights, "sha256", sha256(weights.file))  # pins these files in the test
     yield tmp_path
     for weights, pin in pins:
         object.__setattr__(weights, "sha256", pin)
+
+
+# Files whose tests take a minute or more. Two workers share the files, so the longest start first.
+LONGEST = (
+    "test_extending", "test_kills", "test_execution", "test_slurm", "test_faults", "test_end_to_end", "test_paper",
+    "test_publish", "test_compose", "test_config_dir", "test_worker",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first. `--no-loadscope-reorder` keeps this order; xdist's own is by number of tests."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))

@@ -1,11 +1,11 @@
-"""What a redesign must not change: keys, latents, frames, layer errors, metric ids, and the reports on stored studies.
+"""The golden values that a redesign must not change: keys, latents, frames, layer errors, metric ids, and reports.
 
-`PYTHONPATH=. python tests/goldens.py --write` writes tests/data/goldens anew (about a minute); `git diff` then shows
-what changed. `tests/test_goldens.py` compares. The videos are those of the tiny random model, computed in a process of
-its own with kernels that are the same on every x86-64 CPU (`FORCED`). `--bits` prints them as JSON, and is run there.
-The stored studies, studies.tar.xz, are not written by --write: they are old records, which must stay readable, and
-tests/data/goldens/README.md says how they were made. Keys, latents, frames, ids and CSV files must not change at all;
-a report's Markdown may, on purpose, where its prose is rewritten.
+`PYTHONPATH=. python tests/goldens.py --write` writes tests/data/goldens again (about a minute), and `git diff` then
+shows the changes. `tests/test_goldens.py` compares. The videos are made by the tiny random model, in a process of its
+own with kernels that are the same on every x86-64 CPU (`FORCED`). `--bits` runs in that process and prints the videos'
+hashes as JSON. --write does not write the stored studies in studies.tar.xz: they are old records, which must stay
+readable. tests/data/goldens/README.md tells how they were made. Keys, latents, frames, ids and CSV files must not
+change. A report's Markdown may change when its prose is rewritten on purpose.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from tiny import SPEC, write_checkpoint
 
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
 from metrics import named
 from metrics.groups import names_of
 from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, RopeProxy, Vgdfr, generate
@@ -55,12 +55,12 @@ METHODS: dict[str, Method] = {
 }  # fmt: skip
 PROXY = RopeProxy(k=1, theta=0.01)
 
-# Identities of no real model, so that no key depends on a machine or on the bytes of a checkpoint.
+# These identities belong to no real model, so no key depends on a machine or on the bytes of a checkpoint.
 MODEL_IDENTITY = {"weights_sha256": "0" * 64, "dtype": "float32", "device_type": "cpu"}
 PROMPT = Prompt("00-still", SPEC.prompt, 0)
 
-# Vector instructions change the order of sums and fuse multiplications with additions, and so last bits. These settings
-# take the vectors away from PyTorch, MKL, oneDNN, OpenCV, NumPy and the C library's exp, sin and cos.
+# Vector instructions change the order of sums and fuse multiplications with additions, which changes last bits. These
+# settings switch vector instructions off in PyTorch, MKL, oneDNN, OpenCV, NumPy and the C library's exp, sin and cos.
 FORCED = {
     "ATEN_CPU_CAPABILITY": "default",
     "MKL_CBWR": "COMPATIBLE",
@@ -95,7 +95,10 @@ def metric_ids() -> dict[str, str]:
 
 
 def bits() -> dict[str, Any]:
-    """Makes every video twice, alone and out of parts that it shares with the others, and measures the layer errors."""
+    """Returns the bits of every video and of the layer errors.
+
+    Every video is made twice: alone, and from parts that it shares with the others.
+    """
     torch.backends.mkldnn.enabled = False  # pyright: ignore[reportAttributeAccessIssue]  # its blocks follow the caches
     torch.backends.nnpack.set_flags(False)
     with TemporaryDirectory() as folder:
@@ -122,7 +125,7 @@ def _digest(video: Any) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns what else decides the bits: the packages, and the C library for exp, sin and cos."""
+    """Returns the other versions that decide the bits: packages, and the C library for exp, sin and cos."""
     packages = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless")
     return {name: version(name) for name in packages} | {"libc": " ".join(platform.libc_ver())}
 
@@ -143,7 +146,7 @@ def unpacked(folder: Path) -> Path:
     return folder
 
 
-# a report's folder in the goldens, the module, and its arguments, studies by their names
+# the folder of a report in the goldens, its module, and its arguments with studies by name
 COMMANDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("table1", "analysis.table1", ("table1",)),
     ("table1-intervals", "analysis.table1", ("table1", "--intervals", "--paper")),
@@ -163,7 +166,7 @@ COMMANDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 
 def arguments_at(studies: Path, arguments: tuple[str, ...]) -> list[str]:
-    """Returns the arguments of a command with each study's name as its folder below `studies`."""
+    """Returns the arguments of a command, with the folder below `studies` in place of each study's name."""
     return [str(studies / word) if (studies / word).is_dir() else word for word in arguments]
 
 
@@ -176,7 +179,7 @@ def compared(folder: Path, suffix: str) -> dict[str, Path]:
 
 
 def write() -> None:
-    """Writes all of the goldens but the stored studies."""
+    """Writes all goldens except the stored studies."""
     forced = bits_of_a_process(FORCED)
     for file, content in ((KEYS, keys()), (METRIC_IDS, metric_ids()), (BITS, {"versions": versions(), **forced})):
         file.write_text(json.dumps(content, indent=1) + "\n")
@@ -194,7 +197,7 @@ def write() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--write", action="store_true", help="write the goldens anew")
+    what.add_argument("--write", action="store_true", help="write the goldens again")
     what.add_argument("--bits", action="store_true", help="print the digests of videos made in this process")
     if parser.parse_args().write:
         write()

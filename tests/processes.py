@@ -1,7 +1,7 @@
-"""The project's commands as processes of their own, without the seconds that each would take to import torch.
+"""Runs the project's commands as processes of their own, without the seconds that each would take to import torch.
 
-They are forked from a server that has imported it (multiprocessing's forkserver), with their own environment, output
-and signals, and run the module as `python -m` does. What they start themselves is started as always.
+The processes are forked from a server that has imported torch (multiprocessing's forkserver). They have their own
+environment, output and signals, and run the module as `python -m` does. Processes that they start are started as usual.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from tempfile import mkdtemp
 
-# root may write everywhere; without these two capabilities (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) it may not
+# Root may write everywhere. This drops the two capabilities that allow it (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH).
 AS_ANY_USER = """
 import ctypes, os
 if os.geteuid() == 0:
@@ -38,7 +38,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Running:
-    """A command that was started; its output lies in `folder`."""
+    """A started command. Its output is in `folder`."""
 
     process: ForkServerProcess
     folder: Path
@@ -55,7 +55,7 @@ class Running:
         return self.process.exitcode
 
     def wait_for(self, text: str, timeout_s: float = 1800) -> None:
-        """Until it has printed `text`, or ended."""
+        """Waits until the command has printed `text` or has ended."""
         until = time.monotonic() + timeout_s
         while text not in self.stdout and self.poll() is None:
             assert time.monotonic() < until, self.stdout
@@ -72,22 +72,22 @@ class Running:
 @cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.run", "bench.plan", "bench.prefetch", "bench.upkeep"])
+    context.set_forkserver_preload(["bench.work.worker", "bench.plan.compose", "bench.prefetch", "bench.store.upkeep"])
     return context
 
 
 def start_server() -> None:
-    """Starts the server now. A process has one, and other code of ours may start one that has imported less."""
+    """Starts the server now. A process has one server, and other code of ours may start one that has imported less."""
     _server()
     forkserver.ensure_running()
 
 
 def start(module: str, *arguments: str, before: str = "", **environment: str) -> Running:
-    """Starts `python -m module arguments`, or `python -c code arguments` for a module that is called -c.
+    """Starts `python -m module arguments`, or `python -c code arguments` for a module named -c.
 
-    `environment` is added to this process's own. `before` is code that runs first.
+    `environment` is added to this process's own environment. `before` is code that runs first.
     """
-    parent = Path(os.environ["VGDFR_CACHE"]) / "commands"  # which is the test run's own
+    parent = Path(os.environ["VGDFR_CACHE"]) / "commands"  # this cache belongs to the test run
     parent.mkdir(exist_ok=True)
     folder = Path(mkdtemp(dir=parent))
     for name in ("stdout", "stderr"):
@@ -112,12 +112,13 @@ def _be(module: str, arguments: tuple[str, ...], before: str, environment: dict[
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for part in environment.get("PYTHONPATH", "").split(os.pathsep):  # as Python does it when it starts
+    for part in environment.get("PYTHONPATH", "").split(os.pathsep):  # as Python does at its start
         customize = os.path.join(part, "sitecustomize.py")
         if part and os.path.isfile(customize):
             exec(compile(Path(customize).read_text(), customize, "exec"), {"__name__": "sitecustomize"})
     exec(before, {})
-    warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)  # imported by the server
+    # the server has imported the module
+    warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)
     if module == "-c":
         code, *rest = arguments
         sys.argv = [module, *rest]

@@ -1,4 +1,4 @@
-"""Small tokenizers of the kinds that HunyuanVideo 13B has, written as its files are: ByteLevel BPE, and CLIP's BPE."""
+"""Small tokenizers of the kinds that HunyuanVideo 13B has, in its file formats: ByteLevel BPE, and CLIP's BPE."""
 
 import json
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PRO
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizer
 
-# The 13B model's model_index.json, but for versions: what its parts are loaded as unless the loader says otherwise.
+# The 13B model's model_index.json without versions: it names the class of each part that the loader does not replace.
 MODEL_INDEX = {
     "_class_name": "HunyuanVideoPipeline",
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -23,13 +23,13 @@ MARKS = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot
 
 
 def write_llama(folder: Path, captions: Iterable[str]) -> Tokenizer:
-    """Write a Llama-3-like tokenizer whose vocabulary covers `captions` and the prompt template; return it.
+    """Writes a Llama-3-like tokenizer with the words of `captions` and the prompt template, and returns it.
 
-    As with the real files, tokenizer.json alone says how text is split (ByteLevel, a mark of the beginning added), and
-    tokenizer_config.json names a class that would split otherwise.
+    As in the real files, only tokenizer.json tells how text is split (ByteLevel, with a mark at the beginning).
+    tokenizer_config.json names a class that would split in another way.
     """
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    # the real pattern in brief: a word with the space before it, digits, marks, runs of line breaks
+    # a short form of the real pattern: a word with the space before it, digits, marks, runs of line breaks
     split = pre_tokenizers.Split(Regex(r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+"), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -49,7 +49,7 @@ def write_llama(folder: Path, captions: Iterable[str]) -> Tokenizer:
 
 
 def write_clip(folder: Path, captions: Iterable[str]) -> CLIPTokenizer:
-    """Write a CLIP tokenizer as vocab.json and merges.txt, whose vocabulary covers `captions`; return it."""
+    """Writes a CLIP tokenizer with the words of `captions` as vocab.json and merges.txt, and returns it."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     split = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"), "removed", invert=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])

@@ -1,4 +1,4 @@
-"""Reads a study's samples for tests: the whole record and the scores of each."""
+"""Reads a study's samples for tests: the record and the scores of each."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Every way to generate beside the main path: ablations, other schedules, comparison methods, what goes wrong."""
+"""The methods other than the main path: ablations, other schedules, comparison methods, and their failures."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ from reference import euler
 
 from vgdfr import Baseline, BrokenVideo, FewerSteps, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.methods.compression import merge_latents
 from vgdfr.methods.layers import positions_per_layer
 from vgdfr.schedule import FrameSchedule, uniform
@@ -96,7 +96,7 @@ def test_one_preview_step_is_the_one_step_denoise() -> None:
 
 
 def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_noise_levels() -> None:
-    """Flow shift 7: the steps are far from equal, the released code's are equal all the same."""
+    """With flow shift 7 the steps are far from equal, but the released code's steps stay equal."""
     seen: list[tuple[float, float]] = []
 
     def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -116,7 +116,10 @@ def test_the_stale_preview_sees_one_latent_and_the_other_its_own_at_shifted_nois
 
 
 def test_the_stale_preview_is_at_the_released_codes_noise_levels() -> None:
-    """round(k + left / steps * i): 28 for k = 5 and 2 of 50 steps, where k + round(i * left / steps) would be 27."""
+    """The index is round(k + left / steps * i), so 28 for k = 5 and 2 of 50 steps.
+
+    k + round(i * left / steps) would give 27.
+    """
     seen: list[float] = []
 
     def velocity(x: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -142,7 +145,7 @@ def test_more_preview_steps_change_the_preview_alone(backbone: Backbone, spec: V
 def test_uniform_and_a_low_threshold_are_the_same_video(backbone: Backbone, spec: VideoSpec) -> None:
     every = generate(backbone, spec, Vgdfr(k=2, schedule="uniform"))
     assert np.array_equal(every.frames, generate(backbone, spec, MAIN).frames)
-    assert every.similarity is None  # what nothing depends on is not computed
+    assert every.similarity is None  # nothing depends on the similarity, so it is not computed
 
 
 def test_a_token_ratio_is_kept_to(backbone: Backbone, spec: VideoSpec) -> None:
@@ -170,10 +173,10 @@ def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: Vid
     [
         ({"k": 1}, "the threshold schedule needs theta"),
         ({"k": 1, "schedule": "token_ratio"}, "the token_ratio schedule needs token_ratio"),
-        ({"k": 1, "schedule": "uniform", "theta": 0.5}, "theta is not of the uniform schedule"),
-        ({"k": 1, "schedule": "uniform", "schedule_from": "noisy"}, "schedule_from decides nothing in the uniform"),
-        ({"k": 1, "schedule": "uniform", "similarity_dtype": "float16"}, "similarity_dtype decides nothing in the uni"),
-        ({"k": 1, "theta": 0.5, "search": "released"}, "search is of the token_ratio schedule"),
+        ({"k": 1, "schedule": "uniform", "theta": 0.5}, "the uniform schedule has no theta"),
+        ({"k": 1, "schedule": "uniform", "schedule_from": "noisy"}, "schedule_from has no effect in the uniform"),
+        ({"k": 1, "schedule": "uniform", "similarity_dtype": "float16"}, "similarity_dtype has no effect in the uni"),
+        ({"k": 1, "theta": 0.5, "search": "released"}, "search belongs to the token_ratio schedule"),
         ({"k": 1, "theta": 0.5, "merge_space": "latent", "denoise_renoise": False}, "no denoise and renoise"),
         ({"k": 1, "theta": 0.5, "preview_steps": 0}, "preview_steps must be at least 1"),
         ({"k": 1, "theta": 0.5, "preview_latent": "as_released"}, "needs preview_steps of 2 or more"),
@@ -219,7 +222,7 @@ def test_a_dit_that_gives_nan_is_an_error_that_says_so(
 def test_an_exception_within_a_sample_leaves_the_backbone_as_it_was(
     backbone: Backbone, spec: VideoSpec, error: BaseException, passes: int
 ) -> None:
-    """Raised from within the DiT, before and after compression: the next sample is bit-identical."""
+    """The DiT raises before and after compression, and the next sample is bit-identical to an undisturbed one."""
     assert isinstance(backbone, HunyuanVideoBackbone)
     expected = [generate(backbone, spec, method).frames for method in (MAIN, Baseline())]
     seen = 0

@@ -1,4 +1,4 @@
-"""`python -m vgdfr PROMPT`: one video, printed and written; bad input refused before a model loads."""
+"""`python -m vgdfr PROMPT` prints and writes one video, and refuses bad input before a model loads."""
 
 import subprocess
 import sys
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bench.config import CONF, job_of
+from bench.plan.command_line import CONF
+from bench.plan.settings import job_of
 from metrics.video_file import read
-from vgdfr.__main__ import GAP, main, parse, side_by_side
+from vgdfr.__main__ import MODELS, parse
+from vgdfr.one_prompt import GAP, main, side_by_side
 from vgdfr.presets import PRESETS
 
 SMALL = ["--height", "32", "--width", "32", "--num-frames", "33", "--num-inference-steps", "4", "--k", "2"]
@@ -39,9 +41,13 @@ def test_side_by_side_keeps_both() -> None:
     assert np.array_equal(both[:, :, :6], a) and np.array_equal(both[:, :, -6:], b)
 
 
+def test_the_command_offers_every_preset() -> None:
+    assert tuple(PRESETS) == MODELS
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_what_conf_says(name: str) -> None:
-    with initialize_config_dir(CONF, version_base=None):
+    with initialize_config_dir(str(CONF), version_base=None):
         config = compose("config", [f"model={name}", "model.backbone.device=cpu"])
         if name == "embedded":
             assert job_of(config).condition.model == PRESETS[name].model

@@ -1,4 +1,4 @@
-"""The statistics command: differences over common samples, breakdowns, what it writes and refuses."""
+"""The statistics command: differences over common samples, breakdowns, output and refusals."""
 
 import csv
 import subprocess
@@ -16,7 +16,7 @@ from analysis.study import record_in
 
 
 def main(study: Path, *arguments: Any, out: Path | None = None) -> None:
-    """What the command does."""
+    """Does the same as the command."""
     write_and_print(report(Study(study), *arguments), study, out)
 
 
@@ -25,7 +25,7 @@ SLUG = "vgdfr-k5-theta0.5"
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A still and two fast prompts; the condition lacks the last."""
+    """Returns a study with one still and two fast prompts. The condition lacks the last prompt."""
     latencies = {"00-still": (10.0, 5.0), "01-fast": (10.0, 10.0), "02-fast": (40.0, None)}
     for i, (prompt, (baseline_s, own_s)) in enumerate(latencies.items()):
         spec = {"prompt": prompt, "seed": i, "height": 64, "width": 96, "num_frames": 65}

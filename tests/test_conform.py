@@ -1,4 +1,4 @@
-"""Classes that keep every promise of `vgdfr.conform`, and for each promise a class that breaks it and is told so."""
+"""Tests a class that keeps every promise of `vgdfr.conform`, and for each promise a class that breaks it."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from vgdfr import Accelerator, HunyuanVideo, Method, Running, Sampled, Sampling, VideoSpec, generate
-from vgdfr.conform.__main__ import text, values
-from vgdfr.conform.promises import PROMISES, Finding, examine, kept
+from vgdfr.conform.promises import PROMISES, Finding, examine, look_at
+from vgdfr.conform.report import text, values
 from vgdfr.conform.trial import Ground, Trial
 from vgdfr.presets import PRESETS
 
@@ -31,7 +31,7 @@ BY_NAME = {promise.look.__name__: promise for promise in PROMISES}
 
 @dataclass(frozen=True)
 class SkipSteps(Method):
-    """A velocity in every `every`-th step, and the same one again in the steps between."""
+    """Computes the velocity in every `every`-th step, and reuses it in the steps between."""
 
     every: int = 2
 
@@ -47,7 +47,7 @@ class SkipSteps(Method):
 
 @dataclass(frozen=True)
 class SkipCalls(Accelerator):
-    """The DiT's last output again, but in every `every`-th call."""
+    """Computes the DiT in every `every`-th call, and returns its last output in the other calls."""
 
     every: int = 2
 
@@ -82,7 +82,7 @@ class Undecorated(SkipSteps):
 
 @dataclass(frozen=True)
 class Drifting(SkipSteps):
-    """Its record makes another value."""
+    """Its record gives back another value."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", self.every + 1)
@@ -95,7 +95,7 @@ class NoJson(SkipSteps):
 
 @dataclass(frozen=True)
 class NoVideo(SkipSteps):
-    """Does not say that it makes no video."""
+    """Makes no video but does not say so."""
 
     def sample(self, run: Sampling) -> Sampled:
         return Sampled(None, data={"error": 0.0})
@@ -110,7 +110,7 @@ class NeverAsked(Accelerator):
 
 @dataclass(frozen=True)
 class LeavesHook(SkipSteps):
-    """Takes its hook off only where no exception comes."""
+    """Removes its hook only if no exception comes."""
 
     def sample(self, run: Sampling) -> Sampled:
         decoder: Any = run.backbone.codec.vae.decoder  # type: ignore[attr-defined]  # of the DiT all is put back
@@ -137,7 +137,7 @@ class GlobalRandom(SkipSteps):
 
 @dataclass(frozen=True)
 class FirstNoise(SkipSteps):
-    """Keeps the noise of the first sample, for all that follow."""
+    """Reuses the noise of the first sample in all later samples."""
 
     first: ClassVar[list[torch.Tensor]] = []
 
@@ -156,7 +156,7 @@ class InPlace(SkipSteps):
 
 @dataclass(frozen=True)
 class ShortKey(SkipSteps):
-    """Its key does not name the setting that decides the value."""
+    """Has a setting that decides the value and is missing in the key."""
 
     def sample(self, run: Sampling) -> Sampled:
         return run.once("skipping", ("sampled",), lambda: SkipSteps.sample(self, run))
@@ -170,7 +170,7 @@ class NeverPlain(SkipSteps):
 
 @dataclass(frozen=True)
 class Remembers(SkipSteps):
-    """Its fill needs what its loop left."""
+    """Needs in its fill the state that its loop left behind."""
 
     brightness: ClassVar[list[float]] = [0.0]
 
@@ -184,7 +184,7 @@ class Remembers(SkipSteps):
 
 @dataclass(frozen=True)
 class OneLength(SkipSteps):
-    """Knows one number of latent frames, and has no check that says so."""
+    """Supports only one number of latent frames, and has no check for that."""
 
     def sample(self, run: Sampling) -> Sampled:
         return Sampled(skipped(self, run) + torch.zeros(1, 1, 5, 1, 1))
@@ -199,7 +199,7 @@ class Shorter(SkipSteps):
 
 
 class Case(NamedTuple):
-    """A class to try: its path (of this module where it names no package), neutral settings, and settings."""
+    """A class to try: its path (in this module unless it names a package), neutral settings, and settings."""
 
     path: str
     neutral: tuple[str, ...]
@@ -216,8 +216,8 @@ def case(path: str, neutral: tuple[str, ...] = (), **settings: Any) -> Case:
 
 @pytest.fixture(scope="module")
 def ground(tiny_checkpoint: Path) -> Ground:
-    """The small random model: its samples take a third of the time of the embedded model's."""
-    processes.start_server()  # which has imported more than that of `vgdfr.conform`
+    """Returns the small random model. Its samples take a third of the time of the embedded model's."""
+    processes.start_server()  # this process has imported more than a process of `vgdfr.conform`
     return Ground(HunyuanVideo(str(tiny_checkpoint), dtype="float32", device="cpu"), SMALL)
 
 
@@ -251,7 +251,7 @@ def test_classes_that_keep_those_that_take_no_other_process(tried: Case, ground:
         ("well_formed", case("Path"), "derives neither from vgdfr.Method nor from vgdfr.Accelerator"),
         ("well_formed", case("Undecorated"), "is no dataclass of its own"),
         ("well_formed", case("Drifting"), "does not equal Drifting"),
-        ("well_formed", case("NoJson"), "nothing that JSON takes: Object of type dtype"),
+        ("well_formed", case("NoJson"), "cannot be written as JSON: Object of type dtype"),
         ("well_formed", case("SkipSteps", other=1), "unexpected keyword argument 'other'"),
         ("makes_a_sample", case("NoVideo"), "set makes_video=False"),
         ("makes_a_sample", case("Shorter"), "frames must be uint8 of (17, 32, 32, 3), got uint8 of (16, 32, 32, 3)"),
@@ -263,20 +263,20 @@ def test_classes_that_keep_those_that_take_no_other_process(tried: Case, ground:
             "after an exception in DiT pass 1 of 2 of test_conform.LeavesHook these are changed: "
             "vae.decoder._forward_hooks",
         ),
-        ("leaves_the_backbone", case("ScalesWeights"), "made after an exception is another: latents differ by up to"),
+        ("leaves_the_backbone", case("ScalesWeights"), "made after an exception differs: latents differ by up to"),
         (
             "repeats",
             case("GlobalRandom"),
             "two samples of test_conform.GlobalRandom differ: latents differ by up to 0.",
         ),
         ("repeats", case("FirstNoise"), "differs from the same sample made first in a new process: latents differ"),
-        ("shares", case("InPlace"), "after test_conform.InPlace the sample of baseline is another: latents differ by"),
+        ("shares", case("InPlace"), "after test_conform.InPlace the sample of baseline differs: latents differ by"),
         (
             "shares",
             case("ShortKey", ("every=1",)),
-            "the sample of test_conform.ShortKey.every=1 is another: latents differ",
+            "the sample of test_conform.ShortKey.every=1 differs: latents differ",
         ),
-        ("neutral_is_plain", case("NeverPlain", ("every=1",)), "differs from that of baseline: latents differ"),
+        ("neutral_is_plain", case("NeverPlain", ("every=1",)), "differs from the sample of baseline: latents differ"),
         (
             "rebuilds",
             case("Remembers"),
@@ -289,43 +289,45 @@ def test_classes_that_keep_those_that_take_no_other_process(tried: Case, ground:
 def test_a_broken_promise_is_named_with_what_was_seen(promise: str, tried: Case, ground: Ground, seen: str) -> None:
     trial = tried.on(Ground(ground.model, SMALL) if tried.path == "ScalesWeights" else ground)
     if promise != "well_formed":
-        assert kept(trial, BY_NAME["well_formed"]).verdict == "ok"
+        assert look_at(trial, BY_NAME["well_formed"]).verdict == "ok"
     if promise not in ("well_formed", "makes_a_sample"):
-        assert kept(trial, BY_NAME["makes_a_sample"]).verdict == "ok"
-    found = kept(trial, BY_NAME[promise])
+        assert look_at(trial, BY_NAME["makes_a_sample"]).verdict == "ok"
+    found = look_at(trial, BY_NAME[promise])
     assert found.verdict == "BROKEN" and seen in found.said, found
     assert found.said.endswith(BY_NAME[promise].advice)
 
 
 def test_an_exception_is_told_with_the_authors_line(ground: Ground) -> None:
-    found = kept(case("OneLength").on(ground), BY_NAME["fits_or_refuses"])
+    found = look_at(case("OneLength").on(ground), BY_NAME["fits_or_refuses"])
     line = next(i for i, each in enumerate(Path(__file__).read_text().splitlines(), 1) if "zeros(1, 1, 5" in each)
     assert f"({__file__}:{line})" in found.said
 
 
 def test_what_a_promise_cannot_be_seen_of_is_neither_kept_nor_broken(ground: Ground) -> None:
     unseen = {
-        ("neutral_is_plain", "SkipSteps"): "say --neutral KEY=VALUE for the settings",
+        ("neutral_is_plain", "SkipSteps"): "give --neutral KEY=VALUE, the settings",
         ("neutral_is_plain", "vgdfr.RopeProxy"): "it makes no video",
         ("rebuilds", "vgdfr.RopeProxy"): "it makes no video",
     }
     for (promise, path), said in unseen.items():
         tried = case(path, **({"k": 2, "theta": 0.5} if path.startswith("vgdfr") else {})).on(ground)
-        found = kept(tried, BY_NAME[promise])
+        found = look_at(tried, BY_NAME[promise])
         assert found.verdict == "not checked" and found.said.startswith(said), found
 
 
 def test_what_it_computed_is_said(ground: Ground) -> None:
-    said = kept(case("SkipSteps").on(ground), BY_NAME["makes_a_sample"]).said.splitlines()
+    said = look_at(case("SkipSteps").on(ground), BY_NAME["makes_a_sample"]).said.splitlines()
     assert "2 x 1 DiT pass on 5x4x4 latents, computing 100% of attention and 100% of feed-forward" in said
     assert "DiT work: 0.50 of the baseline's, in FLOPs" in said
     assert any(line.startswith("latency ") and ", other " in line and "skipping " in line for line in said)
     assert "not in the latency: decode, encode_prompt, interpolate" in said
     assert (
-        "warning: no DiT work was saved" in kept(case("SkipSteps", every=1).on(ground), BY_NAME["makes_a_sample"]).said
+        "warning: no DiT work was saved"
+        in look_at(case("SkipSteps", every=1).on(ground), BY_NAME["makes_a_sample"]).said
     )
     assert (
-        "SkipCalls: gate_asked 4, calls_skipped 2" in kept(case("SkipCalls").on(ground), BY_NAME["makes_a_sample"]).said
+        "SkipCalls: gate_asked 4, calls_skipped 2"
+        in look_at(case("SkipCalls").on(ground), BY_NAME["makes_a_sample"]).said
     )
 
 

@@ -1,4 +1,4 @@
-"""What a container says of its frames is applied, said or a reason to refuse the pair."""
+"""Checks that the metadata of a container about its frames are applied, reported, or a reason to refuse the pair."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def said(*arguments: Any, status: int = 0) -> str:
 
 
 def refused(reference: Path, generated: Path) -> str:
-    """Why a pair is not scored."""
+    """Returns the reason why a pair is not scored."""
     (video,) = json.loads(said(reference, generated, "--metrics", "psnr", "--json", status=1))["videos"]
     assert video["psnr"] is None
     return video["error"]
@@ -94,7 +94,7 @@ def test_transparency_that_the_decoder_leaves_out_is_refused(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("options", [{"optimize": True}, {"disposal": 2}, {"disposal": 1}])
 def test_a_gif_is_transparent_only_where_its_composed_frames_are(options: dict[str, Any], tmp_path: Path) -> None:
-    """Writers mark the pixels that stay as they are with a transparent colour."""
+    """Writers give unchanged pixels a transparent colour."""
     for name, background in (("opaque", (0, 0, 128, 255)), ("clear", (0, 0, 0, 0))):
         frames = [Image.new("RGBA", (64, 48), background) for _ in range(4)]
         for i, frame in enumerate(frames):
@@ -114,7 +114,7 @@ def test_pixel_aspect_ratios_fit_or_are_said(up: Path, tmp_path: Path) -> None:
     (row,) = csv.DictReader(said(wide, wide, "--metrics", "psnr", "--csv").splitlines())
     assert row["remarks"] == remark
     tall = with_matrix(tmp_path / "tall.mp4", wide, *TURNS["90"][0])
-    assert read(tall).pixel_aspect == Fraction(3, 4), "of the frame as it is shown"
+    assert read(tall).pixel_aspect == Fraction(3, 4), "the ratio belongs to the frame as it is displayed"
 
 
 @pytest.mark.parametrize("aspect, fits", [("1280:1281", True), ("1281:1280", True), ("64:65", False), ("32:33", False)])
@@ -136,14 +136,19 @@ def test_interlacing_fits_or_is_said(up: Path, tmp_path: Path) -> None:
     by_frame = write(tmp_path / "frame.mp4", scene(), flags="+ilme+ildct")
     by_container = write(tmp_path / "container.mkv", scene(), field_order="tt")
     progressive = write(tmp_path / "p.mkv", scene())
-    assert "must both be interlaced or neither, got progressive and interlaced" in refused(up, by_frame)
-    assert "must both be interlaced or neither, got interlaced and progressive" in refused(by_container, progressive)
+    assert "must both be interlaced or both be progressive, got progressive and interlaced" in refused(up, by_frame)
+    assert "must both be interlaced or both be progressive, got interlaced and progressive" in refused(
+        by_container, progressive
+    )
     assert "both are interlaced, and a frame's two fields" in said(by_frame, by_frame, "--metrics", "psnr")
     assert "interlaced" not in said(up, up, "--metrics", "psnr")
 
 
 def gif(file: Path, pause: int) -> Path:
-    """Twelve frames of 80 ms, one of which stays for 400 ms: Pillow joins equal frames and adds their times."""
+    """Writes twelve frames of 80 ms, and shows the frame `pause` for 400 ms.
+
+    Pillow joins equal frames and adds their times.
+    """
     frames = []
     for i in range(12):
         frame = Image.new("RGB", (64, 64), "navy")
@@ -155,13 +160,15 @@ def gif(file: Path, pause: int) -> Path:
 
 def test_uneven_frame_times_do_not_fit(tmp_path: Path) -> None:
     paused = refused(gif(tmp_path / "ref.gif", 2), gif(tmp_path / "gen.gif", 9))
-    assert "videos must have even frame times, and those of the reference are uneven" in paused
-    assert "frame 3 comes 0.4 s after frame 2, where 0.1091 s are the mean" in paused
+    assert "videos must have even frame times, and the frame times of the reference are uneven" in paused
+    assert "frame 3 comes 0.4 s after frame 2, and the mean step is 0.1091 s" in paused
     even, dropped = (
         write(tmp_path / f"{n}.mkv", scene(), rate=12, milliseconds=lambda i, gap=n: i * 83 + 83 * (i > gap))
         for n in (99, 5)
     )
-    assert "those of the generated video are uneven: frame 6 comes 0.166 s after frame 5" in refused(even, dropped)
+    assert "frame times of the generated video are uneven: frame 6 comes 0.166 s after frame 5" in refused(
+        even, dropped
+    )
     assert "uneven" in refused(dropped, dropped)
     faster = write(tmp_path / "faster.mkv", scene(), rate=12, milliseconds=lambda i: 100 * i - 45 * max(i - 6, 0))
     assert "frame 0 is 0.77 frames away from an even grid at the mean of 12.57 fps" in refused(faster, faster)
@@ -172,7 +179,7 @@ def test_frame_times_that_differ_by_more_than_half_a_frame_do_not_fit(tmp_path: 
         write(tmp_path / f"{name}.mkv", scene(), rate=10, milliseconds=lambda i, by=by: 100 * i + by * (i == 6))
         for name, by in (("early", -40), ("late", 40), ("even", 0))
     )
-    assert "they differ by more than half a frame: frame 6 at 0.56 s and 0.64 s" in refused(early, late)
+    assert "these differ by more than half a frame: frame 6 at 0.56 s and 0.64 s" in refused(early, late)
     said(early, even, "--metrics", "psnr")
 
 
@@ -187,7 +194,7 @@ def test_rounded_times_fit_and_other_rates_do_not(suffix: str, rate: Fraction | 
 
 
 def test_rates_that_both_files_say_must_be_equal(tmp_path: Path) -> None:
-    """Too short for their times to tell them apart."""
+    """These files are too short to tell the rates apart by their times."""
     files = [write(tmp_path / f"{i}.mkv", scene(3), rate=rate) for i, rate in enumerate((30, Fraction(30000, 1001)))]
     assert "at 30 fps and [3, 48, 64] at 29.97003 fps" in refused(*files)
 
@@ -209,7 +216,9 @@ def test_every_lossy_file_is_named(tmp_path: Path) -> None:
     folders = tmp_path / "ref", tmp_path / "gen"
     lossy = {n: [str(f / f"{n}.mp4") for f in folders if (n, f.name) != ("a", "ref")] for n in "abcdefg"}
     line = next(x for x in said(*folders, "--metrics", "psnr").splitlines() if x.startswith("lossy input: "))
-    assert line.removeprefix("lossy input: ").split("; what")[0].split(", ") == [f for n in lossy for f in lossy[n]]
+    assert line.removeprefix("lossy input: ").split("; the scores")[0].split(", ") == [
+        f for n in lossy for f in lossy[n]
+    ]
     videos = json.loads(said(*folders, "--metrics", "psnr", "--json"))["videos"]
     assert {v["name"]: v["lossy"] for v in videos} == lossy and not any(v["lossless"] for v in videos)
     rows = csv.DictReader(said(*folders, "--metrics", "psnr", "--csv").splitlines())
@@ -218,7 +227,7 @@ def test_every_lossy_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("orientation", "turned"), [(None, (1, 1)), (1, (1, 1)), (3, (-1, -1)), (4, (-1, 1))])
 def test_the_orientation_in_exif_is_applied(orientation: int | None, turned: tuple[int, int], tmp_path: Path) -> None:
-    """Motion JPEG whose frames carry EXIF, as cameras write it."""
+    """The file is Motion JPEG with EXIF in each frame, as cameras write it."""
     picture = np.zeros((48, 64, 3), np.uint8)
     picture[:24], picture[:, 40:, 0] = 200, 120
     exif = Image.Exif()

@@ -21,7 +21,7 @@ from vgdfr.flops import Flops
 from vgdfr.presets import PRESETS
 
 study = made_study  # the fixture
-SHAPE = [8, 8, 1, 1.0, 1.0]  # of a record's pass, after the number of latent frames and before the count
+SHAPE = [8, 8, 1, 1.0, 1.0]  # the fields of a record's pass between the number of latent frames and the count
 
 
 def projected_in(study: Path) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def test_bounds_projections_and_savings(study: Path) -> None:
     alone, prefix_shared, equal_shared = study_savings(projected, 4)
     assert alone == pytest.approx(4 + projected["dit_work"].sum())
     assert alone - prefix_shared == pytest.approx(4 * (5 + 5 + 15) / 50)
-    # of the still prompts both thetas have the same schedule
+    # for the still prompts both thetas have the same schedule
     assert prefix_shared - equal_shared == pytest.approx(2 * 45 / 50 * short / full)
 
 
@@ -101,7 +101,7 @@ def test_baselines_are_of_the_samples_own_video_setting(study: Path) -> None:
 
 
 def test_latencies_of_isolated_runs_are_never_compared_with_others(study: Path) -> None:
-    """One prompt was timed alone, and slower by far; only its latencies count."""
+    """One prompt was timed alone and was much slower. Only its latencies count."""
     change(study, "*/00-still", lambda r: r.update(timing="isolated"))
     change(study, "baseline/00-still", lambda r: r.update(latency_s=28.0))
     change(study, "vgdfr-k5-theta0.5/00-still", lambda r: r.update(latency_s=7.0))
@@ -133,7 +133,7 @@ def test_older_records_without_a_schedule_count_their_passes_or_are_left_out(stu
     assert projected[projected["method"] == "fewersteps"]["bound"].tolist() == [2, 2, 2, 2]
     change(study, "fewersteps*/*", lambda r: r.pop("passes"))
     text, samples = report_of(study)
-    assert "Left out, as their records do not say what the DiT did: Fewer steps (steps=25)." in text
+    assert "Left out, because their records do not say what the DiT did: Fewer steps (steps=25)." in text
     assert "fewersteps" not in samples
     for file in study.glob("vgdfr*/*/record.json"):
         file.unlink()
@@ -160,7 +160,7 @@ def test_flops_are_of_the_checkpoint_that_made_the_study(study: Path, tmp_path: 
         (folder / part / "config.json").write_text(json.dumps(config))
     layers = {"dual": conf.configuration["transformer"]["num_layers"]}
     layers["single"] = conf.configuration["transformer"]["num_single_layers"] + 2
-    # a sample that does not tell its layers does not hide the others
+    # a sample whose record lacks its layers does not hide the others
     change(study, "*/*", lambda r: r.update(checkpoint={"path": str(folder)}))
     change(study, "vgdfr*/02-still", lambda r: r.update(layers=layers))
     assert flops_of_record(record_in(place)).count_dit(5) > conf.count_dit(5)

@@ -1,4 +1,4 @@
-"""Output that cannot be written any more, or not in this encoding, neither ends a command nor changes its status."""
+"""Output that cannot be written or encoded neither ends a command nor changes its exit status."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ SMALL = [
     "model.video.num_inference_steps=2", "metrics=pixel", "prompts.limit=2", "study=tiny",
 ]  # fmt: skip
 
-# Each is run in the command's process before the command, whose standard output (1) and errors (2) it takes away.
+# Each code runs in the command's process before the command, and takes away its standard output (1) and errors (2).
 NO_READER = """
 import os
 r, w = os.pipe()
@@ -38,7 +38,7 @@ def read_slowly():
         time.sleep(0.01), os.read(r, 65536)
 threading.Thread(target=read_slowly, daemon=True).start()
 """
-# The command's own terminal is closed when it has shown something, and the kernel then sends SIGHUP.
+# The command's own terminal is closed after the first output. The kernel then sends SIGHUP.
 LOST_TERMINAL = """
 import fcntl, os, sys, termios, threading
 os.setsid()
@@ -108,7 +108,7 @@ def test_a_report_is_written_without_a_reader(tiny_checkpoint: Path, tmp_path: P
 
 
 def test_a_launcher_without_a_display_reads_on_what_its_workers_print(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The worker prints more than a pipe holds, in no encoding."""
+    """The worker prints more than a pipe holds, in no known encoding, and the launcher keeps reading."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import os, sys\nif 'bench.sweep' in sys.orig_argv: os.write(1, b'\\xff\\xe9' * 100_000 + b'\\n')\n"
@@ -122,7 +122,7 @@ def test_a_launcher_without_a_display_reads_on_what_its_workers_print(tiny_check
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two folders with a video of the same name, which is not UTF-8."""
+    """Returns two folders with a video of the same name. The name is not UTF-8."""
     folder, name = tmp_path_factory.mktemp("pair"), os.fsdecode(b"caf\xe9 \xc3\xa9")
     frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     for side in ("reference", "generated"):
@@ -133,7 +133,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def shell(line: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run `line` in a shell, $METRICS being the command on `arguments`: a real start and end of Python."""
+    """Runs `line` in a shell with $METRICS set to the command on `arguments`: a real start and end of Python."""
     command = shlex.join([sys.executable, "-m", "metrics", *map(str, arguments), "--metrics", "psnr"])
     return subprocess.run(
         ["bash", "-c", line.replace("$METRICS", command)],
@@ -173,7 +173,7 @@ def test_a_command_ends_with_its_own_status_whatever_becomes_of_its_output(
 )
 def test_names_are_printed_in_any_encoding(environment: dict[str, str], pair: tuple[Path, Path]) -> None:
     done = shell("$METRICS", *pair, "--csv", **environment)
-    utf8 = "é" if "PYTHONIOENCODING" in environment else r"\xc3\xa9"  # in locale C names are not decoded
+    utf8 = "é" if "PYTHONIOENCODING" in environment else r"\xc3\xa9"  # in the locale C, names are not decoded
     name = f"caf\\xe9 {utf8}".encode(environment.get("PYTHONIOENCODING", "ascii"), "backslashreplace")
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith(name), done
 

@@ -1,4 +1,4 @@
-"""DOVER through a user's ONNX export: views drawn from a seed, inputs and outputs as the export has them."""
+"""Checks DOVER with a user's ONNX export: views are drawn from a seed, and have the form of the export's inputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ LARGE = RNG.integers(256, size=(70, 232, 240, 3), dtype=np.uint8)
 
 
 def export(file: Path, clips: int | str = 3, side: int = 224) -> Path:
-    """A network of DOVER's inputs and outputs: the aesthetic view's mean, and each technical clip's."""
+    """Writes a network with DOVER's inputs. It returns the means of the aesthetic view and of each technical clip."""
     views = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [n, 3, 32, side, side])
         for name, n in (("aes_view", 1), ("tech_view", clips))
@@ -44,7 +44,7 @@ def test_frames_are_every_second_one_of_equal_segments_and_wrap_at_the_end() -> 
     assert indices[:, 0].tolist() == [0, 21, 42] and indices[1, 21:24].tolist() == [63, 0, 2]
     assert dover.frame_indices(65, 32, 1, RNG).tolist() == list(range(0, 64, 2))
     assert set(dover.frame_indices(20, 32, 1, RNG).tolist()) == {0}
-    for seed in range(20):  # longer videos leave room: the draw stays within its segment
+    for seed in range(20):  # longer videos leave room for a random start within the segment
         starts = dover.frame_indices(300, 3, 32, np.random.default_rng(seed)).reshape(3, 32)[:, [0, -1]]
         assert all(100 * i <= a and b == a + 62 < 100 * (i + 1) for i, (a, b) in enumerate(starts))
 
@@ -83,7 +83,7 @@ def test_values_are_calibrated_means_over_draws(own: Path) -> None:
         assert score.extra["raw"] == pytest.approx(values.mean(), abs=1e-4)
         assert score.extra["raw_std"] == pytest.approx(values.std(), abs=1e-4) and score.extra["repeats"] == 3
         assert score.value == pytest.approx(100 / (1 + np.exp(-(score.extra["raw"] - middle) / width)), rel=1e-6)
-        assert METRICS[name](LARGE) == score, "the same views again"
+        assert METRICS[name](LARGE) == score, "equal seeds draw equal views"
         assert METRICS[name].id.endswith(sha256_of(own))
 
 

@@ -1,4 +1,4 @@
-"""A dry run says what a sweep would do, without a GPU, Slurm, weights or a trace on disk."""
+"""A dry run describes the planned sweep without a GPU, Slurm or weights, and leaves nothing on disk."""
 
 import json
 import re
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import processes
 import pytest
+from plans import dry_run
 
-from bench.dry_run import ASSUMED_TFLOPS, ASSUMED_TOKENS, describe_sweep
+from bench.dry_run import ASSUMED_TFLOPS, ASSUMED_TOKENS
 from vgdfr.flops import Flops
 from vgdfr.presets import PRESETS
 
@@ -25,7 +26,7 @@ def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
 
 
 def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> None:
-    """Also for a cluster that is not there."""
+    """The test also plans for a cluster that does not exist."""
     arguments = ["+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", "hydra/launcher=slurm"]
     said = processes.run("bench.sweep", *arguments, "--dry-run", HF_HUB_OFFLINE="1")
     assert said.returncode == 0, said.stderr
@@ -34,49 +35,49 @@ def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> No
     for name in ("model-00001-of-00004.safetensors", "RIFE 4.26 heavy", "VBench's prompts", "42.50 GB  in 30 file(s)"):
         assert name in said.stdout
     assert re.search(r"preview 3\d\.\d.*largest 3\d\.\d, which fits the hw profile's GPU of 43 GiB", said.stdout)
-    # the baseline's 50 passes carry every k; 5 thetas each go on for 45, 40 and 35 steps
+    # the baseline's 50 passes serve every k; each of the 5 thetas continues for 45, 40 and 35 steps
     about = 50 + 5 * (45 + 40 + 35) * hunyuan.cost_ratio(round(ASSUMED_TOKENS * 25))
     assert f"DiT work of a prompt: about {about:.0f} and at most 650 full passes" in said.stdout
     assert "vqa will be a dash without an ONNX export of DOVER" in said.stdout
     hours = 100 * 650 * hunyuan.dit(25) / (ASSUMED_TFLOPS * 1e12) / 3600
     found = re.search(r"at most (\d+) GPU-hours, at 183 TFLOP/s", said.stdout)
-    assert found and hours < int(found[1]) < 1.1 * hours, "what is above is the VAE's"
+    assert found and hours < int(found[1]) < 1.1 * hours, "the VAE's work makes up the difference"
     assert not list(tmp_path.iterdir())
 
 
 def test_work_that_depends_on_no_schedule_is_one_number(tmp_path: Path) -> None:
-    said = describe_sweep(
-        [f"root={tmp_path}", "method=fewer_steps", "method.steps=10,25", "prompts.limit=3", "prompts.seeds=[0,1]"]
+    said = dry_run(
+        f"root={tmp_path}", "method=fewer_steps", "method.steps=10,25", "prompts.limit=3", "prompts.seeds=[0,1]"
     )
     assert "3 conditions, 6 prompts and seeds, 18 samples" in said and "85 full passes" in said
-    said = describe_sweep([f"root={tmp_path}", "method=uniform", "method.k=5,10", "prompts.limit=3"])
+    said = dry_run(f"root={tmp_path}", "method=uniform", "method.k=5,10", "prompts.limit=3")
     assert "at most" not in said
-    alone = describe_sweep([f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated"])
-    once = describe_sweep([f"root={tmp_path}", "method=fewer_steps", "method.steps=10"])
-    of_baseline = describe_sweep([f"root={tmp_path}", "method=baseline", "timing=isolated"])
+    alone = dry_run(f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated")
+    once = dry_run(f"root={tmp_path}", "method=fewer_steps", "method.steps=10")
+    of_baseline = dry_run(f"root={tmp_path}", "method=baseline", "timing=isolated")
     work = [
         float(re.findall(r"timing: ([\d.,]+) TFLOP", text)[0].replace(",", "")) for text in (alone, once, of_baseline)
     ]
-    assert work[0] / work[1] == pytest.approx(5, rel=0.05), "a warm-up and three repeats more"
-    assert work[2] < work[0], "and of a baseline alone no more than that"
+    assert work[0] / work[1] == pytest.approx(5, rel=0.05), "one warm-up and three repeats in addition"
+    assert work[2] < work[0], "a baseline alone needs no more than that"
 
 
 def test_the_passes_that_depend_on_no_schedule_are_those_of_a_real_sweep(tmp_path: Path) -> None:
     small = ["model.video.num_frames=17", "model.video.num_inference_steps=6", "prompts.limit=1", "metrics=pixel"]
     arguments = ["method=fewer_steps", "method.steps=2,3", f"root={tmp_path}", "study=s", *small]
-    assert "DiT work of a prompt: 11 full passes" in describe_sweep(arguments)
+    assert "DiT work of a prompt: 11 full passes" in dry_run(*arguments)
     made = processes.run("bench.sweep", "--multirun", *arguments)
     assert made.returncode == 0, made.stderr
     records = [json.loads(file.read_text()) for file in tmp_path.glob("s/*/*/record.json")]
     assert sum(record["passes_done"] for record in records) == 11
-    assert "3 finished samples of these conditions" in describe_sweep(arguments)
+    assert "3 finished samples of these conditions" in dry_run(*arguments)
     for changed in (["model.video.num_frames=33"], ["method.steps=4,5", "method=fewer_steps"]):
-        said = describe_sweep([*arguments, *changed])
+        said = dry_run(*arguments, *changed)
         assert ("0 finished" if "num" in changed[0] else "1 finished") in said
 
 
 def test_videos_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
-    said = describe_sweep([f"root={tmp_path}", "method.k=2", "model.video.num_frames=33,65", "prompts.limit=2"])
+    said = dry_run(f"root={tmp_path}", "method.k=2", "model.video.num_frames=33,65", "prompts.limit=2")
     assert "4 conditions, 2 prompts and seeds, 8 samples" in said
     assert "vgdfr-k2-theta0.7, 64x64x33\n" in said and "baseline, 64x64x65\n" in said
 
@@ -99,7 +100,7 @@ def test_videos_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
         (["prompts=file"], "prompts.source has no value; give it, as prompts.source=..."),
         (["threads=0"], "threads must be a whole number from 1, or null for PyTorch's own choice, got 0"),
         (["+timing.foo=3"], "there is no setting timing.foo. There are mode, repeats, warmups"),
-        (["--cfg", "job"], "--dry-run goes with none of Hydra's flags but --config-dir, got --cfg"),
+        (["--cfg", "job"], "--dry-run and --cfg print different things; give one of them"),
     ],
 )
 def test_a_dry_run_refuses_what_the_sweep_would(arguments: list[str], message: str, tmp_path: Path) -> None:

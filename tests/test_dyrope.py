@@ -1,4 +1,4 @@
-"""DyRoPE on HunyuanVideo against a forward pass written out by hand, and what it refuses."""
+"""Compares DyRoPE on HunyuanVideo with a forward pass written out by hand, and checks its refusals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from vgdfr import Vgdfr, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.backbones.hunyuan_dit import rope_site_of
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.backbones.rope import RopeSite, shortened
 from vgdfr.methods.layers import PAPER_GLOBAL_LAYERS, paper_global_layers, positions_per_layer
 from vgdfr.schedule import uniform
@@ -46,13 +46,13 @@ def site(transformer: HunyuanVideoTransformer3DModel) -> RopeSite:
 
 
 def axis_table(positions: Sequence[float], dim: int) -> Tensor:
-    """Angles of one axis: position / 256^(2i/dim), each for two neighbouring features."""
+    """Returns the angles of one axis: position / 256^(2i/dim), each for two neighbouring features."""
     frequency = 1 / 256.0 ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim)
     return (torch.tensor(positions, dtype=torch.float64)[:, None] * frequency).repeat_interleave(2, dim=1)
 
 
 def tables(times: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Rotary tables of latent frames at `times`, 2 x 2 patches each, written from the definition."""
+    """Returns rotary tables of latent frames at `times` with 2 x 2 patches each, written from the definition."""
     angles = [
         torch.cat([t, y, x])
         for t in axis_table(times, 8)
@@ -65,7 +65,7 @@ def tables(times: Sequence[float]) -> tuple[Tensor, Tensor]:
 def by_hand(
     model: HunyuanVideoTransformer3DModel, inputs: dict[str, Tensor], layers: Sequence[Sequence[float]]
 ) -> Tensor:
-    """The transformer's forward pass with the temporal positions chosen per layer."""
+    """Returns the transformer's forward pass with the temporal positions chosen per layer."""
     temb, _ = model.time_text_embed(inputs["timestep"], inputs["pooled_projections"], inputs["guidance"])
     x = model.x_embedder(inputs["hidden_states"])
     text = model.context_embedder(inputs["encoder_hidden_states"], inputs["timestep"], inputs["encoder_attention_mask"])
@@ -182,7 +182,7 @@ def test_global_layers_change_the_generated_video(backbone: Backbone, spec: Vide
 
 
 class HostTensors(TorchFunctionMode):
-    """How often a tensor was made of Python numbers, which on a GPU is a copy that the host waits for."""
+    """Counts the tensors that are made from Python numbers. On a GPU the host waits for each of them."""
 
     made = 0
 
@@ -193,7 +193,7 @@ class HostTensors(TorchFunctionMode):
 
 @torch.inference_mode()
 def test_constants_are_made_once_per_trajectory(backbone: Backbone, spec: VideoSpec) -> None:
-    """No pass after the first makes a timestep or a position, whole or shortened."""
+    """After the first pass, no pass makes a timestep or a position, on the full latent or a shortened one."""
     velocity, x, sigmas = backbone.velocity(spec), backbone.noise(spec), backbone.solver(spec).sigmas
     velocity(x, sigmas[0])
     with HostTensors() as whole:

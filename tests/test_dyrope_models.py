@@ -1,4 +1,7 @@
-"""DyRoPE's tables against each model's own, and DyRoPE on a Wan transformer, whose tables travel another way."""
+"""Compares DyRoPE's tables with each model's own tables, and tests it on a Wan transformer.
+
+Wan's blocks receive the tables in another way.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +19,10 @@ N, KEPT, LOCAL = 9, (0, 1, 5, 7, 8), (0, 1, 2, 3, 4)
 
 @pytest.fixture(scope="module")
 def wan() -> WanTransformer3DModel:
-    """Random weights; 3 layers, and 18 + 14 + 14 rotary features, so that no axis can pass for another."""
+    """Returns a Wan transformer with random weights, 3 layers and 18 + 14 + 14 rotary features.
+
+    The features of the axes differ, so that no axis can pass for another.
+    """
     torch.manual_seed(0)
     return WanTransformer3DModel(
         num_attention_heads=2, attention_head_dim=46, in_channels=4, out_channels=4, text_dim=32, freq_dim=32,
@@ -25,7 +31,10 @@ def wan() -> WanTransformer3DModel:
 
 
 def site_of(wan: WanTransformer3DModel) -> RopeSite:
-    """Wan's tables are [1, tokens, 1, features] and the fourth argument of each self-attention, without a keyword."""
+    """Returns the place of Wan's tables, which are [1, tokens, 1, features].
+
+    They are the fourth positional argument of each self-attention.
+    """
     attentions: Any = tuple(block.attn1 for block in wan.blocks)
     return RopeSite(attentions, argument=3, token_dim=1, temporal_features=wan.rope.t_dim, theta=10000.0)
 
@@ -69,12 +78,12 @@ def test_kept_positions_in_all_layers_are_the_models_tables_cut_down(wan: WanTra
 
 @torch.no_grad()
 def test_mixed_layers_take_each_their_own_table(wan: WanTransformer3DModel) -> None:
-    """What each self-attention is handed is compared to the model's tables; cross-attention is handed none."""
+    """Compares the tables that each self-attention receives with the model's. Cross-attention receives none."""
     layers, plain = [KEPT, LOCAL, (0, 2, 4, 6, 8)], wan.rope
     seen: list[Any] = []
     attentions: Any = [attention for block in wan.blocks for attention in (block.attn1, block.attn2)]
     before, handles = velocity(wan, len(KEPT)), []
-    with shortened(wan, site_of(wan), layers, N):  # hooks run in the order in which they were put on
+    with shortened(wan, site_of(wan), layers, N):  # hooks run in the order of their registration
         handles += [
             attention.register_forward_pre_hook(lambda _, args: seen.append(args[3])) for attention in attentions
         ]
@@ -113,7 +122,7 @@ def hunyuan() -> HunyuanVideoTransformer3DModel:
 @pytest.mark.parametrize("name", ["hunyuan", "wan"])
 @torch.no_grad()
 def test_the_formula_is_the_models_own(name: str, wan: WanTransformer3DModel) -> None:
-    """At whole positions the computed temporal features are the model's, to the rounding of its float32 angles."""
+    """At whole positions the computed temporal features equal the model's, up to the rounding of its float32 angles."""
     model: Any = wan if name == "wan" else hunyuan()
     site, frames = site_of(wan) if name == "wan" else rope_site_of(model), 33
     computed = temporal_angles(range(frames), site.temporal_features, site.theta)
@@ -126,7 +135,7 @@ def test_the_formula_is_the_models_own(name: str, wan: WanTransformer3DModel) ->
 
 @torch.no_grad()
 def test_a_fraction_is_computed_between_rows_that_are_copied(wan: WanTransformer3DModel) -> None:
-    """A fraction beside whole numbers: their rows stay the model's to the bit, its spatial features too."""
+    """Next to a fraction, the rows of whole positions and all spatial features equal the model's bit by bit."""
     x, site = torch.empty(1, 4, 3, 4, 6), site_of(wan)
     own = Chosen(wan.rope, (0, 4, 8))(x)
     with shortened(wan, site, [(0, 4.5, 8)] * 3, N):

@@ -1,4 +1,4 @@
-"""The embedded world, its prompts, its trainer's resumption, and what the shipped checkpoint does."""
+"""The embedded world, its prompts, the resumption of training, and the quality of the shipped checkpoint."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from bench.embedded.train_dit import Clips, TextParts, plain_attention
 from bench.embedded.train_text import CROP_START, TextEncoders, clip_tokenizer, llama_tokenizer
 from bench.embedded.train_vae import build
 from bench.embedded.training import fit, settings
-from bench.prompts import EMBEDDED_FILE
+from bench.plan.prompts import EMBEDDED_FILE
 from vgdfr import Baseline, HunyuanVideo, VideoSpec, generate
 from vgdfr.embedded import CHECKPOINT
 
@@ -98,7 +98,7 @@ def test_training_resumes_where_it_was_killed(tmp_path: Path) -> None:
         return model
 
     whole = train(tmp_path / "whole", None)
-    for killed_at in (5, 23):  # before the first line of the curve, and after it
+    for killed_at in (5, 23):  # one stop before the first line of the curve, and one after it
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "killed", killed_at)
     resumed = train(tmp_path / "killed", None)
@@ -132,7 +132,7 @@ def test_the_dit_trains_on_videos_and_frames_and_is_guided_from_a_step_on(tmp_pa
     plain, guided = curve("plain", 20), curve("guided", 10)
     assert plain["loss"] == pytest.approx(plain["loss_plain"])
     assert guided["loss"] != pytest.approx(guided["loss_plain"])
-    # the shape is everywhere in the videos and nowhere in the frames, so weighing it favours neither within a batch
+    # the shape fills the videos and is missing in the frames, so its weight favours neither within a batch
     assert curve("weighed", 20, shape_weight=3.0)["loss"] != pytest.approx(plain["loss"])
     assert curve("again", 20)["loss"] == plain["loss"] != curve("other draws", 20, seed=1)["loss"]
 
@@ -174,7 +174,7 @@ def test_plain_attention_equals_the_fused_kernel() -> None:
 
 @pytest.fixture(scope="module")
 def generated() -> dict[str, np.ndarray]:
-    """Baseline videos of a still and a fast prompt from the shipped checkpoint, in fewer steps than the default."""
+    """Returns baseline videos of a still and a fast prompt from the shipped checkpoint, in fewer steps."""
     backbone = HunyuanVideo(str(CHECKPOINT), dtype="float32", device="cpu").load()
     spec = VideoSpec("-", 1, 64, 64, 65, 16, guidance_scale=1.0, flow_shift=1.0, fps=12)
     prompts = {

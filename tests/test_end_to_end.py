@@ -1,4 +1,4 @@
-"""The default path as a newcomer runs it: the shipped model, the smoke experiment, the table, the figure."""
+"""Runs the default path of a newcomer: the shipped model, the smoke experiment, the table and the figure."""
 
 import csv
 import json
@@ -92,9 +92,9 @@ def test_one_damaged_master_costs_its_own_scores_only(study: Path) -> None:
     (folder / "master.mkv").write_bytes(whole[:2000])
     (folder / "scores.json").unlink()
     done = run("bench.score", str(study), "--metrics", "psnr")
-    assert done.returncode == 1 and "psnr: no value for 1 samples: " in done.stdout and "master.mkv" in done.stdout
+    assert done.returncode == 1 and "psnr: no value for 1 sample: " in done.stdout and "master.mkv" in done.stdout
     flipped = bytearray(whole)
-    flipped[len(flipped) // 2] ^= 1  # which decodes without an error
+    flipped[len(flipped) // 2] ^= 1  # the file still decodes without an error
     (folder / "master.mkv").write_bytes(flipped)
     done = run("bench.score", str(study), "--metrics", "psnr")
     assert done.returncode == 1 and "master.mkv is not what was written; move it away: python -m bench" in done.stdout
@@ -106,7 +106,7 @@ def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None
     file = next(study.glob("vgdfr-k10-theta0.7/*")) / "scores.json"
     before = file.read_text()
     file.write_text(before[:100])
-    with pytest.raises(StudyError, match="scores.json is damaged .* writes it anew: python -m bench.score "):
+    with pytest.raises(StudyError, match="scores.json is damaged .* writes it again: python -m bench.score "):
         _ = Study(study).samples
     succeeded("bench.score", str(study))
     again, whole_scores = json.loads(file.read_text())["scores"], json.loads(before)["scores"]
@@ -120,7 +120,7 @@ def test_a_damaged_file_of_scores_is_named_and_written_anew(study: Path) -> None
 
 
 def test_frames_that_were_kept_and_interpolated_are_scored_apart(study: Path) -> None:
-    """The interpolated ones' own values, worked out anew from the files; PSNR from their errors, not their decibels."""
+    """The test computes the values from the files. It averages errors, not decibels, for PSNR."""
     row = next(r for r in stored(study) if r.record["slug"] == "vgdfr-k5-theta0.5")
     baseline = next(r for r in stored(study) if r.record["slug"] == "baseline")
     a, b = (read(r.folder / "master.mkv").frames.astype(float) for r in (row, baseline))

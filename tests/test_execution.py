@@ -1,4 +1,4 @@
-"""Memory profiles, kernels and compilation: what leaves the pixels alone leaves them alone to the bit."""
+"""Memory profiles, kernels and compilation. Settings that must not change pixels give the same bits."""
 
 import dataclasses
 import importlib.util
@@ -13,13 +13,13 @@ from processes import run
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
 from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.backbones.hunyuan_dit import blocks_of
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
 MERGING = Vgdfr(k=1, theta=0.01, global_layers=(1, 4), interpolator="linear")
 
@@ -41,7 +41,7 @@ def test_another_kernel_gives_the_same_video_but_for_rounding(
 
 
 class Elsewhere:
-    """A main memory apart from the device: what is offloaded leaves NaN behind, so that nothing computes with it."""
+    """A main memory apart from the device. Offloaded weights become NaN, so that nothing can compute with them."""
 
     def __init__(self) -> None:
         self.out: dict[nn.Parameter, Tensor] = {}
@@ -66,7 +66,7 @@ class Elsewhere:
 def test_offloaded_blocks_come_in_one_at_a_time_when_their_turn_comes(
     tiny_checkpoint: Path, backbone: Backbone, spec: VideoSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """diffusers' own hooks, on a device and a main memory that are told apart here as they are on a GPU."""
+    """The test uses diffusers' own hooks. Here a device and a main memory are kept apart, as on a GPU."""
     memory = Elsewhere()
     monkeypatch.setattr(ModuleGroup, "_offload_to_memory", lambda group: memory.offload(group))
     monkeypatch.setattr(ModuleGroup, "_onload_from_memory", lambda group: memory.onload(group))
@@ -77,7 +77,7 @@ def test_offloaded_blocks_come_in_one_at_a_time_when_their_turn_comes(
     def is_in(block: nn.Module) -> bool:
         return not any(p.isnan().any() for p in block.parameters())
 
-    assert not any(is_in(block) for block in blocks), "all wait in main memory"
+    assert not any(is_in(block) for block in blocks), "all blocks wait in main memory"
     for i, block in enumerate(blocks):
         block.attn.register_forward_hook(lambda *_, i=i: seen.append((i, [is_in(block) for block in blocks])))
     for method in METHODS:
@@ -107,7 +107,7 @@ save_file(made, sys.argv[2])
 def test_blocks_compiled_by_inductor_give_the_same_latents_but_for_rounding(
     tiny_checkpoint: Path, backbone: Backbone, spec: VideoSpec, tmp_path: Path
 ) -> None:
-    """Real code, generated and compiled here; in a process of its own, as below."""
+    """The code is really generated and compiled, in a process of its own for the reason given below."""
     file = tmp_path / "latents.safetensors"
     done = run(
         "-c",
@@ -152,9 +152,10 @@ with torch.inference_mode():
 
 
 def test_a_compiled_dit_has_its_graphs_before_the_first_step(tiny_checkpoint: Path) -> None:
-    """So no latency holds a compilation, whatever the schedule, with the baseline between.
+    """No latency holds a compilation, for any schedule and with the baseline in between.
 
-    In a process of its own: the tests' type checks are traced along and are compiled anew for each shape.
+    The test runs in a process of its own, because the tests' type checks would be traced, too, and compiled again for
+    each shape.
     """
     done = run("-c", COUNT_GRAPHS, str(tiny_checkpoint))
     assert done.returncode == 0, done.stderr
@@ -204,7 +205,7 @@ def test_a_gpu_of_some_size_is_asked_for_but_is_no_part_of_the_model(tiny_checkp
     sized = dataclasses.replace(model, min_gpu_gib=22.0)
     with pytest.raises(ValueError, match="for a GPU of 22 GiB, but the model runs on cpu"):
         sized.check()
-    assert sized == model  # so it is in no key
+    assert sized == model  # the setting changes no pixels, so it is in no key
 
 
 def test_a_kernel_that_is_not_installed_is_refused(tiny_checkpoint: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_kernel_that_is_not_installed_is_refused(tiny_checkpoint: Path) -> Non
 
 
 def test_an_offloaded_dit_has_run_before_any_accelerator_is_applied(tiny_checkpoint: Path) -> None:
-    """Its hooks rearrange themselves in the first forward, which must be a plain one of all blocks."""
+    """The hooks of offloading rearrange themselves in the first forward, which must be a plain one of all blocks."""
     ran: list[str] = []
 
     class Watched(HunyuanVideo):

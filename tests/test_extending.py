@@ -1,4 +1,4 @@
-"""The recipes of docs/extending.md, copied into an empty folder: the commands run, and all reports show the samples."""
+"""The recipes of docs/extending.md, copied into an empty folder. The commands run, and all reports show the samples."""
 
 import csv
 import json
@@ -39,21 +39,21 @@ SKIPPED = {"SkipSteps (every=2)", "EveryOther (k=3)", "SkipCalls (every=2)", "VG
 
 
 def arguments_of(command: str) -> list[str]:
-    """The words after `python -m`, with settings of a small video where the command makes any."""
+    """Returns the words after `python -m`, with settings of a small video if the command makes videos."""
     python, flag, *words = shlex.split(command)
     assert (python, flag) == ("python", "-m")
     return [*words, *SMALL.get(words[0], [])]
 
 
 def python(folder: Path, *arguments: str) -> Finished:
-    """`python -m arguments` in `folder`, in a forked process, whose first place to look for modules that folder is."""
+    """Runs `python -m arguments` in `folder`, in a forked process. Python looks for modules in that folder first."""
     before = f"import os, sys; os.chdir({str(folder)!r}); sys.path.insert(0, {str(folder)!r})"
     return processes.run(*arguments, before=before)
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the page's files, in which its commands have run."""
+    """Returns a folder with the page's files, after its commands have run there."""
     folder = tmp_path_factory.mktemp("mine")
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def records(study: Path) -> dict[str, dict[str, Any]]:
-    """The one record of each condition, by the condition's folder."""
+    """Returns the only record of each condition, by the condition's folder."""
     return {file.parent.parent.name: json.loads(file.read_text()) for file in study.glob("*/*/record.json")}
 
 
@@ -100,7 +100,7 @@ def test_keys_hold_path_settings_and_version(mine: Path) -> None:
 
 
 def test_two_ways_to_reuse_a_velocity_give_the_same_bits(mine: Path) -> None:
-    """The step cache at loop level and the cache at call level compute the same steps."""
+    """The step cache in the loop and the cache of calls compute the same steps."""
     found = records(mine / "runs" / "default")
     pixels = {slug: record["frames_sha256"] for slug, record in found.items()}
     assert pixels["my_pkg.SkipSteps-every=2"] == pixels["baseline-skipcalls.every=2"] != pixels["baseline"]
@@ -109,7 +109,7 @@ def test_two_ways_to_reuse_a_velocity_give_the_same_bits(mine: Path) -> None:
 
 
 def test_the_merging_recipe_shows_each_kept_frame_as_often_as_it_stands_for(mine: Path) -> None:
-    """Of 33 frames three blocks of 8 merge; frame 0 and the last 8 frames stay."""
+    """Of 33 frames, three blocks of 8 merge. Frame 0 and the last 8 frames stay."""
     folder = mine / "runs" / "default" / "my_merge.EveryOther-k3"
     record = records(folder.parent)[folder.name]
     assert record["schedule"]["segments"] == [[0, 1, 1], [1, 8, 2], [9, 8, 2], [17, 8, 2], [25, 8, 1]]
@@ -134,7 +134,7 @@ def test_each_is_a_row_of_table_1(mine: Path) -> None:
     assert ended.returncode == 0, ended
     with (mine / "runs" / "default" / "report" / "table1.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
-    combined = rows["VGDFR + SkipCalls (every=2)"]  # k and theta have columns of their own
+    combined = rows["VGDFR + SkipCalls (every=2)"]  # k and theta are in their own columns
     assert len(rows) == 5 and (combined["k"], combined["theta"]) == ("3", "0.7")
     for row in (row for title, row in rows.items() if title != "Original"):
         assert float(row["speedup"]) > 0 and float(row["psnr"]) > 10, row
@@ -153,7 +153,7 @@ def test_each_is_a_row_of_costs(mine: Path) -> None:
     samples = str(made.files["cost.csv"])
     bounds = {row["condition"]: float(row["bound"]) for row in csv.DictReader(samples.splitlines())}
     assert bounds["my_pkg.SkipSteps-every=2"] == 2
-    assert 1.9 < bounds["baseline-skipcalls.every=2"] < 2, "what surrounds the layers counts as computed in each call"
+    assert 1.9 < bounds["baseline-skipcalls.every=2"] < 2, "the parts outside the layers count as computed in each call"
     assert bounds["vgdfr-k3-theta0.7-skipcalls.every=2"] > 1
     accelerators = made.text.split("## Accelerators")[1]
     row = next(line for line in accelerators.splitlines() if line.startswith("| SkipCalls (every=2)"))
@@ -198,7 +198,10 @@ def test_a_second_run_finds_everything(mine: Path) -> None:
 
 
 def test_stores_verify_and_masters_that_were_dropped_come_back_bit_for_bit(mine: Path) -> None:
-    for command in (COMMANDS[1], *COMMANDS[3:6]):  # merged, with an accelerator, of a variant, of an own model
+    for command in (
+        COMMANDS[1],
+        *COMMANDS[3:6],
+    ):  # a merged sample, one with an accelerator, one of a variant, one of a user's model
         words = arguments_of(command)
         study = mine / "runs" / next((word[6:] for word in words if word.startswith("study=")), "default")
         before = {file: file.read_bytes() for file in study.glob("*/*/master.mkv")}
@@ -212,7 +215,7 @@ def test_stores_verify_and_masters_that_were_dropped_come_back_bit_for_bit(mine:
 
 
 def test_the_file_may_lie_on_pythonpath(mine: Path, tmp_path: Path) -> None:
-    """In an empty folder, as a program of its own; without PYTHONPATH the class is not found."""
+    """The command runs in an empty folder as a program of its own. Without PYTHONPATH the class is not found."""
     command = [sys.executable, "-m", *arguments_of(COMMANDS[0]), f"root={tmp_path}", "--dry-run"]
     for path, found in ((f"{ROOT}{os.pathsep}{mine}", True), (str(ROOT), False)):
         done = subprocess.run(

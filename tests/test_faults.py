@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted and run side by side: real processes, real signals."""
+"""Kills and interrupts sweeps, and runs several side by side, with real processes and real signals."""
 
 import json
 import os
@@ -17,8 +17,8 @@ import pytest
 from processes import Finished, run, start
 from studies import stored
 
-from bench.claims import claimed, left_by, note_of, unit_note_of
-from bench.upkeep import faults, gc, samples, verify
+from bench.store.claims import claimed, left_by, note_of, unit_note_of
+from bench.store.upkeep import faults, gc, samples, verify
 
 SMALL = [
     "--multirun", "model.video.height=32", "model.video.width=32", "model.video.num_frames=17",
@@ -30,7 +30,7 @@ MERGING = "vgdfr-k1-theta0.01-interpolator=linear"
 
 @pytest.fixture
 def arguments(tiny_checkpoint: Path, tmp_path: Path) -> list[str]:
-    """Nine samples: a baseline and two conditions over three prompts."""
+    """Returns the arguments for nine samples: a baseline and two conditions over three prompts."""
     return arguments_of(tiny_checkpoint, tmp_path)
 
 
@@ -40,7 +40,7 @@ def arguments_of(checkpoint: Path, root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study as it comes out where nothing goes wrong, from a fresh process. Not to be changed."""
+    """The study of a sweep without faults, made in a fresh process. Tests must not change it."""
     root = tmp_path_factory.mktemp("clean")
     done = run("bench.sweep", *arguments_of(tiny_checkpoint, root))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,38 +48,38 @@ def finished(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def intact(study: Path) -> int:
-    """How many finished samples there are, each whole; fails where one is not, looked at again."""
+    """Returns the number of finished samples. Fails if one of them is not whole when it is read again."""
     for last in (False, False, True):
         try:
             found = list(samples(study))
-        except ValueError as error:  # none yet, or the only one, a failed one, is being replaced just now
+        except ValueError as error:  # there is no sample yet, or the only sample has failed and is just being replaced
             assert "holds no sample" in str(error)
             return 0
         done = [(folder, record) for folder, record in found if record is None or record.status == "done"]
         wrong = [each for folder, record in done for each in faults(folder, record)]
         if last or not wrong:
             break
-        time.sleep(0.5)  # a worker may have dropped a master between the reading of its record and the look at it
+        time.sleep(0.5)  # a worker may drop a master after its record was read
     assert wrong == []
     keys = [record.key for _, record in done if record]
-    assert len(set(keys)) == len(keys), "a sample is there twice"
+    assert len(set(keys)) == len(keys), "the study has a sample twice"
     return len(done)
 
 
 def slow(folder: Path) -> dict[str, str]:
-    """An environment in which each call of the DiT takes a while, so that a signal finds a sample being made."""
+    """Returns an environment in which each call of the DiT takes longer, so that signals arrive during a sample."""
     return at_each_call(folder, "time.sleep(0.3)")
 
 
 def at_each_call(
     folder: Path, body: str, settings: str = "", module: str = "HunyuanVideoTransformer3DModel"
 ) -> dict[str, str]:
-    """An environment in which `body` is run after each call of the real `module`; it may return another `output`."""
+    """Returns an environment in which `body` runs after each call of the real `module`. It may replace `output`."""
     folder.mkdir()
     code = [
         "import json, os, resource, signal, sys, time", "from pathlib import Path", "import torch", settings,
         "def fault(module, args, output):", f"    if type(module).__name__ != {module!r}: return",
-        "    from bench.claims import note_of, unit_note_of",
+        "    from bench.store.claims import note_of, unit_note_of",
         textwrap.indent(textwrap.dedent(body).strip(), "    "),
         "torch.nn.modules.module.register_module_forward_hook(fault)",
     ]  # fmt: skip
@@ -93,7 +93,7 @@ step = calls[place] = calls.get(place, 0) + 1
 wrong = next((fault for sample, fault in SAMPLES.items() if place.startswith(sample)), "")
 if wrong == "memory" and step == 2:
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (2**20, limits[1]))  # below what the process has already
+    resource.setrlimit(resource.RLIMIT_AS, (2**20, limits[1]))  # less memory than the process uses already
     try:
         torch.empty(2**28).fill_(1)
     finally:
@@ -112,7 +112,7 @@ SAMPLES = {
 
 @pytest.fixture(scope="module")
 def faulty(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path, list[str]]:
-    """One sweep in which four samples go wrong, each in another way; what it said, its study and its arguments."""
+    """Runs a sweep in which four samples fail, each in another way. Returns its output, its study and its arguments."""
     root = tmp_path_factory.mktemp("faulty")
     settings = f"STUDY, SAMPLES, calls = {str(root / 'tiny')!r}, {SAMPLES!r}, {{}}\n"
     arguments = arguments_of(tiny_checkpoint, root)
@@ -120,7 +120,7 @@ def faulty(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 def failure(faulty: tuple[Finished, Path, list[str]], fault: str) -> dict:
-    """The record of the sample that `fault` was for; nothing but it is stored of that sample."""
+    """Returns the record of the sample that `fault` hit. The sample must have no other file."""
     _, study, _ = faulty
     (sample,) = [sample for sample, kind in SAMPLES.items() if kind == fault]
     (folder,) = study.glob(f"{sample}*")
@@ -153,7 +153,7 @@ def test_sys_exit_within_a_method_costs_one_sample(faulty: tuple[Finished, Path,
 def test_after_failures_samples_are_bit_identical_and_the_same_command_makes_the_rest(
     faulty: tuple[Finished, Path, list[str]], finished: Path
 ) -> None:
-    """Also those made in the same process after an exception at step 4."""
+    """This includes samples that the same process made after an exception at step 4."""
     _, study, arguments = faulty
     clean = {file.relative_to(finished): file.read_bytes() for file in finished.glob("*/*/*.mkv")}
     before = {file.relative_to(study): file.read_bytes() for file in study.glob("*/*/*.mkv")}
@@ -215,7 +215,7 @@ def test_a_worker_that_dies_of_a_sample_is_started_again_and_the_sample_is_a_vis
 def test_a_worker_that_dies_of_scoring_is_started_again_and_goes_on_with_the_next_prompt(
     arguments: list[str], tmp_path: Path
 ) -> None:
-    """At the first prompt's second sample, which is stored by then; of what runs here only LPIPS has such a module."""
+    """The worker dies at the first prompt's second, stored sample. Only LPIPS has such a module in this sweep."""
     body = """
     if "00-" in unit_note_of(Path(STUDY), os.getpid()).read_text():
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -225,7 +225,7 @@ def test_a_worker_that_dies_of_scoring_is_started_again_and_goes_on_with_the_nex
     said = run("bench.launch", "-n", "1", *arguments, **site)
     assert said.returncode == 1, said.stdout + said.stderr
     assert "worker 1 ended by signal 11 (SIGSEGV) at 00-" in said.stdout and "given up" not in said.stdout, said.stdout
-    assert "6 done, 3 failed, 0 missing of 9 samples" in said.stdout, said.stdout
+    assert "8 done, 1 failed, 0 missing of 9 samples" in said.stdout, said.stdout
     assert said.stdout.count("ended by") == 1 and intact(tmp_path / "tiny") == 8, said.stdout
     again = run("bench.sweep", *arguments)
     assert again.returncode == 0 and "1 made, 8 found" in again.stdout, again.stdout + again.stderr
@@ -243,14 +243,14 @@ def test_two_sweeps_in_one_folder_make_each_sample_once(arguments: list[str], tm
 def test_ctrl_c_ends_all_workers_and_the_same_command_continues(
     arguments: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """And SIGTERM, which a cluster sends before it kills."""
+    """The same holds for SIGTERM, which a cluster sends before it kills."""
     workers = {signal.SIGINT: "2", signal.SIGTERM: "1"}[number]
     launch = start("bench.launch", "-n", workers, *arguments, **slow(tmp_path / "site"))
     launch.wait_for("made:")
     launch.send_signal(number)
     said = launch.wait(120)
     assert said.returncode == 130 and f"go on with: python -m bench.launch -n {workers} " in said.stdout, said
-    assert not list((tmp_path / "tiny" / ".locks").glob("at-work-*")), "no worker is left"
+    assert not list((tmp_path / "tiny" / ".locks").glob("at-work-*")), "a worker is still running"
     before = intact(tmp_path / "tiny")
     assert 0 < before < 9
     again = run("bench.sweep", *arguments)
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(
 def test_workers_killed_at_random_moments_leave_nothing_half_written(
     arguments: list[str], tmp_path: Path, keep: str
 ) -> None:
-    """kill -9, again and again, among four workers: of one at a sample, then of any, whatever it does."""
+    """kill -9 hits one of four workers six times: in turn a worker that makes a sample, and any worker."""
     rng, study = random.Random(0), tmp_path / "tiny"
     arguments.append(f"keep={keep}")
     launch = start("bench.launch", "-n", "4", *arguments, **slow(tmp_path / "site"))
@@ -270,7 +270,7 @@ def test_workers_killed_at_random_moments_leave_nothing_half_written(
     while kills < 6 and launch.poll() is None:
         time.sleep(rng.uniform(0.1, 0.8))
         at_work = {int(note.stem.rpartition("-")[2]) for note in (study / ".locks").glob("at-work-*.json")}
-        if not at_work and not kills:  # all are still starting
+        if not at_work and not kills:  # all workers are still starting
             continue
         assert launch.process.pid is not None
         running = children(launch.process.pid)
@@ -289,8 +289,56 @@ def test_workers_killed_at_random_moments_leave_nothing_half_written(
     assert verify(study) == (9, []) and len(list(study.glob("[!.]*/*/master.mkv"))) == {"all": 9, "latents": 0}[keep]
 
 
+@pytest.mark.parametrize(
+    ("moment", "module"),
+    [("make", "HunyuanVideoTransformer3DModel"), ("load", "LlamaModel")],
+    ids=["making", "loading"],
+)
+def test_workers_end_within_seconds_of_a_launcher_that_is_killed(
+    arguments: list[str], tmp_path: Path, moment: str, module: str
+) -> None:
+    """After kill -9 the launcher cannot tell its workers. While it loads, a worker here ignores the interrupt, too."""
+    body = {
+        "make": "Path(SEEN).touch(); time.sleep(60)",
+        "load": """
+            Path(SEEN).touch()
+            while True:
+                try:
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    pass
+        """,
+    }[moment]
+    site = at_each_call(tmp_path / "site", body, f"SEEN = {str(tmp_path / 'seen')!r}\n", module)
+    site["VGDFR_CACHE"] = str(tmp_path / "cache")  # no prompt is embedded yet, so loading runs the text encoder
+    launch = start("bench.launch", "-n", "2", *arguments, **site)
+    until = time.monotonic() + 300
+    while not (tmp_path / "seen").exists():
+        assert time.monotonic() < until and launch.poll() is None, launch.stdout
+        time.sleep(0.05)
+    assert launch.process.pid is not None
+    workers = children(launch.process.pid)
+    launch.send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    while any(map(runs, workers)):
+        assert time.monotonic() < began + 10, launch.stdout
+        time.sleep(0.05)
+    launch.wait()
+    assert len(workers) == 2 and not list((tmp_path / "tiny").glob("[!.]*/.partial-*"))
+    if moment == "make":
+        assert not list((tmp_path / "tiny").glob(".locks/at-*")), "an interrupted worker removes its notes"
+
+
+def runs(pid: int) -> bool:
+    """Returns whether the process has not ended. A zombie has ended, though it is still listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and not yet waited for."""
+    """Returns the processes that a process has started and has not waited for."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
@@ -325,7 +373,7 @@ def test_a_mistake_is_one_line_before_any_worker_starts(tmp_path: Path) -> None:
 
 def test_what_a_dead_process_held_is_free_and_what_it_was_at_is_known(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from bench.claims import claimed, note_of\n"
+        "import os, sys; from pathlib import Path; from bench.store.claims import claimed, note_of\n"
         "with claimed(Path(sys.argv[1]), 'a') as mine:\n"
         " print(mine, flush=True); sys.stdin.read(1); os._exit(1)"
     )
@@ -358,7 +406,7 @@ def test_gc_removes_old_notes_of_this_machine_s_dead_processes_only(tmp_path: Pa
 
 
 def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """A real file system in memory, which something else fills while the second sample is made."""
+    """The disk is a real file system in memory. Another file fills it while the second sample is made."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", disk], capture_output=True).returncode:
@@ -384,7 +432,7 @@ def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(tiny_checkpoint: P
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-# A stand-in for a full disk, where none can be mounted: the second master is written to /dev/full, whose error is real.
+# This stands for a full disk if none can be mounted: the second master is written to /dev/full. The error is real.
 FULL_AT_SECOND = """
 import vgdfr.video_file
 write_master, masters = vgdfr.video_file.write_master, []
@@ -395,13 +443,13 @@ def write_until_full(path, frames, fps):
     path.write_bytes(b"a part")
     with open("/dev/full", "wb", buffering=0) as full:
         full.write(b"the rest")
-import bench.store
-bench.store.write_master = vgdfr.video_file.write_master = write_until_full
+import bench.work.files
+bench.work.files.write_master = vgdfr.video_file.write_master = write_until_full
 """
 
 
 def test_a_full_disk_ends_the_sweep_also_where_it_is_a_stand_in(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Runs everywhere: for an ordinary user, too, who may not mount a file system."""
+    """This test also runs for an ordinary user, who may not mount a file system."""
     arguments = [*arguments_of(tiny_checkpoint, tmp_path), "prompts.limit=1"]
     full = run("bench.sweep", *arguments, before=FULL_AT_SECOND)
     assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr, full.stdout + full.stderr
@@ -413,7 +461,7 @@ def test_a_full_disk_ends_the_sweep_also_where_it_is_a_stand_in(tiny_checkpoint:
 
 
 def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """A real file system of its own, in memory: too small at first, then larger."""
+    """The disk is a real file system in memory, which is too small at first and is then enlarged."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", disk], capture_output=True).returncode:
@@ -432,7 +480,8 @@ def test_a_disk_too_small_for_a_sample_is_said_before_it_starts(tiny_checkpoint:
 
 def test_the_page_of_faults_names_tests_that_are_there() -> None:
     tests = Path(__file__).parent
-    for line in (tests.parent / "docs" / "faults.md").read_text().splitlines()[8:]:
+    _, rows = (tests.parent / "docs" / "faults.md").read_text().split("|---|---|---|\n")
+    for line in rows.splitlines():
         names = re.findall(r"`((?:test_\w+\.py(?:::)?)?(?:test_\w+)?)`", line.rsplit("|", 2)[1])
         assert names, line
         for name in names:

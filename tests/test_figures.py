@@ -1,4 +1,4 @@
-"""Figures tested on their data: what is chosen, computed and left out; and that files are the same bytes each time."""
+"""Tests the data of figures: choices, values and omissions. Equal data give files with equal bytes."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ TILING = {"frames": 128, "frames_stride": 96, "pixels": 256, "pixels_stride": 19
 def sample(
     study: Path, prompt: str, k: int = 0, theta: float = 0.0, pairs: int = 0, step: float = 0.5, **scores: float
 ) -> None:
-    """A sample whose compressed steps take `step` of a full one; its schedule merges the first `pairs` blocks."""
+    """Writes a sample. A compressed step takes `step` of a full step, and its first `pairs` blocks are merged."""
     slug = f"vgdfr-k{k}-theta{theta:g}" if k else "baseline"
     method: dict[str, Any] = {"name": "baseline"}
     schedule = FrameSchedule.of_factors(FRAMES, [(1 + 8 * i, 2) for i in range(pairs)], frames_per_latent=4)
@@ -77,7 +77,10 @@ def sample(
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Four prompts of two kinds; more is merged at the lower theta, and faster, and further from the baseline."""
+    """Returns a study of four prompts of two kinds.
+
+    The lower theta merges more, is faster and is further from the baseline.
+    """
     folder = tmp_path / "made"
     for i, prompt in enumerate(("00-still", "01-fast", "02-still", "03-fast")):
         sample(folder, prompt, clipsim=0.5)
@@ -210,7 +213,7 @@ def test_a_condition_that_is_not_there_is_refused_with_those_that_are(study: Pat
 
 
 def test_latencies_of_isolated_runs_are_never_compared_with_others(study: Path) -> None:
-    """One prompt was timed alone, and slower by far; only its latencies count, in every figure and report."""
+    """One prompt was timed alone and was much slower. Only its latencies count, in every figure and report."""
     change(study, "*/00-still", lambda r: r.update(timing="isolated"))
     change(study, "baseline/00-still", lambda r: r.update(latency_s=28.0))
     change(study, "vgdfr-k5-theta0.5/00-still", lambda r: r.update(latency_s=7.0))
@@ -225,7 +228,7 @@ def test_latencies_of_isolated_runs_are_never_compared_with_others(study: Path) 
 
 
 def twin(study: Path, name: str, how: Callable[[dict[str, Any]], object], slugs: str = "*") -> None:
-    """Every sample once more, changed: another seed, another video setting, another condition."""
+    """Copies every sample with a change: another seed, another video setting, or another condition."""
     for file in [*study.glob(f"{slugs}/*/record.json")]:
         record = json.loads(file.read_text())
         how(record)
@@ -251,7 +254,9 @@ def test_of_several_seeds_a_grid_shows_the_first_that_all_conditions_have(study:
         assert [sample.name for _, sample in choose(table_at(study), "01-fast")] == [0] * 4
     change(study, "vgdfr-k5-theta0.5/01-fast-again", lambda r: r["similarity"].update(lag1=[0.3] * (FRAMES - 1)))
     (study / "vgdfr-k5-theta0.9" / "01-fast" / "record.json").unlink()
-    assert timeline.timeline_of(table_at(study), "01-fast").similarity["lag1"][0] == 0.3, "one seed's for all thetas"
+    assert timeline.timeline_of(table_at(study), "01-fast").similarity["lag1"][0] == 0.3, (
+        "all thetas have the same seed"
+    )
     (study / "vgdfr-k15-theta0.9" / "00-still-again" / "record.json").unlink()
     with pytest.raises(StudyError, match="no seed of prompt 00-still is finished under all of Original, VGDFR"):
         conditions_of(table_at(study), "00-still")
@@ -273,7 +278,10 @@ def test_settings_beyond_k_and_theta_are_points_of_their_own_with_a_label(tmp_pa
     assert texts == ["token_ratio=0.5", "token_ratio=0.7"]
     figure = tradeoff.tradeoff([psnr], "a banner of what must not be overlooked in this figure, longer than it is wide")
     FigureCanvasAgg(figure).draw()
-    for artist in (figure._supxlabel, *figure.legends):  # one panel: the small print and the legend are wrapped
+    for artist in (
+        figure._supxlabel,
+        *figure.legends,
+    ):  # with a single panel, the small print and the legend are wrapped
         box = artist.get_window_extent()
         assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
     with pytest.raises(StudyError, match="not two kinds"):
@@ -320,7 +328,7 @@ def scores(study: Path, place: str, how: Callable[[dict[str, Any]], object]) -> 
 
 
 def below(figure: Figure) -> str:
-    """The text below a figure, in one line."""
+    """Returns the text below a figure in one line."""
     return " ".join(figure.get_supxlabel().split())
 
 
@@ -377,7 +385,9 @@ def test_filled_marks_are_as_large_as_hollow_ones(study: Path) -> None:
     styles = {look.hollow: look.style for look in looks(table_at(study).rows[1:]).values()}
     assert styles.keys() == {True, False}
     hollow, filled = styles[True]["ms"] + styles[True]["mew"], styles[False]["ms"] - styles[False]["mew"]
-    assert filled == pytest.approx(hollow, abs=0.3), "in points: a hollow edge adds, a white one takes away"
+    assert filled == pytest.approx(hollow, abs=0.3), (
+        "sizes are in points: a hollow edge adds to them, a white edge takes away"
+    )
 
 
 def test_any_scored_metrics_can_be_chosen(study: Path, tmp_path: Path) -> None:
@@ -400,7 +410,10 @@ def test_any_scored_metrics_can_be_chosen(study: Path, tmp_path: Path) -> None:
 
 
 def test_a_method_without_k_and_theta_is_drawn_in_every_figure_that_has_its_data(study: Path) -> None:
-    """It has schedules and neither similarities nor k; alone in a study it still has a timeline and its content."""
+    """The method has schedules but neither similarities nor k.
+
+    Alone in a study it still has a timeline and its content.
+    """
     other = {"title": "Other", "family": "Other", "role": "method", "settings": ["every=2"], "makes_video": True}
     again = {"slug": "other-every=2", "similarity": None, "method": {"name": "other", "every": 2}} | other
     twin(study, "", lambda r: r.update(again), "vgdfr-k5-theta0.5")

@@ -1,4 +1,4 @@
-"""FLOPs on the meta device against sums worked out by hand, and short cuts against counting everything."""
+"""Compares FLOPs on the meta device with sums worked out by hand, and short cuts with complete counts."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def test_a_pass_is_quadratic_in_latent_frames_exactly(embedded: Flops) -> None:
 
 def test_equal_blocks_and_tiles_counted_once_come_to_what_all_of_them_do(embedded: Flops) -> None:
     assert embedded.count_dit(7) == embedded.count_dit(7, each_block_once=False)
-    tiled = of("embedded", height=320, width=352)  # two tiles a side, the last ones narrower
+    tiled = of("embedded", height=320, width=352)  # each side has two tiles, and the last tiles are narrower
     assert tiled.decode(3) == tiled.decode(3, each_tile_once=False)
     assert tiled.encode(3, 1) == tiled.encode(3, 1, each_tile_once=False)
     assert tiled.decode(3) > of("embedded", height=256, width=256).decode(3)
@@ -59,7 +59,7 @@ def test_attention_feed_forward_and_the_rest_add_up_to_a_pass_exactly(embedded: 
 
 @pytest.mark.parametrize("name", ["embedded", "hunyuan_video"])
 def test_attention_and_feed_forward_cost_what_their_matrices_do(name: str) -> None:
-    """Every product of the blocks' layers by hand, of image and of text."""
+    """The test computes every product of the blocks' layers by hand, for image and text."""
     flops, n = of(name), 9
     c = flops.configuration["transformer"]
     d, mlp = (
@@ -108,7 +108,7 @@ def test_half_the_blocks_taken_out_cost_half_up_to_the_rest(embedded: Flops) -> 
     assert all(count % 2 == 0 for count in layers.values())
     halved = transformer | {name: count // 2 for name, count in layers.items()}
     half = replace(embedded, configuration=embedded.configuration | {"transformer": halved}, _counts={})
-    rest = embedded.count_parts(7).rest - half.count_parts(7).rest  # modulation of the blocks that are gone
+    rest = embedded.count_parts(7).rest - half.count_parts(7).rest  # the modulation of the removed blocks
     assert embedded.of_pass(Pass(*latent_of(embedded, 7), 1, 0.5, 0.5)) == half.count_dit(7) + rest
     assert 0 < rest < 0.01 * half.count_dit(7)
 
@@ -141,7 +141,7 @@ def test_frames_per_latent_and_pixels_per_latent_are_the_vaes(embedded: Flops) -
 
 @pytest.mark.parametrize(("name", "n"), [("embedded", 17), ("hunyuan_video", 25), ("hunyuan_video", 9)])
 def test_a_pass_costs_what_the_papers_arithmetic_says(name: str, n: int) -> None:
-    """Projections, MLPs and attention of every block by hand; what else there is (embeddings, text) is little."""
+    """The test computes projections, MLPs and attention of every block by hand. Embeddings and text are small."""
     flops = of(name)
     c = flops.configuration["transformer"]
     d = c["num_attention_heads"] * c["attention_head_dim"]
@@ -156,7 +156,7 @@ def test_a_pass_costs_what_the_papers_arithmetic_says(name: str, n: int) -> None
 
 
 def test_the_papers_model_costs_what_method_md_works_out(hunyuan: Flops) -> None:
-    """14 of 25 latent frames cost between 0.37 and 0.41 of a full step, whatever the weight of attention."""
+    """14 of 25 latent frames cost between 0.37 and 0.41 of a full step, depending on the weight of attention."""
     assert 0.37 < hunyuan.cost_ratio(14) < 0.41
     assert hunyuan.cost_ratio(25) == 1
     for n in (3.5, 9, 25):
@@ -165,7 +165,10 @@ def test_the_papers_model_costs_what_method_md_works_out(hunyuan: Flops) -> None
 
 @pytest.mark.parametrize("latents", [1, 4])
 def test_the_vaes_attention_costs_what_causal_attention_by_frame_does(latents: int) -> None:
-    """Projections of every token, and of frame i the products with frames 0 to i: about half of those with a mask."""
+    """The cost is the projections of every token, and for frame i the products with frames 0 to i.
+
+    This is about half of the cost with a mask.
+    """
     preset, side, width = PRESETS["embedded"], 6, 64
     vae = preset.model.configuration()["vae"]
     assert vae["block_out_channels"][-1] == width
@@ -188,7 +191,10 @@ def test_the_compression_module_is_cheaper_the_more_levels_it_leaves_out(embedde
 
 
 def test_the_packaged_architecture_is_that_of_the_pinned_files() -> None:
-    """The text encoders' sizes; the DiT's and the VAE's are held to diffusers' defaults, and those to the files."""
+    """The test compares the text encoders' sizes with the files, and the DiT and the VAE with diffusers' defaults.
+
+    Another test compares these defaults with the files.
+    """
     import torch
     from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
     from transformers import AutoConfig, AutoModel

@@ -1,4 +1,4 @@
-"""The gallery: what it holds of a study, and that it works in a browser, opened from disk."""
+"""The gallery: its content, and its behaviour in a browser that opens it from disk."""
 
 import io
 import json
@@ -25,7 +25,7 @@ from analysis.table1 import table_sheet
 from vgdfr.video_file import write_preview
 
 FRAMES, FPS = 21, 12
-NEAR_S = 2e-3  # a video that is paused so near to its frame's middle is left there
+NEAR_S = 2e-3  # a video that is paused this near to its frame's middle stays there
 KEPT = [0, 1, 5, 9, 11, 13, 14, 15, 16, 17, 18, 19, 20]
 SCHEDULE = {"segments": [[0, 1, 1], [1, 8, 4], [9, 4, 2], [13, 8, 1]], "kept_frames": KEPT, "kept_latents": [0]}
 HOSTILE = """</script><script>window.broken=1</script><img src=x onerror="window.broken=1"> "quoted" & 'it''s'"""
@@ -33,7 +33,7 @@ PROMPTS = {"00-still": "a red circle stays still", "01-fast": "a blue square mov
 
 
 def write_gallery(study: Path, out: Path | None = None, copy: bool = False, allow_mixed: bool = False) -> Path:
-    """What the command does."""
+    """Does the same as the command."""
     return write_of_table(table_in(study, allow_mixed=allow_mixed), out or study / "report" / "gallery", copy)
 
 
@@ -43,7 +43,7 @@ def level(frame: int) -> int:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Each frame's grey tells its number; in the second video, the right half is lighter by 20."""
+    """Returns two videos. Each frame's grey tells its number; the right half of the second video is lighter by 20."""
     folder = tmp_path_factory.mktemp("videos")
     levels = np.array([level(frame) for frame in range(FRAMES)], np.uint8)
     frames = np.zeros((FRAMES, 64, 64, 3), np.uint8) + levels[:, None, None, None]
@@ -81,7 +81,10 @@ def write(
 
 
 def make(study: Path, videos: tuple[Path, Path]) -> Path:
-    """Three prompts and four conditions; θ=0.9 equals its baseline, 01-fast fails at k=10 and has none at θ=0.9."""
+    """Writes three prompts and four conditions.
+
+    θ=0.9 equals its baseline. The prompt 01-fast fails at k=10 and has no sample at θ=0.9.
+    """
     plain, lighter = videos
     for i, (prompt, text) in enumerate(PROMPTS.items()):
         dimensions = ["scene"] if prompt == "02-hostile" else []
@@ -124,7 +127,7 @@ def test_it_holds_the_conditions_the_prompts_and_each_samples_scores(study: Path
     assert lighter["scores"][at["PSNR"]] == 21.0 and lighter["scores"][at["Speedup"]] == 2.0
     assert baseline["scores"][at["Speedup"]] is None and baseline["reasons"][str(at["PSNR"])] == "no baseline"
     assert lighter["kept"] == KEPT and lighter["segments"] == SCHEDULE["segments"] and "kept" not in baseline
-    assert same is None, "what the sweep has not come to"
+    assert same is None, "the sweep has not made this sample yet"
     assert failed == {"failed": "failed", "reason": f"OutOfMemoryError: {HOSTILE}"}
     assert data["prompts"][0]["samples"][2]["scores"][at["PSNR"]] == "inf"
 
@@ -153,7 +156,7 @@ def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path,
     assert [c["best"] for c in data["conditions"]] == [[cell.mark == "best" for cell in row[2:]] for row in rows]
     at = [c["title"] for c in data["columns"]].index("CLIPSIM†")
     best = [c["title"] for c in data["conditions"] if c["best"][at]]
-    assert best == ["VGDFR (k=5, θ=0.9)"], "k=15 has the same mean over other samples, and does not compete"
+    assert best == ["VGDFR (k=5, θ=0.9)"], "k=15 has the same mean over other samples, so it does not compete"
 
 
 def test_no_text_of_the_study_becomes_markup_and_nothing_names_another_host(study: Path, tmp_path: Path) -> None:
@@ -174,10 +177,12 @@ def test_the_videos_lie_where_the_page_looks_for_them(tmp_path: Path, videos: tu
     before = sorted((p, p.stat().st_mtime_ns) for p in study.rglob("*") if p.is_file())
     folder = write_gallery(study, copy=copy).parent
     assert folder == study / "report" / "gallery"
-    assert before == sorted((p, p.stat().st_mtime_ns) for p, _ in before), "the study is as it was"
+    assert before == sorted((p, p.stat().st_mtime_ns) for p, _ in before), "the study has not changed"
     sources = [s["video"] for p in document(folder)["prompts"] for s in p["samples"] if s and "video" in s]
     missing = document(folder)["prompts"][0]["samples"][0]
-    assert len(sources) == 9 and missing["failed"] == "no video" and missing["scores"], "and that one has its scores"
+    assert len(sources) == 9 and missing["failed"] == "no video" and missing["scores"], (
+        "a sample without a video keeps its scores"
+    )
     if copy:
         folder = Path(shutil.move(folder, tmp_path / "elsewhere"))
         shutil.rmtree(study)
@@ -261,7 +266,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def view(browser: Browser) -> Iterator[Page]:
-    """A page that must end without an error, and without a request to any host."""
+    """Yields a page, which must end without an error and without a request to any host."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(20_000)
     said: list[str] = []
@@ -280,7 +285,7 @@ def gallery(study: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def opened(page: Page, url: str) -> Page:
-    """Opens a gallery, which opens on the middle frame, and goes to the first frame."""
+    """Opens a gallery, which starts on the middle frame, and goes to the first frame."""
     page.goto(url)
     at_rest(page)
     page.keyboard.press("Home")
@@ -289,7 +294,7 @@ def opened(page: Page, url: str) -> Page:
 
 
 def until(page: Page, condition: str) -> None:
-    """Wait for a condition, asked from here: the page's policy forbids scripts of its own that are texts."""
+    """Waits for a condition by asking from here, because the page's policy forbids scripts from texts."""
     for _ in range(400):
         if page.evaluate(condition):
             return
@@ -298,19 +303,19 @@ def until(page: Page, condition: str) -> None:
 
 
 def at_rest(page: Page) -> Page:
-    """Wait until every video shows a frame and none is sought."""
+    """Waits until every video shows a frame and none is seeking."""
     shown = "v.readyState >= 2 && !v.seeking && v.paused"
     until(page, f"[...document.querySelectorAll('video')].every((v) => v.error || ({shown}))")
     return page
 
 
 def shows(page: Page, number: int) -> None:
-    """Wait until the page says that its videos show this frame: it does once all of them do."""
+    """Waits until the page says that its videos show this frame. It says so when all of them do."""
     until(page, f"document.getElementById('frame').value === '{number}'")
 
 
 def stopped(page: Page) -> None:
-    """Wait until every video is where the page says: in the middle of the frame that it shows."""
+    """Waits until every video is in the middle of the frame that the page says it shows."""
     at_rest(page)
     middle = f"(Number(document.getElementById('frame').value) + 0.5) / {FPS}"
     near = f"Math.abs(v.currentTime - {middle}) < {NEAR_S}"
@@ -326,14 +331,14 @@ def frame(page: Page) -> int:
 
 
 def grey(page: Page, condition: int, x: float = 0.25) -> tuple[int, ...]:
-    """The colour at this share of the width of a condition's screen."""
+    """Returns the colour at this share of the width of a condition's screen."""
     shot = page.locator(f"figure[data-condition='{condition}'] .screen").screenshot()
     image = Image.open(io.BytesIO(shot)).convert("RGB")
     return image.getpixel((round(image.width * x), image.height // 2))  # type: ignore[return-value]
 
 
 def wait_for_grey(page: Page, condition: int, expected: int, x: float = 0.25) -> None:
-    """What is painted comes a moment after what is known."""
+    """Waits for a colour, because painting comes a moment after the page's state."""
     for _ in range(200):
         if all(abs(v - expected) <= 4 for v in grey(page, condition, x)):
             return
@@ -367,7 +372,7 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
     assert view.locator("#play").inner_text() == "Pause"
     until(view, "document.getElementById('frame').value >= 4")
     spread = math.inf
-    for _ in range(40):  # a machine under load may take a moment to bring them together
+    for _ in range(40):  # on a busy machine the videos may need a moment to come together
         spread = max(now := times(view)) - min(now)
         if spread <= 1 / FPS:
             break
@@ -383,7 +388,7 @@ def test_videos_play_in_sync_stop_on_one_frame_and_loop(view: Page, gallery: str
     view.keyboard.press("End")
     view.locator("#play").click()
     until(view, "document.getElementById('frame').value >= 15")
-    until(view, "document.getElementById('frame').value < 10")  # the loop
+    until(view, "document.getElementById('frame').value < 10")  # it loops
     view.keyboard.press("l")
     assert view.locator("#loop").get_attribute("aria-pressed") == "false"
     until(view, "document.getElementById('play').textContent === 'Play'")
@@ -418,19 +423,19 @@ def test_the_difference_is_black_where_videos_are_equal_and_amplified_elsewhere(
     view.keyboard.press("End")
     view.keyboard.press("d")
     at_rest(view)
-    wait_for_grey(view, 0, level(20))  # the baseline itself is shown as it is
+    wait_for_grey(view, 0, level(20))  # the baseline's own video does not change
     wait_for_grey(view, 1, 0)
     wait_for_grey(view, 1, 4 * 20, x=0.75)
     wait_for_grey(view, 2, 0, x=0.75)
     view.locator("#gain").select_option("8")
     wait_for_grey(view, 1, 8 * 20, x=0.75)
-    view.locator("#chosen button").first.click()  # without the baseline in sight it is compared with all the same
+    view.locator("#chosen button").first.click()  # videos are compared with the baseline also while it is hidden
     at_rest(view)
     assert view.locator("figure").count() == 3
     wait_for_grey(view, 1, 8 * 20, x=0.75)
     view.keyboard.press("Home")
     view.keyboard.press(" ")
-    until(view, "document.getElementById('frame').value >= 5")  # it plays, frame by frame
+    until(view, "document.getElementById('frame').value >= 5")  # the difference plays frame by frame
     view.keyboard.press(" ")
     stopped(view)
     wait_for_grey(view, 1, 0)
@@ -451,9 +456,11 @@ def test_the_table_sorts_by_every_column_with_what_is_missing_last(view: Page, g
     header.get_by_role("button").focus()
     view.keyboard.press("Enter")
     assert order() == [3, 1, 0, 2] and header.get_attribute("aria-sort") == "ascending"
-    assert header.get_by_role("button").evaluate("(b) => b === document.activeElement"), "the keyboard stays there"
+    assert header.get_by_role("button").evaluate("(b) => b === document.activeElement"), (
+        "the focus stays on the control"
+    )
     view.get_by_role("columnheader", name="Latency").get_by_role("button").click()
-    assert order() == [1, 2, 3, 0], "lower is better comes first"
+    assert order() == [1, 2, 3, 0], "if lower is better, the lowest value comes first"
     view.get_by_role("columnheader", name="Condition").get_by_role("button").click()
     assert order() == [0, 1, 2, 3]
     assert view.get_by_role("columnheader", name="CLIPSIM†").count() == 1
@@ -467,7 +474,7 @@ def test_prompts_are_filtered_by_text_and_content(view: Page, gallery: str) -> N
     options = view.locator(".prompt")
     assert options.count() == 3
     view.keyboard.press("/")
-    view.keyboard.type("blue d")  # typing is no command
+    view.keyboard.type("blue d")  # keys in a text field are no commands
     assert options.all_inner_texts() == [] and view.locator("#count").inner_text() == "no prompt of 3 matches"
     assert view.locator("#difference").get_attribute("aria-pressed") == "false"
     view.keyboard.press("Backspace")
@@ -500,11 +507,11 @@ def test_keys_choose_prompts_and_controls_keep_their_own(view: Page, gallery: st
     view.keyboard.press("?")
     assert view.locator("#help").is_visible()
     view.locator("#loop").focus()
-    view.keyboard.press(" ")  # the button's own key, not the player's
+    view.keyboard.press(" ")  # the key belongs to the button with the focus, not to the player
     assert view.locator("#loop").get_attribute("aria-pressed") == "false"
     assert view.locator("#play").inner_text() == "Play"
     view.locator("#loop").click()
-    view.keyboard.press(" ")  # after a click the keys are the player's
+    view.keyboard.press(" ")  # after a click the keys belong to the player
     assert view.locator("#loop").get_attribute("aria-pressed") == "true"
     assert view.locator("#play").inner_text() == "Pause"
     view.keyboard.press(" ")
@@ -513,7 +520,7 @@ def test_keys_choose_prompts_and_controls_keep_their_own(view: Page, gallery: st
     shows(view, 0)
     view.locator("#frame").focus()
     view.keyboard.press("ArrowRight")
-    shows(view, 1)  # one frame, not two
+    shows(view, 1)  # the key moves by one frame and not by two
     stopped(view)
     assert frame(view) == 1
     width = view.locator("figure").first.bounding_box()
@@ -578,7 +585,7 @@ def test_of_a_thousand_samples_only_those_shown_are_in_the_page(
 
 
 def test_it_opens_on_videos_that_differ(view: Page, tmp_path: Path, videos: tuple[Path, Path]) -> None:
-    """Equal PSNR means equal videos here. The prompt 02 has the lowest PSNR, of one condition alone."""
+    """Equal PSNR means equal videos here. The prompt 02 has the lowest PSNR, under one condition only."""
     differences = {0.1: 20.0, 0.2: 20.0, 0.3: 20.0, 0.4: 24.0, 0.5: 28.0, 0.6: 30.0, 0.7: 32.0, 0.8: "inf", 0.9: 36.0}
     for prompt in ("00-still", "01-fast", "02-slow"):
         write(tmp_path, "baseline", prompt, prompt, videos[0], {"psnr": None})
@@ -594,10 +601,10 @@ def test_it_opens_on_videos_that_differ(view: Page, tmp_path: Path, videos: tupl
     assert view.locator("#chosen [aria-pressed=true]").all_inner_texts() == [
         "Original", *(f"k=5 θ={theta}" for theta in (0.1, 0.4, 0.6, 0.7, 0.9)),
     ]  # fmt: skip
-    assert "Fewer steps (" in view.locator("#chosen").inner_text(), "only the commonest method goes without its name"
+    assert "Fewer steps (" in view.locator("#chosen").inner_text(), "only the most frequent method has no name"
     shows(view, FRAMES // 2)
     view.keyboard.press("j")
-    assert view.locator("#text").inner_text() == "02-slow", "the order of the list is that of the study"
+    assert view.locator("#text").inner_text() == "02-slow", "the list has the study's order"
 
 
 def test_a_narrow_window_shows_the_player_and_the_list_on_demand(view: Page, gallery: str) -> None:

@@ -1,4 +1,4 @@
-"""Identities of the whole generator."""
+"""Identities of the generator as a whole."""
 
 import dataclasses
 from pathlib import Path
@@ -11,11 +11,12 @@ from hydra import compose, initialize_config_dir
 from reference import euler
 from transformers import PreTrainedTokenizerFast
 
-from bench.config import CONF, job_of
+from bench.plan.command_line import CONF
+from bench.plan.settings import job_of
 from vgdfr import Baseline, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.backbones.hunyuan_vae import reduced
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.method import check_method
 from vgdfr.methods.layers import positions_per_layer
 from vgdfr.methods.similarity import frame_similarity
@@ -33,7 +34,10 @@ def test_keeping_everything_is_the_baseline(backbone: Backbone, spec: VideoSpec)
 
 @torch.inference_mode()
 def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec: VideoSpec) -> None:
-    """Every step by hand on the pipeline's parts: preview, SSIM, means, encoding, renoise, DyRoPE, interpolation."""
+    """The test does every step by hand on the pipeline's parts.
+
+    The steps are preview, SSIM, means, encoding, renoise, DyRoPE and interpolation.
+    """
     k = 2
     video = generate(backbone, spec, Vgdfr(k=k, theta=0.01, global_layers=(1, 4), interpolator="linear"))
     assert isinstance(backbone, HunyuanVideoBackbone) and video.schedule is not None and video.similarity is not None
@@ -47,7 +51,7 @@ def test_the_compressed_path_is_the_method_written_out(backbone: Backbone, spec:
         preview = vae.decode((x - sigmas[k] * v) / scale).sample[0].transpose(0, 1)
         shown = (preview / 2 + 0.5).clamp(0, 1)
         assert np.array_equal(video.similarity.lag2, frame_similarity(shown).lag2)
-        # 33 frames, everything merges: frame 0; a block of factor 4 (1-16); one of factor 2 (17-24); 25-32 are kept
+        # all merges in 33 frames: frame 0 stays, 1-16 are a block of factor 4, 17-24 of factor 2, and 25-32 stay
         parts = [preview[:1]]
         parts += [preview[i : i + 4].mean(0, keepdim=True) for i in range(1, 17, 4)]
         parts += [preview[i : i + 2].mean(0, keepdim=True) for i in range(17, 25, 2)]
@@ -96,7 +100,7 @@ def test_merging_shortens_the_latent_and_restores_the_frame_count(
 def test_the_baseline_is_what_the_diffusers_pipeline_generates(
     backbone: Backbone, tiny_checkpoint: Path, spec: VideoSpec
 ) -> None:
-    """An independent reference: padded and masked text, diffusers' own loop, scheduler and post-processing."""
+    """The independent reference is diffusers' own loop, scheduler and post-processing, with padded and masked text."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_checkpoint / "tokenizer")
     pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, tokenizer=tokenizer, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -119,10 +123,10 @@ def test_a_straight_flow_is_followed_exactly_and_one_step_denoise_inverts_renois
 
 @dataclasses.dataclass(frozen=True)
 class NoMethod:
-    """It has all that the plain model's class has, and does not derive from Method."""
+    """Has all members of the plain model's class, but does not derive from Method."""
 
     def check(self, *_: object) -> None:
-        """Fits everything."""
+        """Accepts every video."""
 
 
 def test_a_class_that_is_no_method_is_refused_and_not_taken_for_the_baseline() -> None:
@@ -130,7 +134,7 @@ def test_a_class_that_is_no_method_is_refused_and_not_taken_for_the_baseline() -
         check_method(NoMethod())
     with pytest.raises(ValueError, match="must be a value such as Baseline"):
         check_method(Baseline)
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["method=custom", f"method._target_={__name__}.NoMethod"])
     with pytest.raises(ValueError, match=r"method._target_ must be a class .* got .*\.NoMethod"):
         job_of(config)

@@ -1,7 +1,7 @@
-"""What a redesign must not change, pinned: keys, latents, frames, layer errors, metric ids, reports on stored studies.
+"""Compares with the golden values of tests/goldens.py: keys, latents, frames, layer errors, metric ids, reports.
 
-`tests/goldens.py` says what is pinned and writes it anew. The last test needs no golden file: it writes the methods out
-on the model's parts and compares bit for bit.
+`tests/goldens.py` describes the values and writes them. The last test needs no golden file: it writes the methods out
+on the model's parts and compares bit by bit.
 """
 
 import difflib
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from analysis import Study
 from analysis.columns import metrics_of
-from bench.record import Record
+from bench.store.record import Record
 from vgdfr import Baseline, FewerSteps, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 
-RECORDS = 208  # in the stored studies
+RECORDS = 208  # the number of records in the stored studies
 
 
 def test_keys_slugs_folders_and_recorded_settings_are_those_of_stored_samples() -> None:
@@ -34,11 +34,11 @@ def test_keys_slugs_folders_and_recorded_settings_are_those_of_stored_samples() 
 
 
 def test_the_settings_of_the_golden_conditions_are_of_every_kind() -> None:
-    """A golden that only holds defaults would pin little: every setting of Vgdfr has two values somewhere."""
+    """Goldens of default values would pin little, so every setting of Vgdfr has at least two values."""
     conditions = json.loads(goldens.KEYS.read_text())["conditions"].values()
     settings = [c["recorded"] for c in conditions if c["recorded"]["name"] == "vgdfr"]
     same = {name for name in settings[0] if len({json.dumps(s[name]) for s in settings}) == 1}
-    # tests/test_keys.py pins what is in a key for these two, which need a file and a larger video
+    # these two need a file and a larger video; tests/test_keys.py pins their part of a key
     assert same == {"name", "interpolator_weights", "spatial_levels"}
 
 
@@ -47,10 +47,10 @@ def test_metric_ids_are_those_of_stored_scores() -> None:
 
 
 def test_latents_frames_and_layer_errors_have_the_same_bits_alone_and_shared() -> None:
-    """In a process of its own, with kernels that are the same on every x86-64 CPU."""
+    """The videos are made in a process of its own, with kernels that are the same on every x86-64 CPU."""
     stored = json.loads(goldens.BITS.read_text())
     made = goldens.bits_of_a_process(goldens.FORCED)
-    assert made["kernels"] == "DEFAULT", "the CPU's own kernels were used: nothing was forced"
+    assert made["kernels"] == "DEFAULT", "the CPU's own kernels were used, so no kernels were forced"
     assert made["fresh"] == made["shared"]
     differing = sorted(name for name in stored["fresh"] if made["fresh"].get(name) != stored["fresh"][name])
     if made["rope_proxy"] != stored["rope_proxy"]:
@@ -79,7 +79,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reported(
     request: pytest.FixtureRequest, studies: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
-    """A command's stored report, and the folder of the one that it writes now."""
+    """Returns a command's stored report, and the folder of the report that it writes now."""
     name, module, arguments = request.param
     out = tmp_path_factory.mktemp("report")
     result = processes.run(module, *goldens.arguments_at(studies, arguments), "--out", str(out))
@@ -105,7 +105,7 @@ def test_stored_records_and_scores_stay_readable(studies: Path) -> None:
     assert len(records) == RECORDS and {record.status for record in records} == {"done", "failed"}
     for file, record in zip(files, records, strict=True):
         stored, again = json.loads(file.read_text()), json.loads(record.to_json())
-        if errors := stored.pop("layer_errors"):  # their name before any method could make no video
+        if errors := stored.pop("layer_errors"):  # the older name, from a time when every method made a video
             assert (again["data"], again["makes_video"]) == (errors, False)
         assert {name: again[name] for name in stored} == stored, "nothing is lost"
     samples = Study(*(studies / name for name in ("table1", "rope_sensitivity", "rope_proxy"))).samples
@@ -115,13 +115,13 @@ def test_stored_records_and_scores_stay_readable(studies: Path) -> None:
 
 
 def sigmas_of(spec: VideoSpec, steps: int) -> list[float]:
-    """Noise levels from 1 to 0, evenly spaced and then shifted, in float32 as diffusers has them."""
+    """Returns noise levels from 1 to 0, evenly spaced and then shifted, in float32 as in diffusers."""
     even = np.array([1 - i / steps for i in range(steps)], np.float32)
     return [*(spec.flow_shift * even / (1 + (spec.flow_shift - 1) * even)).tolist(), 0.0]
 
 
 def followed(velocity: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: list[float]) -> tuple[Tensor, Tensor]:
-    """Euler steps from the first of `sigmas` to the last: the latent, and the velocity of the last step."""
+    """Takes Euler steps from the first of `sigmas` to the last. Returns the last latent and the last velocity."""
     v = torch.zeros_like(x)
     for here, there in zip(sigmas[:-1], sigmas[1:], strict=True):
         v = velocity(x, here)
@@ -137,7 +137,7 @@ def as_bytes(frames: Tensor) -> np.ndarray:
 def rotated(
     transformer: HunyuanVideoTransformer3DModel, noise: Tensor, kept: list[int], global_layers: tuple[int, ...]
 ) -> Iterator[None]:
-    """Within the block every layer's attention gets rows of the full latent's tables, by the layer's own positions."""
+    """Gives every layer's attention rows of the full latent's tables in the block, by the layer's own positions."""
     tables = [table.unflatten(0, (noise.shape[2], -1)) for table in transformer.rope(noise)]
     with ExitStack() as hooks:
         for number, block in enumerate([*transformer.transformer_blocks, *transformer.single_transformer_blocks]):
@@ -163,14 +163,17 @@ def test_the_baselines_are_euler_steps_written_out_bit_for_bit(backbone: Backbon
 @pytest.mark.parametrize("k", [1, 2])
 @torch.inference_mode()
 def test_vgdfr_is_its_loop_written_out_bit_for_bit(backbone: Backbone, spec: VideoSpec, k: int) -> None:
-    """Steps, one-step denoise, means of frames, encoding, renoise, DyRoPE, blends; theta is so low that all merge."""
+    """The loop has steps, one-step denoise, means of frames, encoding, renoise, DyRoPE and blends.
+
+    Theta is so low that every block merges.
+    """
     assert isinstance(backbone, HunyuanVideoBackbone)
     video = generate(backbone, spec, Vgdfr(k=k, theta=0.01, global_layers=(1, 4), interpolator="linear"))
     velocity, noise, sigmas = backbone.velocity(spec), backbone.noise(spec), sigmas_of(spec, 4)
     x, v = followed(velocity, noise, sigmas[: k + 1])
     with backbone.codec.reduced(1):
         preview = backbone.codec.decode(x - sigmas[k] * v)
-        # frame 0, 16 frames by fours, 8 frames by twos, and 8 frames as they are
+        # frame 0, 16 frames in fours, 8 frames in twos, and 8 unmerged frames
         by_four, by_two = preview[1:17].unflatten(0, (4, 4)).mean(1), preview[17:25].unflatten(0, (4, 2)).mean(1)
         clean = backbone.codec.encode(torch.cat([preview[:1], by_four, by_two, preview[25:]]))
     kept = [0, 1, 5, 7, 8]

@@ -1,4 +1,4 @@
-"""What the core does not leave to the author of a method, an accelerator or a model."""
+"""The core guards against mistakes of the authors of methods, accelerators and models."""
 
 import json
 import weakref
@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
-from bench.record import results
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
+from bench.work.records import results
 from vgdfr import (
     Accelerator,
     Backbone,
@@ -33,8 +33,8 @@ from vgdfr import (
 from vgdfr.backbones.base import model_of
 from vgdfr.backbones.checkpoint import Checkpoint
 from vgdfr.backbones.execution import Execution
-from vgdfr.conform.__main__ import main as conform
 from vgdfr.conform.__main__ import parse
+from vgdfr.conform.report import main as conform
 from vgdfr.method import check_method
 from vgdfr.methods import method_of
 from vgdfr.presets import PRESETS
@@ -44,7 +44,7 @@ Loop = Callable[[Sampling], Sampled]
 
 @dataclass(frozen=True)
 class Given(Method):
-    """A method whose loop a test gives."""
+    """A method with a loop that a test gives."""
 
     loop: ClassVar[Loop]
 
@@ -59,7 +59,7 @@ def made(backbone: Backbone, spec: VideoSpec, loop: Loop, method: Method | None 
 
 @dataclass(frozen=True)
 class Patched(Accelerator):
-    """Counts calls; `change` may do more to the transformer."""
+    """An accelerator that counts calls. `change` may do more to the transformer."""
 
     size: int = 1
     change: ClassVar[Callable[[nn.Module], None]] = staticmethod(lambda transformer: None)
@@ -159,12 +159,12 @@ def test_kernels_and_modules_that_an_accelerator_changes_are_put_back(backbone: 
     processors = [m.processor for m in backbone.transformer.modules() if hasattr(m, "processor")]
     kernels = [vars(processor).copy() for processor in processors]
     Patched.change = staticmethod(change)  # type: ignore[assignment]
-    # its preview pass and the proxy's passes are off the trajectory, within DyRoPE
+    # the preview's pass and the proxy's passes are off the trajectory, under DyRoPE
     generate(backbone, spec, Vgdfr(k=2, theta=0.01, preview_steps=2, accelerators=(Patched(),)))
     errors = generate(backbone, spec, replace(RopeProxy(k=2, theta=0.01), accelerators=(Patched(),)))
     plain = generate(backbone, spec, RopeProxy(k=2, theta=0.01)).data
     assert errors.data is not None and plain is not None
-    assert errors.data["only"] == pytest.approx(plain["only"], rel=1e-4), "the k steps before have other kernels"
+    assert errors.data["only"] == pytest.approx(plain["only"], rel=1e-4), "only the k steps before use other kernels"
     assert [vars(processor) for processor in processors] == kernels
     assert not hasattr(backbone.transformer, "my_cache")
     assert np.array_equal(generate(backbone, spec, Vgdfr(k=2, theta=0.01)).frames, before.frames)
@@ -229,7 +229,7 @@ def test_settings_that_would_hide_something_are_refused() -> None:
             return Sampled(None)
 
     for method, name in ((Hides(), "layers"), (Named(), "version")):
-        with pytest.raises(ValueError, match=rf"whose setting {name} would hide what vgdfr.Method has"):
+        with pytest.raises(ValueError, match=rf"in which the setting {name} hides an attribute of vgdfr.Method"):
             check_method(method)
 
 
@@ -263,7 +263,7 @@ def test_tokens_of_a_method_without_a_schedule_are_those_that_its_passes_saw(
 ) -> None:
     def fewer(run: Sampling) -> Sampled:
         with run.stage("draft"):
-            run.velocity(run.noise[:, :, :3], 1.0)  # a third of the latent frames
+            run.velocity(run.noise[:, :, :3], 1.0)  # a pass on a third of the latent frames
         return Sampled(run.baseline(run.steps).x)
 
     assert results(made(backbone, spec, fewer))["token_ratio"] == pytest.approx((4 + 1 / 3) / 5)

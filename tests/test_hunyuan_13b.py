@@ -1,4 +1,4 @@
-"""HunyuanVideo 13B itself, without weights: the shapes of every stage at the paper's size, on the meta device."""
+"""HunyuanVideo 13B without weights: the shapes of every stage at the paper's size, on the meta device."""
 
 import json
 
@@ -8,8 +8,9 @@ from diffusers import AutoencoderKLHunyuanVideo, HunyuanVideoTransformer3DModel
 
 from vgdfr.assets import MANIFESTS
 from vgdfr.backbones.hunyuan_dit import blocks_of, rope_site_of
-from vgdfr.backbones.hunyuan_vae import Tiling, reduced
+from vgdfr.backbones.hunyuan_vae import reduced
 from vgdfr.backbones.rope import shortened
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.methods.layers import PAPER_GLOBAL_LAYERS, PAPER_NUM_LAYERS, paper_global_layers, positions_per_layer
 from vgdfr.schedule import FrameSchedule, by_token_ratio, uniform
 from vgdfr.schedule import Similarity as S
@@ -85,7 +86,7 @@ def test_previews_encodings_and_decodes_have_their_sizes(vae: AutoencoderKLHunyu
 def test_the_pinned_files_hold_these_models(
     transformer: HunyuanVideoTransformer3DModel, vae: AutoencoderKLHunyuanVideo
 ) -> None:
-    """Weights of 2 bytes (DiT) and 4 (VAE), and little else."""
+    """The files hold weights of 2 bytes (DiT) and 4 bytes (VAE), and little more."""
     files = json.loads((MANIFESTS / "hunyuanvideo-community--HunyuanVideo.json").read_text())["files"]
     for part, model, num_bytes in (("transformer", transformer, 2), ("vae", vae, 4)):
         stored = sum(b for f, (b, _) in files.items() if f.startswith(part) and f.endswith(".safetensors"))

@@ -1,4 +1,4 @@
-"""Filling merged frames back in."""
+"""Filling in merged frames."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SCHEDULE = FrameSchedule.of_factors(33, [(1, 4), (17, 2)], frames_per_latent=4)
 
 
 def moving(t: np.ndarray) -> np.ndarray:
-    """A soft textured blob that moves `t` pixels to the right."""
+    """Returns a video of a soft textured blob that moves `t` pixels to the right."""
     y, x = np.mgrid[0:64, 0:64]
     distance = (x[None] - 24 - t[:, None, None]) ** 2 + (y[None] - 32) ** 2
     value = 40 + 180 * np.exp(-distance / 80) * (0.8 + 0.2 * np.sin((x[None] - t[:, None, None]) * 0.8))

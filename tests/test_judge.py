@@ -1,4 +1,4 @@
-"""The judge: what it is trained on, that it loads through the public libraries, and what it says of real clips."""
+"""Checks the embedded judge: its training data, its weights in the public libraries, and its scores of real clips."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torchvision.models import alexnet
 
-from bench.config import CONF
 from bench.embedded import evaluate, reader, train_clip, train_trunk
 from bench.embedded.degrade import QUALITIES, blend, blur, noise
 from bench.embedded.frames import LABELS, draw, to_tensor
 from bench.embedded.world import SPEEDS, Attributes, Clip, all_attributes, render, training_clip
+from bench.plan.command_line import CONF
 from metrics import METRICS, embedded
 from metrics import clip as clip_metrics
 from vgdfr.embedded import CHECKPOINT
@@ -53,7 +53,7 @@ def test_qualities_are_what_frames_are_labelled_with() -> None:
     clip = render(FAST, 1)
     frames = draw(np.random.default_rng(0), (clip,), 200)
     images = frames.images.numpy()
-    fine = np.abs(np.diff(images, axis=3)).mean((1, 2, 3))  # of neighbouring pixels
+    fine = np.abs(np.diff(images, axis=3)).mean((1, 2, 3))  # mean difference of neighbouring pixels
     by_quality = {q: fine[frames.labels["quality"].numpy() == i] for i, q in enumerate(QUALITIES)}
     medians = [np.median(by_quality[q]) for q in ("blurred", "clear", "noisy")]
     assert medians == sorted(medians) and medians[0] < 0.9 * medians[1]
@@ -67,7 +67,7 @@ def test_qualities_are_what_frames_are_labelled_with() -> None:
 def test_frames_are_labelled_by_what_they_show(seed: int) -> None:
     frames = draw(np.random.default_rng(seed), (render(STILL, 1, num_frames=30),), 8)
     assert frames.images.shape == (8, 3, 64, 64) and -1 <= frames.images.min() and frames.images.max() <= 1
-    assert "ghosted" not in {QUALITIES[i] for i in frames.labels["quality"]}, "nothing moves"
+    assert "ghosted" not in {QUALITIES[i] for i in frames.labels["quality"]}, "a still clip has no ghosts"
     assert {LABELS["shape"][i] for i in frames.labels["shape"]} == {"cross"}
 
 
@@ -104,7 +104,7 @@ def test_clip_finds_the_caption_and_prefers_clear_videos(clip: clip_metrics.Clip
         (clip.images(c.frames[::16]) @ texts.T).argmax(1) == scenes.index(train_clip.frame_text(c.attributes))
         for c in held_out
     ]
-    assert torch.cat(found).float().mean() > 0.6, "among all 120 scenes"
+    assert torch.cat(found).float().mean() > 0.6, "the right scene is found among all 120"
     vqa = METRICS["vqa_embedded"]
     better = [vqa(c.frames[::16]).value - vqa(blur(c.frames[::16], 2.0)).value for c in held_out]
     assert np.mean(np.array(better) > 0) >= 0.9
@@ -119,7 +119,7 @@ def test_the_reader_reads_held_out_clips(held_out: list[Clip]) -> None:
 
 
 def test_embedded_lpips_is_the_distance_of_unit_features_of_the_trunk(held_out: list[Clip]) -> None:
-    """LPIPS written out with torchvision's AlexNet, each channel weighing the same."""
+    """The reference writes LPIPS out with torchvision's AlexNet and equal channel weights."""
     trunk = alexnet(weights=None).features.eval()
     trunk.load_state_dict({name: value.float() for name, value in load_file(embedded.TRUNK).items()})
     a = held_out[0].frames[::16]
@@ -163,7 +163,7 @@ def test_figures_are_computed_from_what_was_measured() -> None:
     assert rows["VAE reconstruction, worst clip"].reached
     assert rows["generated, read: speed profile"].value == 20
     both = rows["generated, read: still or moving, mean of both"]
-    assert both.value == 50 and not both.reached, "one answer for all is no knowledge"
+    assert both.value == 50 and not both.reached, "a reader with one answer for every clip knows nothing"
     assert rows["generated, read: moving ones right"].value == 100
     assert rows["generated, read: direction of moving ones"].n == 4
     assert rows["preview at k=5, read: still or moving, mean of both"].value == 100
@@ -188,7 +188,7 @@ def test_the_right_caption_is_anywhere_among_its_choices() -> None:
 
 @pytest.mark.parametrize(
     ("workers", "count", "message"),
-    [(0, 64, "--workers must be at least 1"), (1, 66, "between 5 and the 65"), (1, 8, "say where to write")],
+    [(0, 64, "--workers must be at least 1"), (1, 66, "between 5 and the 65"), (1, 8, "give another file: --out FILE")],
 )
 def test_an_evaluation_that_cannot_be_is_refused(workers: int, count: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -199,13 +199,13 @@ def test_shares_of_the_work_come_back_in_order() -> None:
     assert evaluate.in_parallel(list, 5, 2) == [0, 1, 2, 3, 4]
 
 
-def test_the_shipped_figures_are_of_the_shipped_weights_and_in_the_readme() -> None:
+def test_the_shipped_figures_are_of_the_shipped_weights_and_in_the_docs() -> None:
     document = json.loads((CHECKPOINT.parent / "evaluation.json").read_text())
     assert document["weights_sha256"] == evaluate.weights_sha256()
     rows = [evaluate.Figure(**{k: v for k, v in f.items() if k != "reached"}) for f in document["figures"]]
     table = evaluate.table(rows)
     assert table in (CHECKPOINT.parent / "evaluation.md").read_text()
-    assert table in (Path(CONF).parent / "README.md").read_text()
+    assert table in (Path(CONF).parent / "docs" / "embedded_model.md").read_text()
 
 
 def test_shipped_weights_are_small_and_no_pickles() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bench.condition import Condition, VideoSettings
-from bench.config import CONF, Job, job_of
-from bench.prompts import Prompt, embedded
+from bench.plan.command_line import CONF
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.job import Job
+from bench.plan.prompts import Prompt, embedded
+from bench.plan.settings import job_of
 from vgdfr import Baseline, BaselineRerun, FewerSteps, HunyuanVideo, Method, Model, Vgdfr
 from vgdfr.backbones.execution import Execution
-from vgdfr.backbones.hunyuan_vae import Tiling
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.embedded import CHECKPOINT
 from vgdfr.files import sha256
 from vgdfr.presets import PRESETS
@@ -28,7 +30,7 @@ OTHER_VIDEO = {
     "height": 96, "width": 96, "num_frames": 37, "num_inference_steps": 30, "guidance_scale": 1.0, "flow_shift": 1.0,
     "fps": 24,
 }  # fmt: skip
-# another value of each setting of Vgdfr, with what it needs beside; of the threshold's condition but for the marked
+# Another value of each setting of Vgdfr, together with the settings that it needs.
 OTHER_METHOD: dict[str, dict[str, Any]] = {
     "k": {"k": 10}, "theta": {"theta": 0.6}, "max_merge": {"max_merge": 2}, "global_layers": {"global_layers": "none"},
     "spatial_levels": {"spatial_levels": 2}, "similarity_dtype": {"similarity_dtype": "float16"},
@@ -51,7 +53,12 @@ def test_every_setting_is_looked_at_here() -> None:
     assert set(OTHER_VIDEO) == {f.name for f in fields(VideoSettings)}
     elsewhere = {"token_ratio", "search", "interpolator_weights", "accelerators"}
     assert {*OTHER_METHOD, *elsewhere} == {f.name for f in fields(Vgdfr)}
-    elsewhere = {"path", "revision", "device", "min_gpu_gib"}  # the weights' hash and the kind of device stand for them
+    elsewhere = {
+        "path",
+        "revision",
+        "device",
+        "min_gpu_gib",
+    }  # the key holds the weights' hash and the kind of device instead
     assert {*OTHER_MODEL, *elsewhere} == {f.name for f in fields(HunyuanVideo)}
 
 
@@ -100,7 +107,7 @@ def test_other_weights_devices_methods_prompts_and_seeds_are_other_samples(tmp_p
 
 
 def changed(folder: Path, name: str, **values: Any) -> Path:
-    """The embedded checkpoint in `folder`, with `values` changed in its file `name`."""
+    """Returns the embedded checkpoint in `folder`, with `values` changed in its file `name`."""
     for file in (file for file in CHECKPOINT.rglob("*") if file.is_file()):
         place = folder / file.relative_to(CHECKPOINT)
         place.parent.mkdir(exist_ok=True)
@@ -122,7 +129,7 @@ BASELINE = Condition("embedded", PRESETS["embedded"].model, VideoSettings(**PRES
     ],
 )
 def test_samples_of_the_embedded_model_that_version_0_1_0_stored_are_found(method: Method, stored: str) -> None:
-    """Keys of `+exp=table1` as of commit ff29262: their pixels are the same, so they are not made again."""
+    """The keys are those of `+exp=table1` at commit ff29262. The pixels are the same, so no sample is made again."""
     prompt = next(Prompt(id, text, 0) for id, text in embedded() if id == "00-still")
     assert key(replace(BASELINE, method=method), prompt) == stored
 
@@ -144,7 +151,7 @@ def test_what_gives_a_model_other_pixels_than_before_is_in_its_key_and_in_no_oth
 
 
 class OtherModel(HunyuanVideo):
-    """A model class of somebody's own, whose pixels may be any."""
+    """A user's model class, whose pixels may be anything."""
 
 
 class OtherVersion(HunyuanVideo):
@@ -180,8 +187,10 @@ def test_settings_of_the_method_that_gave_other_pixels_before_have_an_entry(tmp_
 
     assert added() == added(preview_steps=2) == {}
     assert added(similarity_dtype="float16") == {"ssim": "pytorch_msssim"}
-    assert added(preview_steps=2, preview_latent="as_released") == {"preview_at_steps": [28]}, "it was 27"
-    assert added(preview_steps=3, preview_latent="as_released") == {}, "20 and 35, as before"
+    assert added(preview_steps=2, preview_latent="as_released") == {"preview_at_steps": [28]}, (
+        "the earlier index was 27"
+    )
+    assert added(preview_steps=3, preview_latent="as_released") == {}, "the indices 20 and 35 have not changed"
     assert added(interpolator="rife", interpolator_weights=str(weights)) == {
         "rife_sha256": sha256(weights), "rife_input": "floats"
     }  # fmt: skip
@@ -200,10 +209,10 @@ def test_settings_of_the_method_that_gave_other_pixels_before_have_an_entry(tmp_
     ],
 )
 def test_settings_of_the_study_decide_nothing(setting: str) -> None:
-    """Through the real configuration, every field of a job but the condition is one that decides no pixel."""
+    """Every field of a job except the condition is changed through the real configuration, and no key changes."""
 
     def composed(*overrides: str) -> Job:
-        with initialize_config_dir(CONF, version_base="1.3"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
             return job_of(compose("config", ["method.k=5", "method.theta=0.5", *overrides]))
 
     plain, other = composed(), composed(setting)
@@ -212,7 +221,7 @@ def test_settings_of_the_study_decide_nothing(setting: str) -> None:
 
 
 def test_every_setting_of_a_job_is_looked_at_here() -> None:
-    # threads may change last bits, as another CPU may; a record names both
+    # the number of threads and the CPU may change last bits; a record names both
     decide_nothing = {"metrics", "study", "keep", "timing", "threads", "tracker"}
     assert {"condition", "prompts"} | decide_nothing == {f.name for f in fields(Job)}
     assert {f.name for f in fields(Condition)} == {"model_name", "model", "video", "method"}

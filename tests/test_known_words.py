@@ -1,18 +1,19 @@
-"""Prompts with words that the embedded model does not know: a warning before a model loads, never an error."""
+"""Prompts with words that the embedded model does not know give a warning before a model loads, and never an error."""
 
 import re
 from pathlib import Path
 
 import processes
 import pytest
+from plans import dry_run
 
-from bench import mismatch
-from bench.dry_run import describe_sweep
 from bench.embedded.world import all_attributes
-from bench.prompts import Prompts, VBenchPrompts, embedded
+from bench.plan import mismatch
+from bench.plan.prompts import Prompts, VBenchPrompts, embedded
 from vgdfr import HunyuanVideo
-from vgdfr.__main__ import main, parse
+from vgdfr.__main__ import parse
 from vgdfr.embedded import CHECKPOINT, known_words, remark
+from vgdfr.one_prompt import main
 
 SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=2", "metrics=pixel", "method=baseline"]
 
@@ -45,7 +46,7 @@ def test_a_sweep_says_it_before_the_model_loads_and_so_does_a_dry_run(tmp_path: 
         f"{tmp_path / 'p.csv'}: these fields are ignored: id\n"
         "warning: the prompt has words that the embedded model does not know: dog;"
     )
-    assert said in describe_sweep(arguments) and "warning" not in describe_sweep([*SMALL, f"root={tmp_path}"])
+    assert said in dry_run(*arguments) and "warning" not in dry_run(*SMALL, f"root={tmp_path}")
     done = processes.run("bench.sweep", *arguments)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout.partition("\nloading ")[0] and "1 made, 0 found, 0 failed" in done.stdout

@@ -1,4 +1,4 @@
-"""Where the workers of a launch run: cores, threads and GPUs, said without a GPU."""
+"""Checks the cores, threads and GPUs of a launch's workers, without a GPU."""
 
 import os
 import sys
@@ -8,7 +8,8 @@ import pytest
 from processes import run
 from studies import stored
 
-from bench.launch import Place, by_socket, command_at, environment_at, places
+from bench.work.cores import Place, by_socket, environment_at, places
+from bench.work.launched import command_at
 
 
 def test_workers_share_the_cores_evenly_and_each_gets_neighbours() -> None:
@@ -68,7 +69,7 @@ def test_a_gpu_worker_sees_one_gpu() -> None:
     }  # fmt: skip
     users = {"CUDA_VISIBLE_DEVICES": "5,GPU-7", "OMP_NUM_THREADS": "1"}
     assert environment_at(place, users) == {**users, "CUDA_VISIBLE_DEVICES": "GPU-7"}
-    assert environment_at(Place(frozenset({0})), users) == users, "a CPU worker has none of that"
+    assert environment_at(Place(frozenset({0})), users) == users, "a CPU worker gets none of these settings"
 
 
 def test_cores_are_ordered_by_socket_then_by_core(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Each library is usable alone."""
+"""Each library can be used alone."""
 
 import subprocess
 import sys
@@ -13,6 +13,8 @@ import pytest
         ("metrics", ("torch", "hydra", "omegaconf", "wandb", "vgdfr", "bench")),
         ("analysis.table1", ("torch", "hydra", "vgdfr")),
         ("analysis.figures", ("torch", "hydra", "vgdfr")),
+        ("bench.store.__main__", ("torch", "numpy", "av", "cv2", "metrics", "hydra", "diffusers", "transformers")),
+        ("bench.score", ("torch", "hydra", "diffusers", "transformers")),
     ],
 )
 def test_a_package_does_not_bring_in_others(package: str, absent: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Metrics that look through a network: against the packages' own ways, and the known mistakes."""
+"""Compares metrics that use a network with the public packages' own code, and checks known mistakes."""
 
 import shutil
 import warnings
@@ -12,10 +12,11 @@ import pytest
 import torch
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from bench.embedded.world import Attributes, render
-from metrics import METRICS, Metric, clip, dover, embedded, named, perceptual
+from metrics import METRICS, Metric, clip, devices, embedded, named, perceptual
 from metrics.clip import ClipModel
 from metrics.weights import ALEXNET, CLIP_VIT_B_32
 
@@ -31,7 +32,7 @@ def model() -> ClipModel:
 
 @torch.no_grad()
 def test_clipsim_and_clip_temp_are_cosines_frame_by_frame() -> None:
-    """One frame at a time through open_clip, as the public tools do it."""
+    """The reference embeds one frame at a time with open_clip, as the public tools do."""
     name = f"local-dir:{embedded.CLIP}"
     network, _, preprocess = open_clip.create_model_and_transforms(name)
     network = network.eval()
@@ -62,7 +63,7 @@ def test_one_pass_serves_all_of_a_videos_metrics(model: ClipModel, monkeypatch: 
     encode = open_clip.CLIP.encode_image
     monkeypatch.setattr(open_clip.CLIP, "encode_image", lambda *a, **k: seen.append(len(a[1])) or encode(*a, **k))
     video = VIDEO.copy()
-    video.flags.writeable = False  # as read from a file
+    video.flags.writeable = False  # like the frames that are read from a file
     for name in ("clipsim_embedded", "clip_temp_embedded", "vqa_embedded"):
         METRICS[name](video, prompt=SCENE.caption)
     assert sum(seen) == len(video) and max(seen) <= clip.BATCH
@@ -106,7 +107,7 @@ def test_openais_clip_with_its_own_and_with_evalcrafters_preprocessing(public: P
     mean, std = (torch.tensor(v)[:, None, None] for v in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     for name, size, normalise in (("clipsim", 64, True), ("clipsim_evalcrafter", 32, False)):
         frames = render(SCENE, 1, size=size).frames[:3] if normalise else VIDEO[:3]
-        if normalise:  # CLIP's own: bicubic to the model's size
+        if normalise:  # CLIP's own preprocessing resizes bicubically to the model's size
             images = [np.asarray(Image.fromarray(f).resize((32, 32), Image.Resampling.BICUBIC)) for f in frames]
             pixels = [(torch.from_numpy(i.copy()).permute(2, 0, 1) / 255 - mean) / std for i in images]
         else:
@@ -136,6 +137,18 @@ def test_the_embedded_vqa_is_clips_choice_among_opposites(model: ClipModel) -> N
     logits = model.model.get_logits(torch.stack([model.preprocess(f) for f in VIDEO[:4]]), tokens)[0]
     expected = 100 * logits.softmax(-1)[:, 0]
     assert METRICS["vqa_embedded"](VIDEO[:4]).per_frame == pytest.approx(expected.numpy(), abs=1e-2)
+
+
+def test_opposites_are_compared_on_one_device_for_a_model_on_a_gpu() -> None:
+    """Fake tensors have a device and no content. They refuse to mix devices, as a GPU does, and need none."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.device("cuda"):
+            vision = open_clip.CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=32)
+            network = open_clip.CLIP(16, vision, open_clip.CLIPTextCfg(layers=1, width=64, heads=1), quick_gelu=True)
+        tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+        small = ClipModel(network.eval(), lambda frame: torch.zeros(3, 32, 32), tokenizer, len)
+        chances = clip.probabilities(small, VIDEO[:4], ["a clear video", "a blurred video", "a noisy video"])
+        assert network.logit_scale.device.type == "cuda" and chances.device.type == "cpu" and chances.shape == (4, 3)
 
 
 def test_a_file_that_is_not_the_pinned_one_is_not_taken(public: Path) -> None:
@@ -183,21 +196,23 @@ def test_a_users_own_clip_model_goes_by_its_path(tmp_path: Path, public: Path) -
     weights = tmp_path / "weights.pt"
     torch.save(open_clip.create_model("RN50-quickgelu", pretrained=None).state_dict(), weights)
     (by_name,) = named([f"clip_temp:RN50-quickgelu@{weights}"])
-    assert abs(by_name(VIDEO[:2]).value) <= 1 + 1e-6 and "RN50-quickgelu" in by_name.id  # cosines of float32
+    assert (
+        abs(by_name(VIDEO[:2]).value) <= 1 + 1e-6 and "RN50-quickgelu" in by_name.id
+    )  # cosines in float32 may exceed 1 slightly
     (folder / "open_clip_model.safetensors").unlink()
-    with pytest.raises(RuntimeError, match="[Pp]retrained weights"):  # never random ones
+    with pytest.raises(RuntimeError, match="[Pp]retrained weights"):  # random weights are never used instead
         clipsim(VIDEO, prompt=SCENE.caption)
     with pytest.raises(ValueError, match="clipsim:nowhere needs a folder in open_clip's local-dir format"):
         named(["clipsim:nowhere"])
 
 
 def test_ids_on_a_gpu_say_so_and_those_on_the_cpu_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A score of one device is never taken for one of another; nothing is added for the CPU's float32."""
+    """Ids keep scores of different devices apart. Ids for float32 on the CPU have no addition."""
     names = ["psnr", "lpips_embedded", "clipsim_embedded", "vqa_embedded", "clip_temp", "lpips", "vqa"]
     on_cpu = {name: METRICS[name].id for name in names}
     assert not any("cpu" in id or "float32" in id for id in on_cpu.values())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(dover, "place", lambda: "cuda")
+    monkeypatch.setattr(devices, "dover_device", lambda: "cuda")
     on_gpu = {name: METRICS[name].id for name in names}
     always_on_the_cpu = {"psnr", "lpips_embedded"}
     assert {name for name in names if on_gpu[name] == on_cpu[name]} == always_on_the_cpu
@@ -205,7 +220,7 @@ def test_ids_on_a_gpu_say_so_and_those_on_the_cpu_are_as_ever(monkeypatch: pytes
 
 
 class SeenTF32(TorchFunctionMode):
-    """Whether cuDNN might have used TF32 in any convolution or matrix product."""
+    """Records for each convolution and matrix product whether cuDNN was allowed to use TF32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,7 +234,7 @@ class SeenTF32(TorchFunctionMode):
 
 @pytest.mark.parametrize("name", ["lpips_embedded", "clipsim_embedded"])
 def test_the_networks_see_no_tf32(name: str) -> None:
-    assert torch.backends.cudnn.allow_tf32, "PyTorch's default"
+    assert torch.backends.cudnn.allow_tf32, "this is PyTorch's default"
     video = VIDEO[:2].copy()
     with SeenTF32() as seen:
         METRICS[name](video, video[::-1].copy(), "a red circle")

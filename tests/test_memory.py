@@ -1,4 +1,4 @@
-"""Memory followed on the meta device: against what a real run's allocator says, and against the hw profiles."""
+"""Compares memory that is followed on the meta device with the allocator of a real run, and with the hw profiles."""
 
 import re
 import subprocess
@@ -16,11 +16,13 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from bench.config import CONF, condition_of
+from bench.plan.command_line import CONF
+from bench.plan.settings import condition_of
 from vgdfr import HunyuanVideo
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.hunyuan_dit import blocks_of
-from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, Tiling
+from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec
+from vgdfr.backbones.tiling import Tiling
 from vgdfr.memory import LiveBytes, Memory, memory_of
 from vgdfr.on_meta import codec_of, dit_pass, meta
 from vgdfr.presets import PRESETS
@@ -38,7 +40,7 @@ ARCHITECTURE: dict[str, dict[str, Any]] = {
         "rope_axes_dim": [8, 12, 12],
     },
 }  # fmt: skip
-TILING = Tiling(frames=32, frames_stride=24, pixels=96, pixels_stride=72)  # several tiles each way
+TILING = Tiling(frames=32, frames_stride=24, pixels=96, pixels_stride=72)  # several tiles in each direction
 STAGES = {"decode": 0, "preview": 1, "encode": 1}
 
 
@@ -51,13 +53,13 @@ def stage(codec: HunyuanVideoCodec, name: str, latents: torch.Tensor, frames: to
 
 
 def estimated(run: Callable[[], object], once: Sequence[nn.Module] = ()) -> int:
-    with meta(), LiveBytes() as live, live.each_once(once):
+    with meta(), LiveBytes() as live, live.equal_modules_once(once):
         run()
     return live.peak
 
 
 def measured(run: Callable[[], object]) -> int:
-    """The most bytes that PyTorch's allocator had handed out at once, from its own events."""
+    """Returns the most bytes that PyTorch's allocator had given out at once, from its own events."""
     with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
     events: Any = seen.profiler
@@ -81,7 +83,7 @@ def test_the_vaes_peak_is_the_allocators(name: str) -> None:
 
     codec, run = run_on("meta")
     each, once = estimated(run), estimated(run, [codec.vae.decoder, codec.vae.encoder])
-    assert each == once, "equal tiles are run once, and count each"
+    assert each == once, "equal tiles are run once, and each counts"
     assert each == pytest.approx(measured(run_on("cpu")[1]), rel=0.1)
 
 
@@ -119,7 +121,7 @@ def test_each_module_is_imported_first_without_a_circle(module: str) -> None:
 
 
 def test_the_13b_preview_needs_no_mask() -> None:
-    """One tile's mask alone takes 29 GB for a moment in diffusers' own way."""
+    """In diffusers' own way, the mask of one tile alone takes 29 GB for a moment."""
     model = PRESETS["hunyuan_video"].model
     with meta(torch.float16):
         codec = codec_of(model.configuration(), model.tiling)
@@ -135,19 +137,31 @@ def test_the_13b_preview_needs_no_mask() -> None:
             return codec.decode(z)
 
     assert estimated(masked, [codec.vae.decoder]) > 29e9
-    assert estimated(by_frame, [codec.vae.decoder]) < 13e9
+    assert estimated(by_frame, [codec.vae.decoder]) < 15e9
+
+
+# Bytes that tests/gpu measured on an NVIDIA H200 with torch 2.11.0+cu130 on 2026-11-26, without the weights.
+ON_AN_H200 = {"denoise": 5663066624, "preview": 14191612928, "encode": 7817334272, "decode": 14361416704}
+
+
+def test_the_13b_stages_are_estimated_within_one_percent_of_a_gpus_allocator() -> None:
+    memory = Memory(PRESETS["hunyuan_video"].model, 544, 960, 97)
+    stages = stages_of(memory.model)
+    resting = stages["decode"] - memory.rise_of("decode")
+    rises = {name: stages[name] - resting for name in ON_AN_H200}
+    assert rises == pytest.approx(ON_AN_H200, rel=0.01)
 
 
 @cache
 def stages_of(model: HunyuanVideo) -> dict[str, int]:
-    """In the paper's setting; counted once for models that are equal."""
+    """Returns the peaks in the paper's setting. Equal models are counted once."""
     return Memory(model, 544, 960, 97).stages()
 
 
-@pytest.mark.parametrize(("profile_name", "largest_gib"), [("24g", 15.0), ("48g", 38.0), ("80g", 38.0), ("141g", 38.0)])
+@pytest.mark.parametrize(("profile_name", "largest_gib"), [("24g", 16.0), ("48g", 39.0), ("80g", 39.0), ("141g", 39.0)])
 def test_every_stage_fits_the_hw_profile(profile_name: str, largest_gib: float) -> None:
-    """With 2 GiB to spare for CUDA itself and for what its allocator wastes; and never more than is written down."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    """2 GiB must be left for CUDA and its allocator, and no stage may exceed the documented number."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", ["model=hunyuan_video", f"hw={profile_name}", "method.k=5", "method.theta=0.5"])
     condition = condition_of(config)
     video, model = condition.video, condition.model

@@ -1,4 +1,4 @@
-"""`bench.store merge SOURCE INTO`: verified samples are copied whole, and what INTO holds is never lost."""
+"""`bench.store merge SOURCE INTO` copies verified samples whole, and loses nothing that INTO holds."""
 
 import json
 import os
@@ -12,28 +12,37 @@ import pytest
 from processes import AS_ANY_USER, run, start
 from test_store import FRAMES, RECORD
 
-from bench import merge, store
-from bench.claims import claimed
-from bench.record import Record
-from bench.store import MASTER, SCORES, Store
-from bench.store import RECORD as RECORD_FILE
-from bench.units import unit_name
-from bench.upkeep import verify
+from bench.plan.unit_name import unit_name
+from bench.store import __main__ as command
+from bench.store import merge
+from bench.store.claims import claimed
+from bench.store.place import MASTER, SCORES, Place
+from bench.store.place import RECORD as RECORD_FILE
+from bench.store.record import Record
+from bench.store.study import Store
+from bench.store.upkeep import verify
+from bench.work.files import files_of
+from vgdfr.files import sha256
 
 SPEC = {"prompt": "a", "seed": 0, "num_frames": len(FRAMES)}
 SCORED = '{"schema": 2, "scores": {"psnr": {"value": 30.0, "reference_sha256": "a"}}}'
 
 
 def put(study: Path, place: str, frames: Any = FRAMES, **fields: Any) -> Path:
-    """Stores a sample at `place`, which also gives its prompt and its key."""
+    """Stores a sample at `place`. Its prompt and its key are derived from the place."""
     identity = {"spec": SPEC, "model": {}}
     made = {"prompt_id": place, "key": place.ljust(64, "k"), "identity": identity} | fields
-    Store(study).put(place, replace(RECORD, **made), frames, 12)
+    store = Store(study)
+    store.put(store.at(place), replace(RECORD, **made), files_of(frames, 12))
     return study / place
 
 
+def recorded(study: Path, place: str) -> Record | None:
+    return Store(study).recorded(Place(study, place))
+
+
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file but locks."""
+    """Returns the bytes and the time of change of every file except locks."""
     files = [file for file in folder.rglob("*") if file.is_file() and ".locks" not in file.parts]
     return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
@@ -47,7 +56,7 @@ class Merge:
     def __call__(self, *arguments: object) -> tuple[int, list[str]]:
         """Returns the exit status and the printed lines."""
         self.patch.setattr("sys.argv", ["bench.store", "merge", *map(str, arguments)])
-        return store.command(), self.capsys.readouterr().out.splitlines()
+        return command.command(), self.capsys.readouterr().out.splitlines()
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ def merged(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A study of two samples, one of them scored, and of layer errors, which have no video."""
+    """Returns a study of two samples with videos, one of them scored, and a sample of layer errors without a video."""
     study = tmp_path / "source"
     (put(study, "baseline/p") / SCORES).write_text(SCORED)
     put(study, "vgdfr/p")
@@ -96,13 +105,14 @@ def test_samples_scores_and_plan_are_copied_and_nothing_else(source: Path, tmp_p
 
 
 def test_what_was_dropped_is_not_copied_and_the_rest_is_whole(source: Path, tmp_path: Path, merged: Merge) -> None:
-    record = Store(source).recorded("vgdfr/p")
+    record = recorded(source, "vgdfr/p")
     assert record is not None
-    Store(source).drop("vgdfr/p", record, [MASTER])
+    Store(source).drop(Place(source, "vgdfr/p"), record, [MASTER])
     (source / "vgdfr/p" / MASTER).write_bytes(b"what an interrupted drop left")
     assert merged(source, tmp_path / "into")[0] == 0
     assert not (tmp_path / "into/vgdfr/p" / MASTER).exists()
-    assert Store(tmp_path / "into").get("vgdfr/p", record.key) == Store(source).recorded("vgdfr/p")
+    into = tmp_path / "into"
+    assert Store(into).get(Place(into, "vgdfr/p"), record.key) == recorded(source, "vgdfr/p")
 
 
 def break_it(folder: Path, damage: str) -> None:
@@ -122,7 +132,7 @@ def break_it(folder: Path, damage: str) -> None:
         (folder / RECORD_FILE).write_text(json.dumps(record))
     elif damage == "outside":
         (folder.parent / "x").write_text("x")
-        digest = store.sha256(folder.parent / "x")
+        digest = sha256(folder.parent / "x")
         (folder / RECORD_FILE).write_text(json.dumps(record | {"files": {"../x": digest}}))
 
 
@@ -146,7 +156,7 @@ def test_a_damaged_sample_is_named_and_the_others_are_copied(
     (line,) = (line for line in lines if line.startswith("vgdfr/p: not copied: "))
     assert (status, lines[-1]) == (1, "2 copied, 1 damaged") and said in line
     assert verify(tmp_path / "into") == (2, []) and not (tmp_path / "into/vgdfr/p").exists()
-    assert contents(source) == before, "the source is only read"
+    assert contents(source) == before, "the source was changed"
 
 
 def test_a_failed_sample_is_named_and_is_no_error(source: Path, tmp_path: Path, merged: Merge) -> None:
@@ -209,20 +219,20 @@ def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(source: Path, tm
 def test_a_sweep_that_drops_a_master_meanwhile_leaves_a_whole_sample_or_none(
     source: Path, tmp_path: Path, merged: Merge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, copy, record = merge.judged, shutil.copyfile, Store(source).recorded("vgdfr/p")
+    judge, copy, record = merge.judged, shutil.copyfile, recorded(source, "vgdfr/p")
     assert record is not None
 
-    def dropped_before_it_is_judged(folder: Path, judged: Record | None) -> list[str]:
-        if folder == source / "vgdfr/p" and judged == record:
-            Store(source).drop("vgdfr/p", record, [MASTER])
-        return judge(folder, judged)
+    def dropped_before_it_is_judged(place: Place, judged: Record | None) -> list[str]:
+        if place == Place(source, "vgdfr/p") and judged == record:
+            Store(source).drop(Place(source, "vgdfr/p"), record, [MASTER])
+        return judge(place, judged)
 
     def dropped_after_its_record_is_copied(file: Path, to: Path) -> None:
         copy(file, to)
         if file == source / "baseline/p" / RECORD_FILE:
-            baseline = Store(source).recorded("baseline/p")
+            baseline = recorded(source, "baseline/p")
             assert baseline is not None
-            Store(source).drop("baseline/p", baseline, [MASTER])
+            Store(source).drop(Place(source, "baseline/p"), baseline, [MASTER])
 
     monkeypatch.setattr(merge, "judged", dropped_before_it_is_judged)
     monkeypatch.setattr(shutil, "copyfile", dropped_after_its_record_is_copied)
@@ -246,7 +256,7 @@ shutil.copyfile = copy_until_killed
 
 
 def test_a_merge_that_is_killed_continues(source: Path, tmp_path: Path, merged: Merge) -> None:
-    """It is killed at the fifth file, which belongs to the second sample."""
+    """The kill comes at the fifth file, which belongs to the second sample."""
     into = tmp_path / "into"
     assert run("bench.store", "merge", str(source), str(into), before=KILLED_AT_FIFTH).returncode == -9
     assert verify(into) == (1, []) and len(list(into.glob("*/.partial-*"))) == 1
@@ -261,7 +271,7 @@ def test_merges_side_by_side_copy_each_sample_once(source: Path, tmp_path: Path,
     done = [each.wait() for each in both]
     assert verify(into) == (4, []) and not list(into.glob("*/.partial-*"))
     assert not (into / ".quarantine").exists(), done
-    for each in done:  # where one had a prompt in hand, the other says so
+    for each in done:  # a merge says if the other merge holds a prompt
         assert each.returncode == 0 or "a sweep is at work on its prompt" in each.stdout, each
 
 
@@ -286,7 +296,7 @@ FULL = r"error: \[Errno 28\] No space left on device: .*; make room, then the sa
 def test_a_full_disk_leaves_whole_samples_and_the_same_command_continues(
     source: Path, tmp_path: Path, merged: Merge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Writing to /dev/full stands for a full disk, since not everyone may mount one. Its error is real."""
+    """Writing to /dev/full stands for a full disk, because not every user may mount one. The error is real."""
     into, copy = tmp_path / "into", shutil.copyfile
 
     def full_at_a_master(file: Path, to: Path) -> object:

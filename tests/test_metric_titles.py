@@ -1,4 +1,4 @@
-"""How tables show each metric: title, decimals, direction, group of columns."""
+"""Checks how tables show each metric: title, decimals, direction and group of columns."""
 
 import subprocess
 import sys
@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from other_packages import with_references
 
 from metrics import METRICS, PROFILES, About, about, named
 
-TABLE_1 = [  # the columns of the paper's Table 1, and the project's own Motion
+TABLE_1 = [  # the columns of the paper's Table 1, and this project's Motion
     About("clip_temp", "CLIPT", "", 4, 1, "Video Quality", network="a CLIP model"),
     About("clipsim", "CLIPSIM", "", 4, 1, "Video Quality", network="a CLIP model"),
     About("vqa", "VQA", "0-100", 2, 1, "Video Quality", network="a video quality model"),
@@ -57,7 +58,8 @@ for name in ("psnrr", "nowhere:x", "my_pkg.sharpness"):
     assert about(name) is None, name
 assert "torch" not in sys.modules and "pyiqa" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=with_references())
     assert done.returncode == 0, done
     niqe, musiq, no_such, clipsim, clip_temp = done.stdout.splitlines()
     assert "title='pyiqa:niqe'" in niqe and "better=-1" in niqe and "better=1" in musiq and no_such == "None"

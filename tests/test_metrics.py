@@ -1,4 +1,4 @@
-"""Metrics: golden values, independent implementations, known mistakes."""
+"""Compares pixel metrics with golden values and other implementations, and checks known mistakes."""
 
 import math
 
@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from metrics import METRICS, named
-from metrics.once import once
+from metrics.memo import memoized
 
 FRAMES = arrays(np.uint8, (3, 13, 15, 3))
 
@@ -60,7 +60,10 @@ def test_ssim_of_structured_videos_equals_scikit_image() -> None:
 
 
 def test_psnr_of_a_half_identical_video_in_both_conventions() -> None:
-    """MSE first is 3 dB above the differing frames, the capped mean far above; infinities are never dropped."""
+    """The PSNR of the mean error is 3 dB above the differing frames, and the capped mean is far above them.
+
+    Infinite values are never dropped.
+    """
     reference = constant(100, 4)
     video = reference.copy()
     video[2:] += 5
@@ -72,11 +75,14 @@ def test_psnr_of_a_half_identical_video_in_both_conventions() -> None:
 
 
 def test_the_three_numbers_of_a_half_identical_video() -> None:
-    """37.40 with the MSE first, 67.20 in the capped mean; 34.39 is what dropping the infinite frames gives."""
+    """The PSNR of the mean error is 37.40 dB, and the capped mean is 67.20 dB.
+
+    A mean that drops the infinite frames would give 34.39 dB.
+    """
     reference = np.full((4, 100, 100, 3), 100, np.uint8)
     video = reference.copy()
     video[2:] += 4
-    video[2:].reshape(2, -1)[:, :25_540] += 1  # errors of 5 levels in 85 % of the bytes, else of 4
+    video[2:].reshape(2, -1)[:, :25_540] += 1  # 85 % of these bytes differ by 5 levels, and the others by 4
     psnr, capped = METRICS["psnr"](video, reference), METRICS["psnr_frame_mean"](video, reference)
     assert psnr.per_frame is not None
     dropped = psnr.per_frame[np.isfinite(psnr.per_frame)].mean()
@@ -185,7 +191,7 @@ def test_ssim_in_strips_equals_scikit_image_at_any_height() -> None:
 
 
 def test_ssim_of_bright_and_nearly_even_frames_keeps_its_digits() -> None:
-    """A variance of a quarter beside a mean square of 6e4: in float32 most of it would be rounded away."""
+    """The variance is 0.25 and the mean square is 6e4, so float32 would round most of the variance away."""
     rng = np.random.default_rng(0)
     a, b = (250 + rng.integers(2, size=(2, 40, 40, 3))).astype(np.uint8), np.full((2, 40, 40, 3), 250, np.uint8)
     check_ssim(a, b)
@@ -197,11 +203,11 @@ def test_nothing_is_remembered_of_a_video_that_may_have_changed() -> None:
     video[:] = reference
     assert METRICS["psnr"](video, reference).value == math.inf
     calls = []
-    count = once(lambda *videos: calls.append(len(videos)))
+    count = memoized(lambda *videos: calls.append(len(videos)))
     video.flags.writeable = False
     for videos in ((video,), (video,), (video, reference), (video, reference), (video,), (video, video)):
         count(*videos)
-    assert calls == [1, 2, 2, 1, 2], "one that may have changed is looked at again"
+    assert calls == [1, 2, 2, 1, 2], "a video that may have changed must be read again"
 
 
 def test_pyiqas_metrics_go_by_their_name_there() -> None:

@@ -1,4 +1,4 @@
-"""Prompts, interpolator and metrics follow the model; the command line wins; what does not fit the model is refused."""
+"""The model decides prompts, interpolator and metrics unless the command line does. Misfits are refused."""
 
 import hashlib
 import itertools
@@ -10,29 +10,28 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from plans import jobs, plan
 
-from bench import prompts as prompts_module
-from bench.config import CONF, condition_of, job_of, prompts_of
-from bench.plan import checked
-from bench.prefetch import configs_of
-from bench.prompts import Prompts, VBenchPrompts
+from bench.plan import prompts as prompts_module
+from bench.plan.command_line import CONF
+from bench.plan.compose import configs_of
+from bench.plan.jobs import checked
+from bench.plan.prompts import Prompts, VBenchPrompts
+from bench.plan.settings import condition_of, job_of, metrics_of, prompts_of
+from metrics.groups import names_of
 
 PAPER = ["+exp=table1", "model=hunyuan_video"]
 NUM_VBENCH = 944
 
 
 def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
-
-
-def names_in(group: str) -> list[str]:
-    return yaml.safe_load(Path(CONF, "metrics", f"{group}.yaml").read_text())["names"]
 
 
 @pytest.fixture
 def vbench_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As many prompts as VBench has, in its format, pinned in the place of the real list."""
+    """Returns a file with as many prompts as VBench has, in its format, pinned in place of the real list."""
     file = tmp_path / "VBench_full_info.json"
     file.write_text(json.dumps([{"prompt_en": f"prompt {i}", "dimension": ["scene"]} for i in range(NUM_VBENCH)]))
     monkeypatch.setattr(prompts_module, "VBENCH_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
@@ -41,7 +40,7 @@ def vbench_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tiny_13b(tiny_checkpoint: Path) -> list[str]:
-    """The conf of the 13B model on the tiny checkpoint, with nothing to be downloaded."""
+    """Returns the settings of the 13B model on the tiny checkpoint, with nothing to download."""
     return [
         "model=hunyuan_video", f"model.backbone.path={tiny_checkpoint}", "model.backbone.device=cpu",
         "model.backbone.dtype=float32", "interpolator=flow", "metrics=pixel",
@@ -56,14 +55,14 @@ def test_table1_of_the_13b_model_is_the_papers_without_further_flags() -> None:
     for config in configs:
         video = OmegaConf.to_container(config.model.video)
         assert video == {
-            "_target_": "bench.condition.VideoSettings", "height": 544, "width": 960, "num_frames": 97,
+            "height": 544, "width": 960, "num_frames": 97,
             "num_inference_steps": 50, "guidance_scale": 6.0, "flow_shift": 7.0, "fps": 24,
         }  # fmt: skip
         assert prompts_of(config) == VBenchPrompts(subset=100, subset_seed=0, limit=None, seeds=[0])
         method = config.method
         assert (method.interpolator, method.interpolator_weights, method.schedule) == ("rife", None, "threshold")
-        assert list(config.metrics.names) == names_in("paper") and not config.allow_mismatch
-        assert {"clip_temp", "clipsim", "vqa", "psnr", "ssim", "lpips", "cosine"} <= set(config.metrics.names)
+        assert list(metrics_of(config)) == names_of("paper") and not config.allow_mismatch
+        assert {"clip_temp", "clipsim", "vqa", "psnr", "ssim", "lpips", "cosine"} <= set(metrics_of(config))
 
 
 def test_these_are_100_of_vbenchs_prompts_and_fewer_by_a_limit(vbench_file: Path) -> None:
@@ -73,7 +72,9 @@ def test_these_are_100_of_vbenchs_prompts_and_fewer_by_a_limit(vbench_file: Path
 
     chosen = loaded()
     assert len(set(chosen)) == len(chosen) == 100 and {seed for _, seed in chosen} == {0}
-    assert [text for text, _ in chosen[:4]] == ["prompt 2", "prompt 8", "prompt 25", "prompt 36"], "always the same"
+    assert [text for text, _ in chosen[:4]] == ["prompt 2", "prompt 8", "prompt 25", "prompt 36"], (
+        "the choice is always the same"
+    )
     assert loaded("prompts.limit=7") == chosen[:7]
     assert loaded("prompts=vbench") == [(f"prompt {i}", 0) for i in range(NUM_VBENCH)]
 
@@ -82,7 +83,7 @@ def test_these_are_100_of_vbenchs_prompts_and_fewer_by_a_limit(vbench_file: Path
 @pytest.mark.parametrize(
     ("argument", "key", "value"),
     [
-        ("prompts=file", "prompts._target_", "bench.prompts.Prompts"),
+        ("prompts=file", "prompts._target_", "bench.plan.prompts.Prompts"),
         ("prompts=embedded", "prompts.source", "embedded"),
         ("prompts=vbench", "prompts.subset", None),
         ("prompts=paper", "prompts.subset", 100),
@@ -92,9 +93,9 @@ def test_these_are_100_of_vbenchs_prompts_and_fewer_by_a_limit(vbench_file: Path
         ("interpolator=flow", "method.interpolator", "flow"),
         ("interpolator=linear", "method.interpolator", "linear"),
         ("interpolator=rife", "method.interpolator", "rife"),
-        ("metrics=pixel", "metrics.names", names_in("pixel")),
-        ("metrics=embedded", "metrics.names", names_in("embedded")),
-        ("metrics=paper", "metrics.names", names_in("paper")),
+        ("metrics=pixel", "metrics.names", ["pixel"]),
+        ("metrics=embedded", "metrics.names", ["embedded"]),
+        ("metrics=paper", "metrics.names", ["paper"]),
         ("model.backbone.path=elsewhere", "model.backbone.path", "elsewhere"),
         ("model.video.num_frames=33", "model.video.num_frames", 33),
         ("+resolution=720p", "model.video.width", 1280),
@@ -127,12 +128,12 @@ def test_the_embedded_models_settings_are_what_they_were(arguments: list[str], l
     assert (config.model.name, config.method.interpolator, config.method.interpolator_weights) == (
         "embedded", "flow", None,
     )  # fmt: skip
-    assert list(config.metrics.names) == [
+    assert list(metrics_of(config)) == [
         "psnr", "psnr_frame_mean", "ssim", "cosine", "cosine_raw", "flicker", "motion", "motion_flow",
         "clipsim_embedded", "clip_temp_embedded", "vqa_embedded", "lpips_embedded",
     ]  # fmt: skip
     assert OmegaConf.to_container(config.model.video) == {
-        "_target_": "bench.condition.VideoSettings", "height": 64, "width": 64, "num_frames": 65,
+        "height": 64, "width": 64, "num_frames": 65,
         "num_inference_steps": 50, "guidance_scale": 1.0, "flow_shift": 1.0, "fps": 12,
     }  # fmt: skip
 
@@ -144,7 +145,7 @@ def test_every_experiment_composes_for_every_model(name: str, model: str) -> Non
     prompts, metrics = {"embedded": (Prompts, "embedded"), "hunyuan_video": (VBenchPrompts, "paper")}[model]
     for config in configs_of([f"+exp={name}", f"model={model}"]):
         assert config.prompts.limit == {"table1": whole, "smoke": 1}.get(name, 10)
-        assert isinstance(prompts_of(config), prompts) and list(config.metrics.names) == names_in(metrics)
+        assert isinstance(prompts_of(config), prompts) and list(metrics_of(config)) == names_of(metrics)
         assert condition_of(config).model_name == model
 
 
@@ -212,11 +213,11 @@ def test_what_fits_the_model_is_accepted(
 
 
 def test_a_mismatch_is_said_before_anything_is_to_be_downloaded() -> None:
-    for here in (True, False):  # also where this machine is not the one that runs it, and has no such device
-        with pytest.raises(SystemExit, match="error: the prompts are captions of the embedded world"):
-            checked(*configs_of([*PAPER, "prompts=embedded"]), here=here)
-    with pytest.raises(SystemExit, match="are to be downloaded first"):
-        checked(*configs_of([*PAPER, "prompts=embedded", "allow_mismatch=true"]), here=False)
+    for here in (True, False):  # False stands for a machine that does not run the job and may lack the device
+        with pytest.raises(ValueError, match="^the prompts are captions of the embedded world"):
+            checked(plan(*PAPER, "prompts=embedded"), here=here)
+    with pytest.raises(OSError, match="are to be downloaded first"):
+        checked(plan(*PAPER, "prompts=embedded", "allow_mismatch=true"), here=False)
 
 
 def test_wrong_values_of_these_settings_are_refused() -> None:
@@ -238,10 +239,10 @@ def test_a_model_file_that_says_nothing_of_worlds_needs_prompts_only(form: str, 
     mine = [f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "model=mine"]
     for arguments in ([], ["+exp=table1"]):
         job = job_of(composed(*mine, *arguments, f"prompts.source={source}"))
-        assert len(job.prompts) == 12 and list(job.metrics) == names_in("pixel")
+        assert len(job.prompts) == 12 and list(job.metrics) == names_of("pixel")
         assert job.condition.model_name == "mine" and composed(*mine).method.interpolator == "flow"
-    with pytest.raises(SystemExit, match="prompts.source has no value; give it, as prompts.source=..."):
-        checked(composed(*mine))
+    with pytest.raises(ValueError, match="prompts.source has no value; give it, as prompts.source=..."):
+        jobs(*mine)
     with pytest.raises(ValueError, match="captions of the embedded world, and model=mine is not of that world"):
         job_of(composed(*mine, "prompts=embedded"))
     assert job_of(composed(*mine, "prompts=embedded", "+model.world=embedded"))

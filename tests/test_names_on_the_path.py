@@ -1,4 +1,4 @@
-"""A user's files named as ours, another Python, an installed wheel: what is said, and what the wheel holds."""
+"""A user's files with our names, another Python, and an installed wheel: the messages, and the wheel's content."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ import pytest
 from processes import Finished, run
 from studies import stored
 
-from bench.provenance import CODE, code_sha256, hash_of_code
+from bench.work.provenance import CODE, code_sha256, hash_of_code
 from vgdfr.video_file import write_master
 from vgdfr_commands import scripts
 from vgdfr_commands.surroundings import SCRIPTS
@@ -31,7 +31,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of a wheel, and in bin/ its console scripts as pip writes them."""
+    """Returns a folder with the content of a wheel, and in bin/ its console scripts as pip writes them."""
     folder = tmp_path_factory.mktemp("wheel")
     source, out, site = folder / "source", folder / "out", folder / "site"
     for package in PACKAGES:
@@ -58,7 +58,7 @@ def declared() -> dict[str, str]:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A user's folder, with files and folders named as our packages; none of them may be run."""
+    """Returns a user's folder with files and folders that have our packages' names. None of them may be run."""
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("metrics.py", "vgdfr.py"):
@@ -93,7 +93,7 @@ def python(folder: Path, *arguments: object, path: Path = ROOT) -> subprocess.Co
 def test_a_file_that_hides_a_package_of_ours_is_named_in_one_line(
     module: str, hiding: str, script: str, tmp_path: Path
 ) -> None:
-    """`python -m` has it that the current folder comes first; no code of the user's is run."""
+    """`python -m` looks into the current folder first. No code of the user may be run."""
     (tmp_path / hiding).parent.mkdir(exist_ok=True)
     (tmp_path / hiding).write_text("print('the user\\'s own code was run')\n")
     done = python(tmp_path, "-m", module, "ls", "somewhere")
@@ -144,7 +144,10 @@ def test_a_record_names_the_command_and_the_code_that_made_it(tiny_checkpoint: P
 
 
 def by_script(name: str, *arguments: str, folder: Path) -> Finished:
-    """The console script of a command of `bench`, in `folder`; this ends the process before its module would be run."""
+    """Runs the console script of a command of `bench` in `folder`.
+
+    The script ends the process, so the module that `run` names is not run.
+    """
     before = f"""
 import os, sys
 os.chdir({str(folder)!r})
@@ -203,7 +206,7 @@ def test_records_of_before_have_no_hash_and_are_read(tiny_checkpoint: Path, tmp_
 
 @pytest.mark.parametrize("module", ["bench.sweep", "bench.embedded.train", "analysis.table1", "metrics", "vgdfr"])
 def test_a_python_without_the_packages_says_how_to_enter_the_environment(module: str, tmp_path: Path) -> None:
-    """-S leaves out site-packages, as the Python of the system has none of ours."""
+    """-S leaves out site-packages, so this Python has none of the packages, like the system's Python."""
     for package in ("vgdfr", "bench", "metrics", "analysis", "vgdfr_commands"):
         (tmp_path / package).symlink_to(ROOT / package)
     (tmp_path / "pyproject.toml").touch()

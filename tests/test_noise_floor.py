@@ -1,4 +1,4 @@
-"""The baseline computed again, as a condition of a study: what "identical" means on a machine."""
+"""The baseline recomputed as a condition of a study gives the machine's noise floor."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ from studies import stored
 
 from analysis import Study
 from analysis.table import table_of
-from bench.config import CONF, job_of
-from bench.progress import Sweep
-from bench.run import run
+from bench.plan.command_line import CONF
+from bench.plan.settings import job_of
+from bench.work.progress import Sweep
+from bench.work.worker import run
 
 
 def test_a_rerun_is_a_row_of_its_own_and_bit_identical_on_a_cpu(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_rerun_is_a_row_of_its_own_and_bit_identical_on_a_cpu(tiny_checkpoint:
         "model.video.height=32", "model.video.width=32", "model.video.num_inference_steps=3", "prompts.limit=1",
         "metrics=pixel",
     ]  # fmt: skip
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         jobs = [
             job_of(compose("config", [*small, *method]))
             for method in (["method=vgdfr", "method.k=1", "method.theta=0.01"], ["method=baseline_rerun"])

@@ -1,4 +1,4 @@
-"""Reports know no method by name: rows of a third party's method, and older records that do not say what they are."""
+"""Reports know no method by name. They show rows of a third party's method, and older records without facts."""
 
 import csv
 import io
@@ -26,10 +26,10 @@ from analysis.publish.runs import conditions_of
 from analysis.study import record_in
 from analysis.table import table_of
 from analysis.table1 import csv_text, notes, table_sheet
-from bench.facts import Facts, data_of, facts_of, makes_video
+from bench.store.facts import Facts, data_of, facts_of, makes_video
 from vgdfr import HunyuanVideo
 
-STEPS, LATENTS, SIDE = 4, 5, 8  # 17 frames of 64 x 64 pixels
+STEPS, LATENTS, SIDE = 4, 5, 8  # the latent size of 17 frames of 64 x 64 pixels
 NEW: dict[str, Any] = {
     "role": "method", "makes_video": True, "data": None, "dit_passes": None, "outside_latency": [], "accelerated": {},
     "schedule": None, "similarity": None, "token_ratio": 1.0,
@@ -38,7 +38,7 @@ NEW: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study by the sweep itself: the baseline and two conditions of VGDFR, two prompts each."""
+    """Returns a study made by the sweep itself: the baseline and two conditions of VGDFR, with two prompts each."""
     root = tmp_path_factory.mktemp("runs")
     small = ["model.video.num_frames=17", f"model.video.num_inference_steps={STEPS}", "prompts.limit=2"]
     settings = ["method=vgdfr", "method.k=2", "method.theta=0.5,0.9", "metrics=pixel", f"root={root}", "study=made"]
@@ -49,9 +49,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def study(made: Path, tmp_path: Path) -> Path:
-    """That study with a third party's SkipSteps in two settings, records of which are those of VGDFR but for its facts.
+    """Returns that study with a third party's SkipSteps in two settings.
 
-    It is twice as fast as VGDFR's; its DiT made every second pass, or every third.
+    The records are copies of VGDFR's with other facts. SkipSteps is two or three times as fast as VGDFR. Its DiT made
+    fewer passes.
     """
     shutil.copytree(made, folder := tmp_path / "study")
     (folder / "plan.json").unlink()
@@ -70,7 +71,7 @@ def skip_steps(folder: Path, every: int, **other: Any) -> None:
 def copy(
     folder: Path, source: str, slug: str, facts: dict[str, Any], latency_s: Callable[[dict[str, Any]], float]
 ) -> None:
-    """Each sample of the condition `source` once more under `slug`, with other facts and another latency."""
+    """Copies each sample of the condition `source` to `slug`, with other facts and another latency."""
     for sample in sorted((folder / source).iterdir()):
         shutil.copytree(sample, there := folder / slug / sample.name)
         record = json.loads((there / "record.json").read_text())
@@ -118,7 +119,7 @@ def test_it_is_a_point_of_the_trade_off_joined_with_its_family_and_named_in_the_
     legend = [text.get_text() for text in figure.legends[1].get_texts()]
     assert legend == ["SkipSteps (every=2)", "SkipSteps (every=3)"]
     speedups = sorted(p.speedup.value or 0 for p in points)
-    assert any(np.array_equal(line.get_xdata(), speedups) for line in figure.axes[0].lines), "a line through the family"
+    assert any(np.array_equal(line.get_xdata(), speedups) for line in figure.axes[0].lines), "a line joins the family"
 
 
 def test_nothing_overlaps_in_a_trade_off_of_six_families(study: Path) -> None:
@@ -134,7 +135,7 @@ def test_nothing_overlaps_in_a_trade_off_of_six_families(study: Path) -> None:
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[:i])
     looks = {(h.get_color(), h.get_marker()) for h in figure.legends[1].legend_handles}
-    assert len(looks) == 2 + 5 * 3, "no two conditions look alike"
+    assert len(looks) == 2 + 5 * 3, "two conditions must not look alike"
 
 
 def test_brackets_in_a_title_are_no_settings(study: Path) -> None:
@@ -196,7 +197,7 @@ def test_the_gallery_shows_its_videos_with_title_and_settings(study: Path) -> No
 
 
 def study_cost(folder: Path) -> tuple[str, str]:
-    """Returns the cost report in Markdown, and its CSV."""
+    """Returns the cost report in Markdown and its CSV."""
     made = cost.report(Study(folder))
     return made.text, str(made.files["cost.csv"])
 
@@ -217,7 +218,7 @@ def test_the_bound_of_any_method_is_of_the_passes_that_were_counted(study: Path)
 
 @dataclass(frozen=True)
 class OwnFlops:
-    """A third party's FLOPs, without a `configuration`."""
+    """A third party's FLOPs without a `configuration`."""
 
     num_latents: int = LATENTS
 
@@ -260,7 +261,7 @@ def test_a_setting_named_steps_of_another_method_is_no_number_of_passes(study: P
 
 
 def test_what_a_sweep_shares_counts_no_pass_of_another_method(study: Path) -> None:
-    """SkipSteps has a setting named k; its passes are its own all the same."""
+    """SkipSteps has a setting named k, but its passes are not shared."""
     (shared,) = (
         line for line in cost.report(Study(study)).text.splitlines() if line.startswith("DiT FLOPs of the sweep")
     )
@@ -273,7 +274,7 @@ def test_a_method_whose_passes_nobody_counted_is_left_out_of_costs_and_named(stu
     skip_steps(study, 4)
     made = cost.report(Study(study))
     text, samples = made.text, str(made.files["cost.csv"])
-    assert "Left out, as their records do not say what the DiT did: SkipSteps (every=4)." in text
+    assert "Left out, because their records do not say what the DiT did: SkipSteps (every=4)." in text
     assert "| SkipSteps (every=4)" not in text and "every=4" not in samples and "every=2" in samples
 
 

@@ -1,4 +1,4 @@
-"""Classes from outside in a sweep: their keys, what is refused before a model loads, what fails as a sample."""
+"""A user's classes in a sweep: their keys, mistakes refused before a model loads, and failures of single samples."""
 
 import json
 import shutil
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from processes import Finished, run
 
-from bench.condition import Condition, Sample, VideoSettings
-from bench.config import condition_of
-from bench.prefetch import configs_of
-from bench.prompts import Prompt
+from bench.plan.compose import configs_of
+from bench.plan.condition import Condition, Sample, VideoSettings
+from bench.plan.prompts import Prompt
+from bench.plan.settings import condition_of
 from vgdfr import Baseline, HunyuanVideo, Method, Vgdfr
 from vgdfr.backbones.base import identity_of, model_of
 from vgdfr.methods import method_of
@@ -138,7 +138,7 @@ REFUSED = [
     (method("outside.Other"), "method._target_ must be a class that derives from vgdfr.Method, got outside.Other"),
     (method("outside.Idle"), "method._target_ must be a class that derives from vgdfr.Method, got outside.Idle"),
     (method("outside.NoLoop"), "method._target_ names outside.NoLoop, which lacks sample"),
-    (method("outside.NoDecorator", "+method.every=3"), "whose every is no setting; put @dataclass(frozen=True)"),
+    (method("outside.NoDecorator", "+method.every=3"), "in which every is no setting; put @dataclass(frozen=True)"),
     (method("outside.SkipSteps", "+method.evry=2"), "no setting method.evry; did you mean method.every?"),
     (method("outside.SkipSteps"), "method: SkipSteps.__init__() missing 1 required positional argument: 'every'"),
     (method("outside.SkipSteps", "+method.every=0"), "every must be at least 1, got 0"),
@@ -195,7 +195,7 @@ def test_6_keys_of_classes_from_outside_hold_dotted_path_and_version(
 
 
 def test_lists_are_settings_of_methods_and_models(outside: Any) -> None:
-    """They are tuples in frozen values, which are found by them, and lists in keys and records."""
+    """Lists are tuples in frozen values, which are found by their settings, and lists in keys and records."""
     given = [*model("outside.Listed", "+model.backbone.layers=[1,2]"), *method("outside.SkipSteps", "+method.every=2")]
     (config,) = configs_of([*given, "+method.names=[a,b]", *SMALL])
     condition = condition_of(config)
@@ -216,5 +216,5 @@ def test_7_an_accelerator_that_was_never_asked_is_a_failed_sample_and_no_row(min
     assert {each.name for each in file.parent.iterdir()} == {"record.json"}
     table = run("analysis.table1", str(mine / "runs" / "idle"))
     (row,) = (line for line in table.stdout.splitlines() if line.lower().startswith("| idle"))
-    assert {cell.strip() for cell in row.strip("|").split("|")[2:]} == {"–"}, "no number stands in its row"
+    assert {cell.strip() for cell in row.strip("|").split("|")[2:]} == {"–"}, "its row must hold no number"
     shutil.rmtree(mine / "runs")

@@ -1,4 +1,4 @@
-"""A user's own metrics by dotted path: their names, ids and titles, in scores.json, commands and sweeps."""
+"""Checks a user's own metrics by dotted path: names, ids and titles, in scores.json, commands and sweeps."""
 
 import json
 import os
@@ -14,10 +14,12 @@ import pytest
 from processes import Finished, run
 from test_score import put
 
-from bench import mismatch, score
-from bench.config import metrics_of
-from bench.prefetch import configs_of
-from bench.prompts import EMBEDDED, OPEN, Prompts
+from bench import score
+from bench.plan import mismatch
+from bench.plan.compose import configs_of
+from bench.plan.prompts import EMBEDDED, OPEN, Prompts
+from bench.plan.settings import metrics_of
+from bench.work.scoring import NOTHING
 from metrics import METRICS, Metric, Score, about, named
 from metrics.base import About
 from metrics.groups import names_of
@@ -158,7 +160,8 @@ def test_a_metric_that_tables_cannot_show_is_refused(settings: dict[str, Any], m
 
 
 def test_scores_hold_how_to_show_it_and_ours_stay_as_they_are(outside: Any, tmp_path: Path) -> None:
-    baseline, own = put(tmp_path, "baseline", "a" * 64, None), put(tmp_path, "vgdfr", "b" * 64, "a" * 64)
+    baseline = put(tmp_path, "baseline", "a" * 64, None).folder
+    own = put(tmp_path, "vgdfr", "b" * 64, "a" * 64).folder
     names = ["psnr", "my_metrics.sharpness", "my_metrics.distance"]
     assert score.main(tmp_path, ",".join(names)) == 0
     scores = scores_in(own)
@@ -173,7 +176,7 @@ def test_scores_hold_how_to_show_it_and_ours_stay_as_they_are(outside: Any, tmp_
         "letters": 34
     }
     assert distance["about"]["title"] == "my_metrics.distance" and distance["reference_sha256"]
-    assert set(scores["psnr"]) == {"id", "reference_sha256", *score.NOTHING}
+    assert set(scores["psnr"]) == {"id", "reference_sha256", *NOTHING}
     assert set(scores_in(baseline)) == {"my_metrics.sharpness"}
     told = about("my_metrics.sharpness", sharp["about"])
     assert told == named(["my_metrics.sharpness"])[0].about
@@ -182,13 +185,13 @@ def test_scores_hold_how_to_show_it_and_ours_stay_as_they_are(outside: Any, tmp_
 def test_a_changed_title_is_refreshed_without_reading_a_video(
     outside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = put(tmp_path, "baseline", "a" * 64, None)
+    folder = put(tmp_path, "baseline", "a" * 64, None).folder
     assert score.main(tmp_path, "my_metrics.sharpness,flicker") == 0
     before = scores_in(folder)
     written = (folder / "scores.json").stat().st_mtime_ns
     (folder / "master.mkv").unlink()
     assert score.main(tmp_path, "my_metrics.sharpness,flicker") == 0
-    assert (folder / "scores.json").stat().st_mtime_ns == written, "nothing to do"
+    assert (folder / "scores.json").stat().st_mtime_ns == written, "no file was written again"
     renamed = Metric("sharpness", 1, "", True, outside.edges, title="Edges", digits=2)
     monkeypatch.setattr(outside, "sharpness", renamed)
     assert score.main(tmp_path, "my_metrics.sharpness,flicker") == 0
@@ -199,7 +202,7 @@ def test_a_changed_title_is_refreshed_without_reading_a_video(
 def test_scores_of_another_version_are_computed_again(
     outside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = put(tmp_path, "baseline", "a" * 64, None)
+    folder = put(tmp_path, "baseline", "a" * 64, None).folder
     assert score.main(tmp_path, "my_metrics.sharpness") == 0
     monkeypatch.setattr(outside, "sharpness", Metric("sharpness", 2, "", True, lambda video: Score(7.0)))
     assert score.main(tmp_path, "my_metrics.sharpness") == 0
@@ -218,7 +221,7 @@ def test_scores_of_another_version_are_computed_again(
 def test_one_that_fails_is_null_with_the_reason_and_the_others_go_on(
     name: str, reason: str, outside: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = put(tmp_path, "vgdfr", "a" * 64, None)
+    folder = put(tmp_path, "vgdfr", "a" * 64, None).folder
     record = json.loads((folder / "record.json").read_text())
     schedule = {"segments": [[0, 1, 1], [1, 2, 1], [3, 1, 1]], "kept_frames": [0, 1, 2], "kept_latents": [0]}
     (folder / "record.json").write_text(json.dumps(record | {"schedule": schedule}))
@@ -228,7 +231,7 @@ def test_one_that_fails_is_null_with_the_reason_and_the_others_go_on(
     assert scores[f"my_metrics.{name}"]["reason"].startswith(reason)
     assert scores[f"my_metrics.{name}"]["about"]["title"] == f"my_metrics.{name}"
     assert scores["my_metrics.sharpness"]["kept"] is not None and scores["flicker"]["value"] is not None
-    assert f"my_metrics.{name}: no value for 1 samples: {reason}" in capsys.readouterr().out
+    assert f"my_metrics.{name}: no value for 1 sample: {reason}" in capsys.readouterr().out
 
 
 def test_a_small_judge_of_ones_own_is_of_the_embedded_world_too(outside: Any) -> None:
@@ -272,8 +275,25 @@ def test_a_sweep_refuses_what_is_no_metric_before_a_model_loads(name: str, messa
     assert not list(mine.glob("runs/refused/*/*/record.json"))
 
 
+def test_a_file_of_a_users_configuration_lists_groups_names_and_paths(mine: Path) -> None:
+    (mine / "my_conf" / "metrics").mkdir(parents=True)
+    (mine / "my_conf" / "metrics" / "mine.yaml").write_text("names: [my_metrics.sharpness, motion_flow, pixel]\n")
+    ended = in_folder(mine, "bench.sweep", *SMALL, "--config-dir", "my_conf", "metrics=mine", "study=configured")
+    assert ended.returncode == 0, ended
+    (folder,) = (file.parent for file in mine.glob("runs/configured/*/*/scores.json"))
+    of_a_baseline = {name for name in names_of("pixel") if not METRICS[name].needs_reference}
+    assert set(scores_in(folder)) == {"my_metrics.sharpness", *of_a_baseline} and len(of_a_baseline) == 2
+
+
+def test_a_sweep_says_which_metrics_gave_no_value_and_why(mine: Path) -> None:
+    ended = in_folder(mine, "bench.sweep", *SMALL, "metrics=[flicker,my_metrics.fails]", "study=failing")
+    lines = ended.stdout.splitlines()
+    assert ended.returncode == 0 and "flicker: no value" not in ended.stdout
+    assert "my_metrics.fails: no value for 1 sample: RuntimeError: no such camera" in lines
+
+
 def test_launched_workers_and_scoring_processes_find_it_in_the_current_folder(mine: Path) -> None:
-    """Real programs, `python -m`, with the repository on PYTHONPATH."""
+    """The test starts real programs with `python -m` and the repository on PYTHONPATH."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def python(*arguments: str) -> str:

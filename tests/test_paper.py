@@ -1,4 +1,4 @@
-"""The folder of all tables and figures."""
+"""The page of all tables and figures, and its folder."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ NOTED = Sheet(
 def test_a_page_shows_text_as_text_and_tables_as_tables() -> None:
     html = fragment(NOTED)
     assert "<td>&lt;i&gt;x&lt;/i&gt;</td><td><strong>1.0</strong></td>" in html
-    assert "<td>k_s=a [1, 2]</td><td>2.0 <small>[1.5, 2.5] (n=3)</small></td>" in html, "an interval has its own line"
+    assert "<td>k_s=a [1, 2]</td><td>2.0 <small>[1.5, 2.5] (n=3)</small></td>" in html, "an interval is on its own line"
     block = Block("a", files=("figures/a.png", "figures/a.pdf"))
     whole = report_page("<t>", [("One", [block]), ("<Two>", [Block(sheets=(NOTED,)), Block(reason="<no>")])])
     assert "<t>" not in whole and '<img src="figures/a.png"' in whole and "&lt;no&gt;" in whole
@@ -113,6 +113,6 @@ def test_the_folder_has_what_the_study_allows_and_says_what_it_lacks(
     assert "python -m bench.sweep +exp=ablation" in html and "+exp=rope_sensitivity" in html
     for place in ("figures/tradeoff.png", "tables/table1.tex"):
         assert f'"{place}"' in html and (out / place).is_file()
-    assert make(Paper(table_in(study), out, None, None, None)) == index, "its own page is written anew"
+    assert make(Paper(table_in(study), out, None, None, None)) == index, "the command's earlier page is written again"
     with pytest.raises(StudyError, match="is no folder"):
         study_beside(study, tmp_path / "none", "ablation")

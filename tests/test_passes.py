@@ -1,4 +1,4 @@
-"""Passes are counted where they happen: plain, shortened, guided, cached, offloaded, skipped, broken off."""
+"""Passes are counted where they happen: plain, shortened, guided, cached, offloaded, skipped and interrupted passes."""
 
 import json
 from collections import Counter
@@ -17,13 +17,13 @@ from torch import Tensor
 from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.execution import Execution
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.backbones.hunyuan_dit import blocks_of, leaves_of
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 from vgdfr.backbones.rope import shortened
 from vgdfr.methods.layers import positions_per_layer
 from vgdfr.passes import Pass, PassCounter, Passes, from_rows, to_rows
 
-PLAIN = Pass(9, 4, 4, 1, 1.0, 1.0)  # of `spec`: 33 frames of 32 x 32
+PLAIN = Pass(9, 4, 4, 1, 1.0, 1.0)  # a pass of `spec`, which has 33 frames of 32 x 32
 
 
 def loaded(checkpoint: Path, **execution: Any) -> HunyuanVideoBackbone:
@@ -37,13 +37,13 @@ def fresh(tiny_checkpoint: Path) -> HunyuanVideoBackbone:
 
 
 class Counted:
-    """The DiT's velocity, counted; each call returns what it alone added."""
+    """Counts the DiT's passes. Each call returns the passes that it added."""
 
     def __init__(self, backbone: Backbone, spec: VideoSpec) -> None:
         assert isinstance(backbone, HunyuanVideoBackbone)
         self.backbone, self.x = backbone, backbone.noise(spec)
         self.velocity = backbone.velocity(spec)
-        self.text_tokens = backbone.text.of(spec.prompt).tokens.shape[1]
+        self.text_tokens = backbone.text.embedding(spec.prompt).tokens.shape[1]
 
     def __call__(self, x: Tensor | None = None, times: int = 1, context: str | None = None) -> Pass:
         x, passes = self.x if x is None else x, Counter()
@@ -86,7 +86,7 @@ def test_what_first_block_cache_skips_is_not_counted(fresh: HunyuanVideoBackbone
     fresh.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.5))
     assert counted(context="cond") == PLAIN
     one_of_five = PLAIN._replace(attention=0.2, feed_forward=0.2)
-    assert counted(context="cond") == one_of_five, "the same input again: only the first block runs"
+    assert counted(context="cond") == one_of_five, "for the same input again, only the first block runs"
     assert counted(context="cond", times=2) == one_of_five._replace(forwards=2)
     assert counted(context="uncond") == PLAIN
     fresh.transformer.disable_cache()
@@ -94,7 +94,7 @@ def test_what_first_block_cache_skips_is_not_counted(fresh: HunyuanVideoBackbone
 
 
 def test_what_taylorseer_predicts_is_not_counted(fresh: HunyuanVideoBackbone, spec: VideoSpec) -> None:
-    """Its default predicts attention inside blocks that run; its lite mode whole blocks."""
+    """By default TaylorSeer predicts attention inside blocks that run. In its lite mode it predicts whole blocks."""
     counted = Counted(fresh, spec)
     for lite, predicted in (
         (False, PLAIN._replace(attention=0.0)),
@@ -108,7 +108,7 @@ def test_what_taylorseer_predicts_is_not_counted(fresh: HunyuanVideoBackbone, sp
 
 
 class Skip(ModelHook):
-    """A cache of a module's last output, in the way of diffusers' own."""
+    """Caches a module's last output in the same way as diffusers' own caches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def test_a_replaced_forward_of_the_whole_dit_is_a_forward_that_computes_nothing(
     assert counted() == PLAIN._replace(attention=0.0, feed_forward=0.0)
 
 
-@pytest.mark.parametrize("layer", [1, 3])  # a dual-stream block, and a single-stream one, whose leaves see text
+@pytest.mark.parametrize("layer", [1, 3])  # a dual-stream block, and a single-stream block with leaves that see text
 def test_one_block_left_out_of_five_is_a_fifth(fresh: HunyuanVideoBackbone, spec: VideoSpec, layer: int) -> None:
     counted = Counted(fresh, spec)
     block: Any = blocks_of(fresh.transformer)[layer]
@@ -193,7 +193,7 @@ print(graphs, torch._dynamo.utils.counters["stats"]["unique_graphs"] - graphs, *
 
 
 def test_a_compiled_dit_counts_its_forwards_and_needs_no_other_graph(tiny_checkpoint: Path) -> None:
-    """In a process of its own: the tests' type checks would be traced along."""
+    """The test runs in a process of its own, because the tests' type checks would be traced, too."""
     done = run("-c", COMPILED, str(tiny_checkpoint))
     assert done.returncode == 0, done.stderr
     graphs, added, counted = done.stdout.strip().split(" ", 2)
@@ -229,7 +229,7 @@ def test_an_exception_counts_nothing_and_leaves_no_trace(
     with pytest.raises(error, match="counting does not nest" if error is RuntimeError else None):
         with counted.backbone.counter.counting(counted.x.shape, counted.text_tokens, passes):
             inside(counted)
-    counted.velocity(counted.x, 1.0)  # outside, so in no count
+    counted.velocity(counted.x, 1.0)  # these calls are outside of the counter
     assert not passes and counted() == PLAIN
 
 

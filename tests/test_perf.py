@@ -1,4 +1,4 @@
-"""The benchmark of scoring runs and both of its ways give the same values; what they take is for a benchmark to say."""
+"""The benchmark of scoring runs, and both of its ways give equal values. Tests do not judge its times."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is missing is listed at once, before anything; downloads continue, and what is wrong does not stay."""
+"""Prefetching lists all missing files first, continues downloads, and removes wrong files."""
 
 import hashlib
 import http.server
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, hf_hub_download
+from plans import plan
 
 from bench import prefetch
-from bench.plan import missing_assets
+from bench.plan.compose import configs_of
+from bench.plan.jobs import missing_assets, wanted_by
 from vgdfr import assets
 from vgdfr.files import cache_folder
+from vgdfr.hub import hub_folder, missing_of_hub
 from vgdfr.presets import PRESETS
 
 REPOSITORY, REVISION = "someone/model", "0123456789abcdef0123456789abcdef01234567"
@@ -24,7 +27,7 @@ FILES = {"model_index.json": b'{"a": 1}', "vae/weights.safetensors": bytes(range
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the Hugging Face hub's protocol as a download of one file takes: metadata, and ranges of bytes."""
+    """The part of the Hugging Face hub's protocol that a download of one file needs: metadata, and ranges of bytes."""
 
     files = dict(FILES)
     served: list[tuple[str, int]] = []  # (file, first byte asked for)
@@ -54,7 +57,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content[first:])
 
     def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+        """Prints nothing."""
 
 
 @pytest.fixture
@@ -78,13 +81,13 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 
 def test_missing_files_are_listed_fetched_and_then_not_missing(hub: type[Hub]) -> None:
-    missing = assets.missing_of_hub(REPOSITORY, REVISION)
+    missing = missing_of_hub(REPOSITORY, REVISION)
     assert [a.name for a in missing] == [f"{REPOSITORY} {f}" for f in FILES]
     listed = assets.describe(missing)
     assert "1.02 MB" in listed and f"/{REPOSITORY}/resolve/{REVISION}/vae/weights" in listed
     assert prefetch.download(missing) == 0
-    assert assets.missing_of_hub(REPOSITORY, REVISION) == []
-    folder = assets.hub_folder(REPOSITORY, REVISION)
+    assert missing_of_hub(REPOSITORY, REVISION) == []
+    folder = hub_folder(REPOSITORY, REVISION)
     assert {f: (folder / f).read_bytes() for f in FILES} == FILES
 
 
@@ -92,13 +95,13 @@ def test_what_the_hubs_own_cache_holds_is_not_downloaded_again(hub: type[Hub]) -
     one, *others = FILES
     hf_hub_download(REPOSITORY, one, revision=REVISION)
     served = len(hub.served)
-    assert prefetch.download(assets.missing_of_hub(REPOSITORY, REVISION)) == 0
+    assert prefetch.download(missing_of_hub(REPOSITORY, REVISION)) == 0
     assert [name for name, _ in hub.served[served:]] == others
     for name in others:
         hf_hub_download(REPOSITORY, name, revision=REVISION)
     shutil.rmtree(cache_folder())
-    assert assets.missing_of_hub(REPOSITORY, REVISION) == []
-    assert (assets.hub_folder(REPOSITORY, REVISION) / one).read_bytes() == FILES[one]
+    assert missing_of_hub(REPOSITORY, REVISION) == []
+    assert (hub_folder(REPOSITORY, REVISION) / one).read_bytes() == FILES[one]
 
 
 def test_a_download_that_broke_off_is_continued(hub: type[Hub], tmp_path: Path) -> None:
@@ -106,23 +109,23 @@ def test_a_download_that_broke_off_is_continued(hub: type[Hub], tmp_path: Path) 
     part = cache_folder() / "hub" / REPOSITORY / REVISION / f"{name}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(FILES[name][:5000])
-    place = assets.missing_of_hub(REPOSITORY, REVISION)[1].fetch()
+    place = missing_of_hub(REPOSITORY, REVISION)[1].fetch()
     assert place.read_bytes() == FILES[name] and hub.served == [(name, 5000)]
     assert {file.name for file in part.parent.iterdir()} == {place.name, f"{place.name}.lock"}
 
 
 def test_other_content_is_refused_and_removed(hub: type[Hub], capsys: pytest.CaptureFixture[str]) -> None:
     hub.files["model_index.json"] = b'{"a": 2}'
-    missing = assets.missing_of_hub(REPOSITORY, REVISION)
+    missing = missing_of_hub(REPOSITORY, REVISION)
     assert prefetch.download(missing) == 1
     assert "expected" in capsys.readouterr().out
-    assert [a.name for a in assets.missing_of_hub(REPOSITORY, REVISION)] == [f"{REPOSITORY} model_index.json"]
+    assert [a.name for a in missing_of_hub(REPOSITORY, REVISION)] == [f"{REPOSITORY} model_index.json"]
     hub.files["model_index.json"] = FILES["model_index.json"]
     assert prefetch.download(missing[:1]) == 0
 
 
 def test_a_part_longer_than_the_file_is_begun_anew_and_two_at_once_do_not_collide(hub: type[Hub]) -> None:
-    one = assets.missing_of_hub(REPOSITORY, REVISION)[1]
+    one = missing_of_hub(REPOSITORY, REVISION)[1]
     part = cache_folder() / "hub" / REPOSITORY / REVISION / "vae/weights.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(FILES["vae/weights.safetensors"] + b"more")
@@ -144,23 +147,23 @@ def test_a_host_that_is_not_there_is_a_failure_too(
 
 def test_a_source_out_of_reach_is_a_failure_that_leaves_the_rest(hub: type[Hub]) -> None:
     del hub.files["model_index.json"]
-    assert prefetch.download(assets.missing_of_hub(REPOSITORY, REVISION)) == 1
-    assert len(assets.missing_of_hub(REPOSITORY, REVISION)) == 1
+    assert prefetch.download(missing_of_hub(REPOSITORY, REVISION)) == 1
+    assert len(missing_of_hub(REPOSITORY, REVISION)) == 1
 
 
 def test_a_sweeps_downloads_are_those_of_all_its_jobs_each_once() -> None:
-    missing = missing_assets(prefetch.configs_of(["+exp=table1", "model=hunyuan_video"]))
+    missing = missing_assets(wanted_by(plan("+exp=table1", "model=hunyuan_video")))
     others = [a.name for a in missing if not a.name.startswith("hunyuanvideo-community")]
     assert len(missing) == 31 and others == [
         "RIFE 4.26 heavy", "VBench's prompts", "OpenAI CLIP ViT-B/32", "torchvision AlexNet (LPIPS)",
     ]  # fmt: skip
     of_model = [a.num_bytes or 0 for a in missing if a.name.startswith("hunyuanvideo-community")]
     assert sum(of_model) == 41_903_676_107
-    assert missing_assets(prefetch.configs_of(["+exp=table1"])) == []
+    assert missing_assets(wanted_by(plan("+exp=table1"))) == []
 
 
 def test_the_models_conf_and_preset_are_pinned_to_the_manifest() -> None:
-    (config,) = prefetch.configs_of(["model=hunyuan_video"])
+    (config,) = configs_of(["model=hunyuan_video"])
     model = PRESETS["hunyuan_video"].model
     pinned = json.loads((assets.MANIFESTS / "hunyuanvideo-community--HunyuanVideo.json").read_text())["revision"]
     assert config.model.backbone.revision == model.revision == pinned

@@ -1,4 +1,4 @@
-"""Previews: small, playable, and the same bytes for the same frames."""
+"""Previews are small and playable, and equal frames give equal bytes."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from vgdfr.video_file import write_preview
 
 
 def test_the_same_frames_are_the_same_bytes(tmp_path: Path) -> None:
-    """Smooth frames, and memory that other work has used: x264's macroblock tree made several files of them."""
+    """The frames are smooth, and other work has used the memory. x264's macroblock tree then made different files."""
     steps = np.random.default_rng(0).normal(size=(17, 96, 96, 3))
     walk = steps.cumsum(1).cumsum(2)
     frames = ((walk - walk.min()) / np.ptp(walk) * 255).astype(np.uint8)

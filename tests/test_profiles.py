@@ -1,4 +1,4 @@
-"""Other projects' conventions, each against a separate way to compute it."""
+"""Compares the metrics of other projects' profiles with separate implementations."""
 
 import lpips
 import numpy as np
@@ -36,7 +36,7 @@ def test_cache_dit_wraps_bytes_and_leaves_identical_frames_out() -> None:
     half = np.concatenate([NEAR[:1], VIDEO[1:2]])
     assert value("psnr_cache_dit", half, VIDEO[:2]) == pytest.approx(10 * np.log10(255**2 / wrapped[0]))
     dark, bright = np.full((2, 16, 16, 3), 100, np.uint8), np.full((2, 16, 16, 3), 116, np.uint8)
-    assert value("psnr_cache_dit", bright, dark) == np.inf, "a difference of 16 is none to it"
+    assert value("psnr_cache_dit", bright, dark) == np.inf, "it counts a difference of 16 levels as zero"
 
 
 def test_ssim_of_each_project() -> None:

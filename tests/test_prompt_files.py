@@ -1,4 +1,4 @@
-"""Files of prompts, bench's and those of `python -m metrics --prompts`: what is read, and what is said of mistakes."""
+"""Checks the prompt files of a sweep and of `python -m metrics --prompts`: their forms, and messages for mistakes."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.prompts import Prompts, id_of
+from bench.plan.prompts import Prompts, id_of
 from metrics.prompts_file import prompts_for, read_prompts, unused_fields
 
 NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
@@ -21,13 +21,13 @@ NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_si
     [
         ("a\ta dog\nb a cat\n", "line 2: expected NAME<tab>PROMPT, got 'b a cat'"),
         ("a\ta dog\n\nb\t \n", 'line 3: expected a prompt for b, got ""'),
-        ("a\ta dog\nb\ta cat\na\ta cow\n", "line 3: a has a prompt on line 1 already"),
+        ("a\ta dog\nb\ta cat\na\ta cow\n", "line 3: a already has a prompt on line 1"),
         ("a\ta dog\nc\ta cow\nb\ta cat", "line 2: there is no video c; there are a, b"),
         ("a\ta dog\n", " has no prompt for b"),
         ("\n \n", " holds no prompt; expected a JSON object"),
         (b"a\ta dog\nb\tcaf\xe9\n", "line 2: expected UTF-8, got the byte 0xe9; save the file as UTF-8"),
-        ('{"a": "a dog",\n "b" "a cat"}', r"line 2: no JSON: Expecting ':' delimiter \(column 6\)"),
-        ('{"a": "a dog",\n "b": "a cat",\n\n "a": "a cow"}', "line 4: a has a prompt on line 1 already"),
+        ('{"a": "a dog",\n "b" "a cat"}', r"line 2: this is not JSON: Expecting ':' delimiter \(column 6\)"),
+        ('{"a": "a dog",\n "b": "a cat",\n\n "a": "a cow"}', "line 4: a already has a prompt on line 1"),
         ('{"a": "a dog",\n "b":\n 7}', "line 2: expected a prompt for b, got 7"),
         ('{"a": "a dog", "b": "a cat",\n "c": "x"}', "line 2: there is no video c; there are a, b"),
         ('{"a": "a dog"}', " has no prompt for b"),
@@ -142,7 +142,7 @@ def test_names_of_a_table_or_of_objects_are_those_of_videos(tmp_path: Path) -> N
     assert unused_fields(tmp_path / "p.csv") == unused_fields(tmp_path / "p.json") == ["score"]
     assert unused_fields(tmp_path / "p.tsv") == []
     (tmp_path / "p.csv").write_text("name,prompt\na,x\na.mp4,y\n")
-    with pytest.raises(ValueError, match="line 3: a has a prompt on line 2 already"):
+    with pytest.raises(ValueError, match="line 3: a already has a prompt on line 2"):
         prompts_for(tmp_path / "p.csv", ["a"])
 
 
@@ -189,18 +189,18 @@ def test_mistakes_in_a_studys_prompts_are_named_with_their_line(content: bytes, 
         ("p.json", '["a dog",\n\n "a \\ud800 cat"]', r"line 3: .* got U\+D800 .half a surrogate pair."),
         ("p.json", '["a dog",\n 7]', "line 2: expected a prompt, or an object with a field prompt, .*, got 7"),
         ("p.json", '["a dog",\n ""]', 'line 2: expected a prompt, got ""'),
-        ("p.json", '["a dog"\n "a cat"]', "line 2: no JSON: Expecting ',' delimiter"),
+        ("p.json", '["a dog"\n "a cat"]', "line 2: this is not JSON: Expecting ',' delimiter"),
         ("p.json", '{"videos": ["a dog"]}', "line 1: expected a JSON list .*, got an object with the fields videos"),
         ("p.json", '"a dog"', "line 1: expected a JSON list .*, got the value \"a dog\""),
         ("p.txt", '[{"id": 3}]', "line 1: expected an object with a field named prompt, .*; got 'id'"),
         ("p.json", '[{"text": "a", "caption": "b"}]', "named prompt, or only one of text, .*; got 'text', 'caption'"),
-        ("p.jsonl", '{"prompt": "a dog"}\n\n{"prompt": "a cat"', "line 3: no JSON: Expecting ',' delimiter"),
+        ("p.jsonl", '{"prompt": "a dog"}\n\n{"prompt": "a cat"', "line 3: this is not JSON: Expecting ',' delimiter"),
         ("p.jsonl", '{"prompt": "a dog"}\n{"prompt": "a dog", "id": 2}', "line 2: the prompt of line 1 again"),
         ("p.jsonl", '{"prompt": "a dog", "seed": 3}', r"line 1: expected no field seed: .*prompts.seeds=\[0,1\]"),
         ("p.csv", "a dog, asleep\na cat, asleep\n", "1: expected a header with a column .*; got 'a dog', 'asleep'"),
         ("p.csv", "id,prompt\n\n1,a dog, running\n", "line 3: expected 2 columns, as in the header, got 3; .*quotes"),
         ("p.csv", 'prompt\n"a dog\na cat"\n', r"line 2: .* got U\+000A .a line break. in 'a dog"),
-        ("p.csv", 'prompt\na dog\n"a cat\n', "line 3: no CSV: unexpected end of data"),
+        ("p.csv", 'prompt\na dog\n"a cat\n', "line 3: this is not CSV: unexpected end of data"),
         ("p.csv", "prompt,seed\na dog,4\n", "line 2: expected no field seed"),
         ("p.csv", "id,prompt\n1,\n", 'line 2: expected a prompt, got ""'),
         ("p.tsv", "a\ta dog\nb\ta cat\n", "line 1: expected a header with a column named prompt, .*; got 'a', 'a dog'"),
@@ -230,7 +230,9 @@ def test_a_mistake_in_json_without_its_suffix_names_the_way_to_have_it_read_as_t
     file = tmp_path / "p.txt"
     for text in ('["a dog", a cat]', '["a dog"\n"a cat"]', '{"prompt": "a dog"}\n{"prompt"}', '[{"prompt": }]'):
         file.write_text(text)
-        with pytest.raises(ValueError, match="no JSON: .*to have it read as text, begin it with a line such as # prom"):
+        with pytest.raises(
+            ValueError, match="this is not JSON: .*to have it read as text, begin it with a line such as # prom"
+        ):
             Prompts(str(file)).load()
         file.write_text(f"# prompts\n{text}")
         assert [prompt.text for prompt in Prompts(str(file)).load()] == text.split("\n")

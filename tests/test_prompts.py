@@ -1,4 +1,4 @@
-"""Prompts: stable names without collisions, VBench's list as it was published."""
+"""Prompts have stable names without collisions, and VBench's list is the published list."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import prompts as module
-from bench.prompts import Prompts, VBenchPrompts, id_of, vbench
+from bench.plan import prompts as module
+from bench.plan.prompts import Prompts, VBenchPrompts, id_of, vbench
 
 ENTRIES = [
     {"prompt_en": "a dog runs", "dimension": ["scene", "color"]},
@@ -23,7 +23,7 @@ ENTRIES = [
 
 @pytest.fixture
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A list of VBench's form, pinned in the place of the real one."""
+    """Returns a list in VBench's form, pinned in place of the real list."""
     file = tmp_path / "VBench_full_info.json"
     file.write_text(json.dumps(ENTRIES))
     monkeypatch.setattr(module, "VBENCH_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())

@@ -1,4 +1,4 @@
-"""Publishing a study: real W&B runs, offline and to a server on 127.0.0.1; all processes are the commands."""
+"""Publishes studies as real W&B runs, offline and to a server on 127.0.0.1, with the commands as processes."""
 
 import hashlib
 import json
@@ -21,16 +21,19 @@ from analysis.publish import server as reach
 from analysis.publish.runs import PREVIEW, conditions_of
 from analysis.study import Study, record_in
 from analysis.table import table_of
-from bench import store, tracking
-from bench.claims import claimed
-from bench.config import CONF, job_of
-from bench.tracking import CLAIM, NoTracker, Wandb, publishing, require
+from bench.plan.command_line import CONF
+from bench.plan.job import NoTracker, Wandb, require
+from bench.plan.settings import job_of
+from bench.store import place
+from bench.store.claims import claimed
+from bench.work import tracking
+from bench.work.tracking import CLAIM, publishing
 
 SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
 
 
 def write(study: Path, slug: str, prompt: str, scores: dict[str, Any], **other: Any) -> Path:
-    """A sample as a sweep leaves it, but for its master."""
+    """Writes a sample as a sweep does, but without a master."""
     name, _, k = slug.partition("-k")
     method: dict[str, Any] = {"name": name} | ({"k": int(k), "theta": 0.5} if k else {})
     spec = {"prompt": f"{prompt} moves", "seed": 7, "num_frames": 9, "fps": 12}
@@ -64,7 +67,10 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A baseline and a condition over two prompts; one video identical to its baseline, a third sample failed."""
+    """Returns a baseline and a condition over two prompts.
+
+    One video is identical to its baseline, and a third sample has failed.
+    """
     folder = tmp_path / "runs" / "mine"
     for prompt, psnr in (("a", 20.0), ("b", "inf")):
         write(folder, "baseline", prompt, {"flicker": 0.9})
@@ -84,13 +90,13 @@ def server() -> Iterator[wandb_server.Kept]:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a server that accepts connections and never answers."""
+    """Yields the address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def command(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it as a user would whose environment says nothing of W&B but `environment`."""
+    """Runs a command as a user would. The variables of W&B are only those of `environment`."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
@@ -102,7 +108,7 @@ def command(module: str, *arguments: object, **environment: str) -> subprocess.C
 
 
 def offline_runs(study: Path) -> list[str]:
-    """Ids of the runs that lie in the study's folder."""
+    """Returns the ids of the runs in the study's folder."""
     return sorted(folder.name.rpartition("-")[2] for folder in (study / "wandb").glob("offline-run-*"))
 
 
@@ -111,7 +117,7 @@ def uploaded(kept: wandb_server.Kept, run: str, kind: str) -> list[bytes]:
 
 
 def test_the_preview_is_the_file_that_the_store_writes() -> None:
-    assert PREVIEW == store.PREVIEW
+    assert PREVIEW == place.PREVIEW
 
 
 def test_a_condition_is_summarised_over_its_finished_samples(study: Path) -> None:
@@ -177,7 +183,7 @@ def test_the_reference_comes_first_whatever_its_name(study: Path) -> None:
 def test_runs_keep_the_ids_that_they_always_had(study: Path) -> None:
     """The id is a hash of the study's name, the slug, and the identity without prompt and seed."""
     other = shutil.copytree(study / "vgdfr-k5" / "a", study / "vgdfr-k5" / "a2")
-    change(other, lambda r: r["identity"]["model"].update(device_type="cuda"))  # the same name, another condition
+    change(other, lambda r: r["identity"]["model"].update(device_type="cuda"))  # another condition with the same name
     expected = set()
     for record in map(record_in, {file.parent for file in study.glob("*/*/record.json")}):
         spec = {name: value for name, value in record["identity"]["spec"].items() if name not in ("prompt", "seed")}
@@ -189,7 +195,7 @@ def test_runs_keep_the_ids_that_they_always_had(study: Path) -> None:
         "vgdfr-k5 device_type=cpu",
         "vgdfr-k5 device_type=cuda",
     ]
-    assert "7ed350d77f2b9ad0" in ids  # of the first version that published
+    assert "7ed350d77f2b9ad0" in ids  # an id of the first version that could publish
 
 
 def test_the_old_commands_say_the_new_ones(study: Path) -> None:
@@ -209,7 +215,7 @@ def test_a_study_of_damaged_samples_alone_is_shown_without_conditions(study: Pat
 
 def test_runs_are_sent_whole_and_sending_them_again_duplicates_nothing(study: Path, server: wandb_server.Kept) -> None:
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY}
-    project = "failed-errors"  # which is what W&B's lines say, too
+    project = "failed-errors"  # W&B's own lines contain these words, too
     first = command("analysis.publish.track", study, "--project", project, **online)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "3 runs of 5 samples written to" in first.stdout
@@ -228,18 +234,19 @@ def test_runs_are_sent_whole_and_sending_them_again_duplicates_nothing(study: Pa
     assert "Speedup" in server.runs[whole]["notes"] and "table1" in server.history(whole)[0]
 
     ids, history = set(server.runs), {name: len(server.history(name)) for name in server.runs}
-    write(study, "vgdfr-k5", "c", {"flicker": 0.5, "psnr": 40.0, "lpips": 0.1}, latency_s=1.6)  # made the next time
+    # a repeated sweep makes the failed sample
+    write(study, "vgdfr-k5", "c", {"flicker": 0.5, "psnr": 40.0, "lpips": 0.1}, latency_s=1.6)
     assert command("analysis.publish.track", study, "--project", project, **online).returncode == 0
     assert set(server.runs) == ids and {name: len(server.history(name)) for name in ids} == history
     assert set(history.values()) == {1}
     assert (server.summary(own)["n"], server.summary(own)["n_failed"], server.summary(own)["psnr"]) == (3, 0, 30.0)
-    assert len(offline_runs(study)) == 3, "those of the first time are replaced"
+    assert len(offline_runs(study)) == 3, "the first runs are replaced"
 
 
 def test_without_network_runs_stay_in_the_folder_and_can_be_sent_later(
     study: Path, server: wandb_server.Kept, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (study / "baseline" / "a" / "record.json").unlink()  # as in a study whose sweep is not done
+    (study / "baseline" / "a" / "record.json").unlink()  # this sample is not made yet, as in a sweep that is not done
     result = command(
         "analysis.publish.track", study, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=wandb_server.KEY
     )
@@ -249,7 +256,7 @@ def test_without_network_runs_stay_in_the_folder_and_can_be_sent_later(
     assert f"later: wandb sync {study}/wandb, or python -m analysis.publish.track {study}" in result.stdout
     folders = sorted((study / "wandb").glob("offline-run-*"))
     monkeypatch.setenv("WANDB_API_KEY", wandb_server.KEY)
-    monkeypatch.setenv("WANDB_BASE_URL", silent)  # one that no longer answers once sending has begun
+    monkeypatch.setenv("WANDB_BASE_URL", silent)  # a server that no longer answers when sending has begun
     assert reach.send(folders, timeout_s=3) == "not sent within 3 s"
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", "short")
@@ -275,7 +282,7 @@ def test_why_a_server_cannot_be_used_is_said_in_time(silent: str, monkeypatch: p
 def test_the_wait_for_the_server_does_not_count_the_work_of_a_slow_machine(
     server: wandb_server.Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(3)")  # Python starts slowly
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(3)")  # Python needs time to start
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", wandb_server.KEY)
@@ -302,7 +309,7 @@ def test_a_background_process_waits_for_another_and_skips_what_is_shown(study: P
     assert command(*arguments, WANDB_MODE="offline").stdout == "nothing new to show\n"
     assert "not sent: No API key configured" in command(*arguments).stdout
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY}
-    assert "and sent to vgdfr, group mine" in command(*arguments, **online).stdout, "what was written was never sent"
+    assert "and sent to vgdfr, group mine" in command(*arguments, **online).stdout, "the written runs were never sent"
     assert command(*arguments, **online).stdout == "nothing new to show\n" and len(server.runs) == 3
     with claimed(study, CLAIM):
         result = command("analysis.publish.track", study, WANDB_MODE="offline")
@@ -351,7 +358,7 @@ def test_a_sweep_waits_no_longer_than_it_says_and_survives_its_tracker(
     ],
 )
 def test_wrong_settings_are_refused_before_a_model_loads(setting: str, message: str, tiny_checkpoint: Path) -> None:
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(
             "config", ["tracking=wandb", setting, f"model.backbone.path={tiny_checkpoint}", *SMALL, "method=baseline"]
         )

@@ -1,4 +1,4 @@
-"""The reduced VAE: right sizes, equal to layers really removed, and gone when the context ends."""
+"""The reduced VAE has the right sizes, equals a VAE with layers really removed, and ends with its context."""
 
 import copy
 from typing import Any
@@ -9,8 +9,8 @@ from diffusers import AutoencoderKLHunyuanVideo
 from torch import nn
 
 from vgdfr.backbones.base import Backbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.backbones.hunyuan_vae import reduced
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def vae(backbone: Backbone) -> AutoencoderKLHunyuanVideo:
 
 
 def state(vae: AutoencoderKLHunyuanVideo) -> list[Any]:
-    """Every attribute and parameter that could differ."""
+    """Returns every attribute and parameter that could differ."""
     attributes = [
         (name, module.stride if isinstance(module, nn.Conv3d) else getattr(module, "upsample_factor", None))
         for name, module in vae.named_modules()

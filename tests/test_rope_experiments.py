@@ -1,24 +1,28 @@
-"""The experiments on RoPE: their layers are the model's own, equal sets are one sample, they end in a report."""
+"""The experiments on RoPE take the model's own layers, make equal sets once, and end in a report."""
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import jobs as planned
 from studies import stored
 
 from analysis import Study
 from analysis.output import write_and_print
 from analysis.rope_sensitivity.__main__ import report as reported
-from bench.config import CONF, RECOMMENDATION, Job, job_of
-from bench.plan import PlanFirst, planned
-from bench.progress import Sweep
-from bench.prompts import Prompt
-from bench.run import run
-from bench.units import conditions_of, units_of
+from bench.plan.command_line import CONF
+from bench.plan.compose.resolvers import RECOMMENDATION
+from bench.plan.job import Job
+from bench.plan.prompts import Prompt
+from bench.plan.settings import job_of
+from bench.plan.units import conditions_of, units_of
+from bench.work.progress import Sweep
+from bench.work.worker import run
 from vgdfr import Vgdfr
 from vgdfr.methods.layers import global_layers_of, paper_global_layers, shortest_name
 
@@ -28,20 +32,13 @@ SMALL = [
 ]  # fmt: skip
 
 
-def plan(*overrides: str) -> list[Job]:
-    """The jobs of an experiment, planned as the command does it."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        PlanFirst().on_multirun_start(compose("config", list(overrides), return_hydra_config=True))
-    return list(planned())
-
-
-def layers(jobs: list[Job]) -> list[object]:
+def layers(jobs: Sequence[Job]) -> list[object]:
     methods = [c.method for job in jobs for c in conditions_of(job)]
     return list(dict.fromkeys(m.global_layers for m in methods if isinstance(m, Vgdfr)))
 
 
 def report(study: Path, recommended: tuple[int, ...], count: int) -> Path:
-    """A file as analysis.rope_sensitivity writes it, in the columns that are read."""
+    """Writes a file with those columns of analysis.rope_sensitivity that are read."""
     file = study / RECOMMENDATION
     file.parent.mkdir(parents=True)
     rows = [f"{n},single,1,{int(n in recommended)}" for n in range(count)]
@@ -97,7 +94,7 @@ def test_true_is_no_layer() -> None:
     ],
 )  # fmt: skip
 def test_equal_sets_are_one_sample_in_one_folder(same: list[str], slug: str | None) -> None:
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         conditions = [job_of(compose("config", [f"method.global_layers={s}"])).condition for s in same]
     samples = [condition.sample(Prompt("p", "a prompt", 0), {}) for condition in conditions]
     assert len({sample.key for sample in samples}) == len({sample.folder for sample in samples}) == 1
@@ -105,24 +102,24 @@ def test_equal_sets_are_one_sample_in_one_folder(same: list[str], slug: str | No
 
 
 def test_the_sweep_takes_each_layer_of_the_model_it_runs(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    tiny = layers(plan("+exp=rope_sensitivity", f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}"))
+    tiny = layers(planned("+exp=rope_sensitivity", f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}"))
     expected = ["none", "all", *(f"{kind}_{n}" for n in range(5) for kind in ("only", "all_but"))]
     assert tiny == [shortest_name(name, 5) for name in expected] and "paper" in tiny, "all_but_4 is the paper's list"
 
 
 def test_a_model_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     arguments = ["+exp=rope_sensitivity", "model=hunyuan_video", "model.backbone.device=cpu", f"root={tmp_path}"]
-    with pytest.raises(SystemExit, match="are to be downloaded first"):
-        plan(*arguments)
+    with pytest.raises(OSError, match="are to be downloaded first"):
+        planned(*arguments)
 
 
 def test_the_assignment_includes_the_recommended_layers_where_there_is_a_report(tmp_path: Path) -> None:
     arguments = ["+exp=rope_assignment", f"root={tmp_path}"]
-    assert layers(plan(*arguments)) == ["paper", "all", "none"]
+    assert layers(planned(*arguments)) == ["paper", "all", "none"]
     report(tmp_path / "rope_sensitivity", (2, 5, 7), 12)
-    assert layers(plan(*arguments)) == ["paper", "all", "none", (2, 5, 7)]
+    assert layers(planned(*arguments)) == ["paper", "all", "none", (2, 5, 7)]
     report(tmp_path / "other", (0,), 12)
-    assert layers(plan(*arguments, f"sensitivity_study={tmp_path / 'other'}"))[-1] == "only_0"
+    assert layers(planned(*arguments, f"sensitivity_study={tmp_path / 'other'}"))[-1] == "only_0"
 
 
 def test_a_report_of_another_model_or_a_damaged_one_is_refused(
@@ -130,18 +127,18 @@ def test_a_report_of_another_model_or_a_damaged_one_is_refused(
 ) -> None:
     file = report(tmp_path / "rope_sensitivity", (2,), 12)
     arguments = ["+exp=rope_assignment", f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}"]
-    with pytest.raises(SystemExit, match="is of a model of 12 layers, this one has 5"):
-        plan(*arguments)
+    with pytest.raises(ValueError, match="is of a model of 12 layers, this one has 5"):
+        planned(*arguments)
     for damaged in ("layer,rank\n0,1\n1,2\n2,3\n3,4\n4,5\n", "", "layer,recommended\n0,0\n1,0\n2,0\n3,0\n4,0\n"):
         file.write_text(damaged)
-        with pytest.raises(SystemExit, match=r"^error: .*rope_sensitivity.csv"):
-            plan(*arguments)
+        with pytest.raises(ValueError, match=r"^[^\n]*rope_sensitivity.csv"):
+            planned(*arguments)
 
 
 def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Real samples of a random model: what comes out means nothing, but every layer is there."""
+    """The samples are real samples of a random model. The numbers mean nothing, but every layer is in the report."""
     common = [f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}", *SMALL]
-    jobs = plan("+exp=rope_sensitivity", *common)
+    jobs = planned("+exp=rope_sensitivity", *common)
     count = sum(len(unit.samples) for unit in units_of(jobs))
     assert count == 1 + 2 + 2 * 5
     sweep = Sweep(count, count)
@@ -154,7 +151,7 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
         else:
             expected = list(global_layers_of(of if isinstance(of, str) else tuple(of), 5))
             assert said == {"dual": 3, "single": 2, "global": expected, "paper": [0, 1, 2, 3]}
-    probes = plan("+exp=rope_proxy", *common[:2], *(s for s in SMALL if not s.startswith("metrics")))
+    probes = planned("+exp=rope_proxy", *common[:2], *(s for s in SMALL if not s.startswith("metrics")))
     run(probes, Sweep(1, 1))
     folder = tmp_path / "rope_sensitivity"
     write_and_print(reported(Study(folder), Study(tmp_path / "rope_proxy"), "psnr", 2), folder, None)
@@ -163,4 +160,4 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
     chosen = tuple(int(row["layer"]) for row in rows if row["recommended"] == "1")
     assert [row["block"] for row in rows] == ["dual"] * 3 + ["single"] * 2 and len(chosen) == 2
     assert all(re.fullmatch(r"-?[\d.e-]+", row["proxy_preference"]) for row in rows)
-    assert chosen in layers(plan("+exp=rope_assignment", *common))
+    assert chosen in layers(planned("+exp=rope_assignment", *common))

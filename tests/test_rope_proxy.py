@@ -1,4 +1,4 @@
-"""Layer errors: against a computation written out, their identities, their passes, and the sweep that stores them."""
+"""Layer errors: their values by a computation written out, identities, passes, and the sweep that stores them."""
 
 import dataclasses
 import json
@@ -14,14 +14,15 @@ from studies import stored
 from analysis import Study, StudyError
 from analysis.rope_sensitivity import proxy_sensitivity
 from analysis.table import table_of
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
-from bench.score import score_study
-from bench.store import Store
-from bench.upkeep import verify
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
+from bench.store.place import Place
+from bench.store.study import Store
+from bench.store.upkeep import verify
+from bench.work.scoring import score_study
 from vgdfr import GeneratedVideo, HunyuanVideo, RopeProxy, VideoSpec, generate
 from vgdfr.backbones.base import Backbone
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 from vgdfr.methods.layers import positions_per_layer
 from vgdfr.methods.rope_proxy import refuse_not_finite, relative_error
 from vgdfr.schedule import FrameSchedule
@@ -31,13 +32,13 @@ PROXY = RopeProxy(k=2, theta=0.01)
 
 
 def data_of(video: GeneratedVideo) -> tuple[dict[str, Any], FrameSchedule]:
-    """What the proxy measured, and the schedule it did so on; there are no frames."""
+    """Returns the measurements of the proxy and the schedule that it measured. There are no frames."""
     assert video.made is None and video.latents is None and video.data is not None and video.schedule is not None
     return video.data, video.schedule
 
 
 def dit_passes(backbone: Backbone, run: Any) -> tuple[Any, list[int]]:
-    """What `run` returns, and the latent frames of each forward pass of the DiT within it."""
+    """Returns the result of `run`, and the latent frames of each forward pass of the DiT within it."""
     assert isinstance(backbone, HunyuanVideoBackbone)
     seen: list[int] = []
     hook = backbone.transformer.register_forward_pre_hook(
@@ -51,7 +52,7 @@ def dit_passes(backbone: Backbone, run: Any) -> tuple[Any, list[int]]:
 
 @torch.inference_mode()
 def test_errors_are_those_computed_from_the_formulas(backbone: Backbone, spec: VideoSpec) -> None:
-    """The schedule and everything after it written out; frames are merged as `generate` does in its own tests."""
+    """The schedule and all later steps are written out. Frames are merged as in the tests of `generate`."""
     video = generate(backbone, spec, PROXY)
     errors, schedule = data_of(video)
     assert generate(backbone, spec, PROXY.vgdfr).schedule == schedule
@@ -144,7 +145,7 @@ def test_every_setting_decides_the_key() -> None:
 
 @pytest.fixture(scope="module")
 def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """A finished +exp=rope_proxy on the tiny checkpoint, by the command: its arguments and its folder."""
+    """Runs +exp=rope_proxy by its command on the tiny checkpoint, and returns its arguments and its folder."""
     root = tmp_path_factory.mktemp("runs")
     small = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
     settings = ["prompts.limit=2", "method.k=1", "method.theta=0.01", f"model.backbone.path={tiny_checkpoint}"]
@@ -165,7 +166,8 @@ def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(st
         }  # fmt: skip
         assert row.record["layers"] == {"dual": 3, "single": 2, "global": None, "paper": [0, 1, 2, 3]}
         assert row.record["reference_key"] is None, "no baseline is made for it"
-        assert Store(folder).get(f"{row.folder.parent.name}/{row.folder.name}", row.record["key"]) is not None
+        place = Place(folder, str(row.folder.relative_to(folder)))
+        assert Store(folder).get(place, row.record["key"]) is not None
     assert verify(folder) == (2, [])
     with pytest.raises(ValueError, match="layer errors of .exp=rope_proxy have none"):
         score_study(folder, ["psnr"])
@@ -175,7 +177,7 @@ def test_the_sweep_stores_layer_errors_that_are_found_verified_and_not_scored(st
 def test_a_folder_of_layer_errors_that_cannot_be_used_costs_that_sample_only(
     study: tuple[list[str], Path], tmp_path: Path, fault: str
 ) -> None:
-    """Of two conditions in a copy of the finished study, the folder of the other prompt's sample stays as it is."""
+    """The test uses a copy of the finished study with two conditions. The other prompt's sample does not change."""
     arguments, folder = study
     shutil.copytree(folder, tmp_path / "rope_proxy")
     first, second = sorted((tmp_path / "rope_proxy").glob("*/*/record.json"))

@@ -1,4 +1,4 @@
-"""The sensitivity report on studies with a planted preference, and what it refuses."""
+"""The sensitivity report on studies with a planted preference, and its refusals."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ from analysis.rope_sensitivity.__main__ import report, sheet
 from analysis.rope_sensitivity.figure import GLOBAL_ALONE, LOCAL_ALONE, draw, scale_of
 from analysis.statistics import Interval
 
-PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # what each of 2 dual and 4 single layers gains by Global-RoPE
+PLANTED = (-0.03, 0.01, 0.06, -0.01, 0.04, 0.02)  # the gain of each of 2 dual and 4 single layers by Global-RoPE
 EVERY = range(len(PLANTED))
 BEST = (2, 4)
 IDENTITY: dict[str, Any] = {
@@ -53,12 +53,15 @@ def record(layers: list[int] | None, prompt: str, **other: Any) -> dict[str, Any
 
 
 def noise(*names: str) -> float:
-    """Small, and the same for the same names."""
+    """Returns a small number, equal for equal names."""
     return float(np.random.default_rng([ord(c) for c in "".join(names)]).normal(0, 0.002))
 
 
 def write_study(folder: Path, prompts: Iterable[str] = "abcdefgh", noisy: bool = True) -> Path:
-    """Prompts of very different difficulty, and PLANTED on top: LPIPS falls, and PSNR rises, by the gain."""
+    """Writes prompts of very different difficulty with PLANTED on top.
+
+    LPIPS falls, and PSNR rises, by the gain.
+    """
     for i, prompt in enumerate(prompts):
         for name, layers in conditions().items():
             gain = sum(PLANTED[n] for n in layers) + noisy * noise(prompt, name)
@@ -86,7 +89,7 @@ def write(folder: Path, values: dict[str, Any], scores: dict[str, Any] | None) -
 
 
 def made(planted: tuple[float, ...], better: int = -1) -> Sensitivity:
-    """Without noise, over three prompts."""
+    """Returns a study over three prompts without noise."""
     every = range(len(planted))
     choices = {"none": [], "all": list(every)}
     choices |= {f"only_{n}": [n] for n in every} | {f"all_but_{n}": [m for m in every if m != n] for n in every}
@@ -107,7 +110,7 @@ def text_of(found: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ..
 
 
 def main(study: Path, proxy: Path | None = None, out: Path | None = None, **other: Any) -> None:
-    """As the command does it."""
+    """Does the same as the command."""
     there = proxy and Study(proxy, experiment="rope_proxy")
     write_and_print(report(Study(study, experiment="rope_sensitivity"), there, **other), study, out)
 
@@ -242,7 +245,7 @@ def test_failed_samples_and_identical_videos_are_counted(tmp_path: Path) -> None
 
 
 def test_a_killed_sweep_ranks_layers_on_the_samples_that_all_have_and_says_so(tmp_path: Path) -> None:
-    """Layer 3 lacks the hard prompts, by which alone it would come out first or last."""
+    """Layer 3 lacks the hard prompts, which alone would rank it first or last."""
     study = write_study(tmp_path)
     plan = [f"{f.parent.parent.name}/{f.parent.name}" for f in study.glob("*/*/record.json")]
     (study / "plan.json").write_text(json.dumps({"samples": plan}))
@@ -284,7 +287,10 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
         "mixes 2 models",
     ),
     (lambda s: spoil(s / "only_3/a/record.json", lambda r: r.update(layers=None)), "do not say their layers"),
-    (lambda s: spoil(s / "only_3/a/record.json", lambda r: r.update(prompt_id="b")), "remove what does not belong"),
+    (
+        lambda s: spoil(s / "only_3/a/record.json", lambda r: r.update(prompt_id="b")),
+        "remove the samples that do not belong",
+    ),
     (
         lambda s: [spoil(f, lambda d: d["scores"].pop("lpips_embedded")) for f in s.glob("*/*/scores.json")],
         "has no lpips_embedded: it was not scored; python -m bench.score",

@@ -60,12 +60,12 @@ def test_what_a_schedule_promises(similarity: Similarity, theta: float, max_merg
     schedule = by_threshold(similarity, theta, max_merge, frames_per_latent=4)
     f = schedule.num_frames
     assert f == similarity.num_frames
-    # kept frames and latents belong together, and are in order
+    # kept frames and kept latents correspond, and are in order
     assert len(schedule.kept_frames) == 4 * (len(schedule.kept_latents) - 1) + 1
     assert list(schedule.kept_frames) == sorted(set(schedule.kept_frames))
     for i, latent in enumerate(schedule.kept_latents):
         first = schedule.kept_frames[max(4 * i - 3, 0)]
-        assert latent == (first + 3) // 4, "a kept latent frame is the one its first kept frame lies in"
+        assert latent == (first + 3) // 4, "a kept latent frame contains its first kept frame"
     assert schedule.kept_frames[0] == 0 and schedule.kept_frames[-1] == f - 1, "first and last frame stay"
     # every pair of frames that is averaged is above theta
     for s in schedule.segments:
@@ -74,8 +74,8 @@ def test_what_a_schedule_promises(similarity: Similarity, theta: float, max_merg
             for i in range(group, group + s.factor):
                 for j in range(i + 1, group + s.factor):
                     assert pair(similarity, i, j) > theta
-    # never fewer frames than the rule allows: frame 0, the frames after the last place a block may start, and a share
-    most = (f - 2) // 8 * 8  # frames that blocks of factor 2 can cover; those of factor 4 lie within
+    # The rule keeps at least frame 0, the frames after the last place where a block may start, and a share.
+    most = (f - 2) // 8 * 8  # frames that blocks of factor 2 can cover; blocks of factor 4 lie within them
     assert len(schedule.kept_frames) >= 1 + most / max_merge + (f - 1 - most)
     assert 0 < schedule.token_ratio <= 1
 
@@ -97,10 +97,10 @@ def test_a_threshold_s_schedule_is_the_released_one(max_merge: int) -> None:
     ("max_merge", "kept_latents"), [(4, (0, 1, 5, 9, 13, 17, 21, 23, 24)), (2, (0, *range(1, 23, 2), 23, 24))]
 )
 def test_a_still_video_of_the_papers_length(max_merge: int, kept_latents: tuple[int, ...]) -> None:
-    """97 frames: blocks of factor 4 start below 80, of factor 2 below 88; frames 81.. or 89.. stay."""
+    """In 97 frames, blocks of factor 4 start below 80 and blocks of factor 2 below 88. Frames from 81 or 89 on stay."""
     schedule = by_threshold(constant(97, 1.0), 0.9, max_merge, frames_per_latent=4)
     assert schedule.kept_latents == kept_latents
-    assert len(schedule.kept_latents) == {4: 9, 2: 14}[max_merge]  # of 25; the design names the 14
+    assert len(schedule.kept_latents) == {4: 9, 2: 14}[max_merge]  # of 25 latents; the design names the 14
 
 
 def test_nothing_above_theta_keeps_everything() -> None:
@@ -148,7 +148,7 @@ def test_segments_that_break_latent_groups_are_refused() -> None:
 
 
 def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[int, int]]]:
-    """Blocks of every schedule of `f` frames, one by one."""
+    """Yields the blocks of every schedule of `f` frames."""
     if at >= f:
         yield []
         return
@@ -164,11 +164,11 @@ def every_schedule(f: int, max_merge: int, at: int = 1) -> Iterator[list[tuple[i
 def test_a_token_ratio_is_reached_from_above_by_the_most_similar_pairs(
     max_merge: int, similarity: Similarity, less: float
 ) -> None:
-    """Against all schedules of the clip, for every number of latents that it may keep."""
+    """The test compares with all schedules of the clip, for every number of latents that it may keep."""
     f = similarity.num_frames
     n = (f - 1) // 4 + 1
     lowest = cache(lambda start, factor: similarity.lowest_pair(start, 4 * factor, factor))
-    most_similar: dict[int, float] = {}  # by kept latents: the least similar merged pair of the best schedule
+    most_similar: dict[int, float] = {}  # the least similar merged pair of the best schedule, by number of kept latents
     for blocks in every_schedule(f, max_merge):
         left = n - sum(factor - 1 for _, factor in blocks)
         least = min((lowest(*block) for block in blocks), default=np.inf)
@@ -216,7 +216,7 @@ def test_a_token_ratio_spends_on_the_still_half() -> None:
     values = np.where(np.arange(97) < 48, 0.99, 0.5)
     similarity = Similarity(values[:96], values[:95], values[:94])
     schedule = by_token_ratio(similarity, 0.7, frames_per_latent=4)
-    assert len(schedule.kept_latents) == 18  # of 25: the least that is no less than 70 %
+    assert len(schedule.kept_latents) == 18  # the smallest number of 25 that is at least 70 %
     assert all(s.factor == 1 for s in schedule.segments if s.start >= 49)
 
 
@@ -229,7 +229,7 @@ def test_uniform_is_the_schedule_of_a_video_that_does_not_change(max_merge: int)
 
 
 def falling(num_frames: int) -> Similarity:
-    """Each block of 8 frames is a little less similar than the one before, from 0.95 down."""
+    """Returns similarities that fall from 0.95. Each block of 8 frames is a little less similar than the last block."""
     values = 0.95 - 0.05 * ((np.arange(num_frames) - 1) // 8)
     return Similarity(*(values[: num_frames - lag] for lag in (1, 2, 3)))
 
@@ -237,9 +237,9 @@ def falling(num_frames: int) -> Similarity:
 @pytest.mark.parametrize(
     ("frame_ratio", "merged"),
     [
-        (0.9, 3),  # 8 of 97 frames left out: 0.918; 12 leave 0.876
-        (0.75, 7),  # 24 left out: 0.753; 28 leave 0.711
-        (89 / 97, 3),  # a share that is reached exactly is not below what was asked for
+        (0.9, 3),  # without 8 of 97 frames the share is 0.918, without 12 it is 0.876
+        (0.75, 7),  # without 24 frames the share is 0.753, without 28 it is 0.711
+        (89 / 97, 3),  # a share that is reached exactly is not below the given share
     ],
 )
 def test_the_released_search_counts_frames(frame_ratio: float, merged: int) -> None:

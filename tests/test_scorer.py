@@ -1,4 +1,4 @@
-"""`python -m metrics`: what it prints, and what it refuses."""
+"""Checks the output of `python -m metrics`, and the input that it refuses."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 import conf
 from metrics import METRICS
 from metrics.__main__ import main, parse
-from metrics.groups import names_of
+from metrics.groups import groups, names_of
 from metrics.page import page
 from metrics.video_file import VideoFile, read
 from vgdfr.video_file import write_master, write_preview
@@ -34,7 +34,7 @@ def moving(frames: int = 6, shift: int = 0, side: int = 32) -> Frames:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two folders of two videos; written in another order, so that pairing by time or position would be seen."""
+    """Returns two folders of two videos, written in different orders: pairing by time or position would fail."""
     for side, names in (("ref", ("a", "b")), ("gen", ("b", "a"))):
         (tmp_path / side / "deep").mkdir(parents=True)
         for name in names:
@@ -44,7 +44,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def said(*arguments: Any, status: int = 0) -> str:
-    """What is printed, the exit status being as expected."""
+    """Returns the printed text, and checks the exit status."""
     printed: list[str] = []
     assert main(parse([str(a) for a in arguments]), printed.append) == status
     (text,) = printed
@@ -113,7 +113,7 @@ def test_a_prompt_longer_than_the_metrics_model_reads_is_said_in_every_form(
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
-    """A folder of videos that do not fit the others, each beside a reference of its name in `good`."""
+    """Returns a folder of videos that cannot be compared with the references of the same names in `good`."""
     (tmp_path / "bad").mkdir()
     (tmp_path / "good").mkdir()
     write_master(tmp_path / "bad" / "a.mkv", moving(shift=1), 12)
@@ -145,7 +145,7 @@ def test_pairs_that_do_not_fit_cost_their_own_scores_only(bad: Path, capsys: pyt
     assert capsys.readouterr().err == ("error: 5 of 7 pairs could not be scored: cut, fast, short, small, text\n")
     expected = METRICS["psnr"](moving(shift=1), moving()).value
     assert re.search(rf"^a +{expected:.4f} ", table, re.M) and re.search(r"^z +inf +1.0000$", table, re.M)
-    assert "psnr is infinite for 1 of 2 videos, which the mean leaves out" in table
+    assert "psnr is infinite for 1 of 2 videos; the mean leaves them out" in table
     videos = {v["name"]: v for v in json.loads(said(good, bad, "--metrics", "psnr", "--json", status=1))["videos"]}
     rows = {r["name"]: r for r in csv.DictReader(said(good, bad, "--metrics", "psnr", "--csv", status=1).splitlines())}
     assert videos["a"]["psnr"] == float(rows["a"]["psnr"]) == expected and videos["a"]["error"] is None
@@ -169,10 +169,10 @@ def test_what_is_wrong_before_anything_is_computed_is_refused_by_name(
     (tmp_path / "empty").mkdir()
     write_master(gen / "deep" / "c.mkv", moving(), 12)
     for arguments, message in (
-        ((ref, gen), "gen has videos that .*ref has not: deep/c$"),
+        ((ref, gen), "gen has videos that .*ref does not have: deep/c$"),
         ((good, gen), "expected two files or two folders"),
         ((ref, tmp_path / "empty"), r"empty holds no video \("),
-        ((ref, tmp_path / "lone"), "ref has videos that .*lone has not: "),
+        ((ref, tmp_path / "lone"), "ref has videos that .*lone does not have: "),
         ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
         ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are the groups embedded, .*; psnr"),
         ((good, good, "--metrics", "pyiqa"), "unknown metric pyiqa"),
@@ -187,9 +187,9 @@ def test_what_is_wrong_before_anything_is_computed_is_refused_by_name(
 
 
 def test_names_are_paired_never_positions(folders: tuple[Path, Path]) -> None:
-    """As many videos on both sides, one under another name."""
+    """Both folders hold the same number of videos, but one name differs."""
     (folders[1] / "deep" / "b.mkv").rename(folders[1] / "deep" / "c.mkv")
-    with pytest.raises(ValueError, match="ref has videos that .*gen has not: deep/b$"):
+    with pytest.raises(ValueError, match="ref has videos that .*gen does not have: deep/b$"):
         said(*folders)
 
 
@@ -199,7 +199,8 @@ def test_a_metric_that_works_nowhere_is_a_failure(tmp_path: Path, capsys: pytest
     out = said(tmp_path / "a.mkv", tmp_path / "a.mkv", "--metrics", "psnr,motion", status=1)
     assert "no motion: ValueError: motion is a ratio" in out
     assert capsys.readouterr().err == "error: no value for any video: motion\n"
-    said(tmp_path / "a.mkv", tmp_path / "a.mkv", "--metrics", "flicker")  # motion, not asked for, stands beside it
+    # motion was not requested and is shown next to the metric
+    said(tmp_path / "a.mkv", tmp_path / "a.mkv", "--metrics", "flicker")
 
 
 @pytest.mark.parametrize("names", ["flicker,psnr", "clip_temp_embedded,psnr"])
@@ -212,10 +213,11 @@ def test_motion_stands_beside_what_rewards_frozen_videos(names: str, folders: tu
 
 
 def test_groups_of_metrics_are_those_of_a_sweep(folders: tuple[Path, Path]) -> None:
-    names = yaml.safe_load((Path(conf.__file__).parent / "metrics" / "pixel.yaml").read_text())["names"]
-    assert names_of("pixel") == names and set(
-        json.loads(said(*folders, "--metrics", "pixel", "--json"))["metrics"]
-    ) == {*names}
+    for file in (Path(conf.__file__).parent / "metrics").glob("*.yaml"):
+        assert yaml.safe_load(file.read_text()) == {"names": [file.stem]} and file.stem in groups()
+    names = ["psnr", "psnr_frame_mean", "ssim", "cosine", "cosine_raw", "flicker", "motion", "motion_flow"]
+    assert names_of("pixel") == names
+    assert set(json.loads(said(*folders, "--metrics", "pixel", "--json"))["metrics"]) == {*names}
     assert names_of("pixel,lpips_embedded,psnr") == [*names, "lpips_embedded"]
     assert "vqa" in names_of("paper")
 
@@ -234,11 +236,11 @@ def test_ctrl_c_prints_what_is_there(
     monkeypatch.setattr("metrics.__main__.read", interrupted)
     videos = json.loads(said(*folders, "--metrics", "psnr", "--json", status=130))["videos"]
     assert [video["name"] for video in videos] == ["deep/a"] and videos[0]["psnr"] > 0
-    assert capsys.readouterr().err == "error: interrupted: 1 of 2 pairs were looked at\n"
+    assert capsys.readouterr().err == "error: interrupted: 1 of 2 pairs were scored\n"
 
 
 def test_scoring_the_lossy_preview_is_another_number_and_is_said(tmp_path: Path) -> None:
-    """The public mistake of scoring mp4s: what the encoder lost comes on top of what the method changed."""
+    """Public code scores mp4 files by mistake, so the encoder's loss adds to the method's changes."""
     grain = np.random.default_rng(0).normal(0, 1, (6, 64, 64, 3))
     videos = {"ref": moving(side=64), "gen": np.clip(moving(side=64) + grain, 0, 255).round().astype(np.uint8)}
     for name, frames in videos.items():
@@ -291,7 +293,7 @@ def test_the_page_of_metrics_is_what_the_metrics_say() -> None:
     assert (Path(__file__).parent.parent / "docs" / "metrics.md").read_text() == page()
     for metric in METRICS.values():
         assert metric.range and metric.source and metric.cannot_tell, metric.name
-        assert metric.definition or metric.compute.__doc__, metric.name
+        assert metric.description, metric.name
     assert all("motion" in METRICS[name].cannot_tell for name in ("flicker", "clip_temp"))
 
 

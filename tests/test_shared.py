@@ -1,4 +1,4 @@
-"""Samples that share what they have in common are bit for bit those made alone, and say what was shared."""
+"""Samples that share parts are equal bit by bit to samples made alone, and record the shared parts."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from vgdfr.backbones.base import Backbone
 METHODS: tuple[Method, ...] = (
     Baseline(),
     Vgdfr(k=1, theta=0.01),
-    Vgdfr(k=1, theta=0.02),  # the same schedule
+    Vgdfr(k=1, theta=0.02),  # gives the same schedule
     Vgdfr(k=1, theta=1.0),  # keeps everything
     Vgdfr(k=1, theta=0.01, global_layers="none"),
     Vgdfr(k=1, theta=0.01, interpolator="linear"),
@@ -57,7 +57,7 @@ def test_seconds_and_passes_are_those_of_the_sample_made_alone(backbone: Backbon
     assert first.passes == pytest.approx(1 + 3 * ratio) and first.passes_done == pytest.approx(3 * ratio)
     assert first.shared_stages == ("denoise_full", "encode_prompt")
     assert twin.passes == first.passes and twin.passes_done == 0
-    shared_by_both = set(first.seconds) - {"other", "interpolate"}  # what each does for itself
+    shared_by_both = set(first.seconds) - {"other", "interpolate"}  # each sample computes these stages itself
     assert all(twin.seconds[stage] == first.seconds[stage] for stage in shared_by_both)
     assert "denoise_compressed" in twin.shared_stages
     assert later.passes == pytest.approx(2 + 2 * ratio) and later.passes_done == pytest.approx(2 * ratio)
@@ -78,13 +78,13 @@ def test_a_rerun_of_the_baseline_shares_nothing_and_is_the_baseline(backbone: Ba
 
 
 def test_what_is_shared_belongs_to_one_video(backbone: Backbone, spec: VideoSpec) -> None:
-    with pytest.raises(ValueError, match="what is shared is of another video"):
+    with pytest.raises(ValueError, match="`shared` holds parts of another video"):
         generate(backbone, dataclasses.replace(spec, seed=spec.seed + 1), Baseline(), Shared(spec))
 
 
 @dataclasses.dataclass(frozen=True)
 class Looks(Method):
-    """A method whose shared part has a stage that is no latency, and one that is."""
+    """A method with a shared part in which one stage counts as latency and one stage does not."""
 
     nothing: int = 0
 

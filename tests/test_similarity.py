@@ -1,4 +1,4 @@
-"""SSIM of the preview against scikit-image, and in half precision against the package that the released code calls."""
+"""Compares the preview's SSIM with scikit-image, and in half precision with the released code's package."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def reference(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize("size", [(11, 11), (16, 24), (40, 33)])
 def test_equals_scikit_image(size: tuple[int, int]) -> None:
     frames = torch.rand(6, 3, *size, generator=torch.Generator().manual_seed(1))
-    frames = frames.cumsum(0) / torch.arange(1, 7)[:, None, None, None]  # similar, the later the more
+    frames = frames.cumsum(0) / torch.arange(1, 7)[:, None, None, None]  # later frames are more similar
     similarity = frame_similarity(frames)
     for lag, values in ((1, similarity.lag1), (2, similarity.lag2), (3, similarity.lag3)):
         expected = [reference(frames[i], frames[i + lag]) for i in range(6 - lag)]
@@ -46,14 +46,14 @@ def test_frames_smaller_than_the_window_are_refused() -> None:
 
 
 def test_bright_flat_frames_stay_within_bounds_in_float32() -> None:
-    """Rounding must neither divide by nothing nor find two frames more than equal."""
+    """Rounding must not divide by zero, and must not make a similarity larger than one."""
     frames = 0.97 + 0.01 * torch.rand(6, 3, 24, 24, generator=torch.Generator().manual_seed(2))
     similarity = frame_similarity(frames)
     assert max(similarity.lag1.max(), similarity.lag3.max()) <= 1
 
 
 class CudaAutocast(TorchFunctionMode):
-    """What CUDA's autocast does to the released code's SSIM of float16 frames: powers are taken in float32."""
+    """Does what CUDA's autocast does to the released code's SSIM of float16 frames: powers are in float32."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.pow:
@@ -63,7 +63,7 @@ class CudaAutocast(TorchFunctionMode):
 
 @pytest.mark.parametrize("bright", [False, True])
 def test_float16_is_the_released_codes(bright: bool) -> None:
-    """pytorch_msssim, which it calls, on float16 frames; bright flat ones exceed 1, which is not hidden."""
+    """The released code calls pytorch_msssim on float16 frames. Bright flat frames exceed 1, and this is not hidden."""
     frames = torch.rand(7, 3, 24, 40, generator=torch.Generator().manual_seed(3))
     frames = 0.97 + 0.01 * frames if bright else frames.cumsum(0) / torch.arange(1, 8)[:, None, None, None]
     half, similarity = frames.half(), frame_similarity(frames, torch.float16)
@@ -82,7 +82,7 @@ def test_what_is_no_number_in_float16_merges_nothing() -> None:
 
 
 class EmulatedTF32(TorchFunctionMode):
-    """A GPU's convolutions on this CPU: while cuDNN may use TF32, their inputs have 10 bits of mantissa."""
+    """Emulates a GPU's convolutions on this CPU. While cuDNN may use TF32, their inputs have 10 bits of mantissa."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.conv2d and torch.backends.cudnn.allow_tf32:
@@ -100,7 +100,7 @@ def naive(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_tf32_does_not_reach_the_similarity() -> None:
-    """A clear sky that brightens and darkens a little: in TF32 the usual formula gives any number."""
+    """The frames are a clear sky that brightens and darkens a little. In TF32 the usual formula gives any number."""
     sky = torch.tensor([0.9468, 0.9404, 0.9623, 0.955, 0.9473])[:, None, None, None]
     frames = (sky + 0.0005 * torch.linspace(0, 1, 32)[:, None]).expand(5, 3, 32, 32)
     exact, plain = frame_similarity(frames), naive(frames[0], frames[1])
@@ -108,4 +108,4 @@ def test_tf32_does_not_reach_the_similarity() -> None:
         assert abs(naive(frames[0], frames[1]) - plain) > 0.3, "the emulation shows what TF32 does"
         emulated = frame_similarity(frames)
     assert np.array_equal(emulated.lag1, exact.lag1) and exact.lag1[0] == pytest.approx(plain, abs=1e-2)
-    assert torch.backends.cudnn.allow_tf32, "what others compute is left alone"
+    assert torch.backends.cudnn.allow_tf32, "other computations do not change"

@@ -1,4 +1,4 @@
-"""Intervals: against scipy and hand-worked cases, their coverage, and what is counted apart."""
+"""Compares intervals with scipy and with cases worked by hand, and tests their coverage and counts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def test_seeds_come_with_their_prompt_and_a_ratio_is_of_means_as_in_scipy() -> N
     sums = {name: np.array([sum(of(side, p)) for p in range(11)]) for name, side in (("a", a), ("b", b))}
     mean = interval({f"{p:02}": of(a, p) for p in range(11)}, resamples=500)
     assert mean[1:3] == pytest.approx(scipys(sums["a"], counts), rel=1e-9)
-    assert mean.value == pytest.approx(np.mean(list(a.values()))), "the mean of all samples, not of prompts"
+    assert mean.value == pytest.approx(np.mean(list(a.values()))), "the mean is over samples, not over prompts"
     assert paired(a, b, resamples=500)[1:3] == pytest.approx(scipys(sums["a"] - sums["b"], counts), rel=1e-9)
     assert ratio_of_means(a, b, resamples=500)[1:3] == pytest.approx(scipys(sums["a"], sums["b"]), rel=1e-9)
 
@@ -86,7 +86,9 @@ def test_too_little_for_an_interval_has_none() -> None:
     assert interval({"a": [math.inf]}) == (None, None, None, 0, 1)
     assert interval({"a": [1.0, 2.0, 3.0]}) == (2.0, None, None, 3, 0), "three seeds of one prompt are one prompt"
     four = {p: [float(i)] for i, p in enumerate("abcd")}
-    assert interval(four) == (1.5, None, None, 4, 0), "of so few it would hold the truth far too seldom"
+    assert interval(four) == (1.5, None, None, 4, 0), (
+        "with so few prompts an interval would hold the truth far too seldom"
+    )
     assert interval(four | {"e": [4.0]}).low is not None
     assert paired({("a", 0): 1.0}, {("b", 0): 1.0}) == (None, None, None, 0, 0)
     with pytest.raises(ValueError, match="above zero"):
@@ -109,12 +111,12 @@ groups = st.dictionaries(
 @settings(deadline=None, max_examples=50)
 @given(groups, st.integers(-50, 50), st.sampled_from([0.25, 0.5, 2, 8]))
 def test_properties(values: dict[str, list[float]], shift: int, scale: float) -> None:
-    """It stays within the prompts' means, is deterministic, moves with the values, and widens with confidence."""
+    """The interval is within the prompts' means, deterministic, moves with the values, and widens with confidence."""
     made = interval(values, resamples=200)
     means = [sum(v) / len(v) for v in values.values()]
     assert made.value is not None and made.low is not None and made.high is not None
     assert min(means) - 1e-9 <= made.low <= made.high <= max(means) + 1e-9
-    assert made == interval(dict(reversed(values.items())), resamples=200), "in whatever order"
+    assert made == interval(dict(reversed(values.items())), resamples=200), "the order of the values must not matter"
     moved = interval({p: [scale * x + shift for x in v] for p, v in values.items()}, resamples=200)
     assert moved[:3] == pytest.approx([scale * x + shift for x in made[:3] if x is not None], abs=1e-6)
     wide = interval(values, confidence=0.99, resamples=200)
@@ -127,7 +129,7 @@ def holds_zero(made: Interval) -> bool:
 
 
 def test_covers_the_truth_as_often_as_it_says_and_ignoring_prompts_would_not() -> None:
-    """400 studies of 40 prompts x 4 seeds, the prompts differing more than the seeds of one: mean 0."""
+    """400 studies of 40 prompts x 4 seeds have mean 0. Prompts differ more than the seeds of a prompt."""
     generator = np.random.default_rng(3)
     covered = naive = 0
     for _ in range(400):
@@ -142,7 +144,7 @@ def test_covers_the_truth_as_often_as_it_says_and_ignoring_prompts_would_not() -
 
 @pytest.mark.parametrize(("prompts", "least", "most"), [(5, 0.70, 0.90), (6, 0.75, 0.92), (10, 0.85, 0.96)])
 def test_of_few_prompts_intervals_are_somewhat_short(prompts: int, least: float, most: float) -> None:
-    """As the reports say beside them."""
+    """The reports say so in a note."""
     generator = np.random.default_rng(4)
     studies = generator.normal(size=(400, prompts))
     covered = sum(holds_zero(interval({str(p): [v] for p, v in enumerate(s)}, resamples=500)) for s in studies)

@@ -1,4 +1,4 @@
-"""Samples that are made and cannot be stored: each is a failed sample, and the others go on."""
+"""A sample that is made but cannot be stored is a failed sample. The other samples continue."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from processes import AS_ANY_USER, Finished, run
 from studies import stored
 
-from bench.store import is_full
+from bench.store.study import is_full
 
 LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 
@@ -24,7 +24,7 @@ def sweep(checkpoint: Path, root: Path, *more: str, before: str = "") -> Finishe
 def test_samples_that_cannot_be_stored_are_failed_samples_with_their_tracebacks(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """No file may be larger than 20,000 bytes, as a quota of a file system has it; masters are."""
+    """No file may be larger than 20,000 bytes, as with a quota. Masters are larger."""
     done = sweep(tiny_checkpoint, tmp_path, before=LIMIT.format(20_000))
     assert done.returncode == 1 and "0 made, 0 found, 3 failed of 3 samples" in done.stdout, done
     assert "Traceback" not in done.stdout + done.stderr
@@ -63,7 +63,7 @@ def test_a_sample_that_cannot_be_read_costs_that_sample_only(tiny_checkpoint: Pa
 
 
 def test_a_full_disk_alone_ends_a_sweep() -> None:
-    """As /dev/full says it; a file that is too large, or a folder that is closed, costs its own sample."""
+    """The error is that of /dev/full. A file that is too large, or a closed folder, fails only its own sample."""
     with pytest.raises(OSError) as caught, open("/dev/full", "wb", buffering=0) as full:
         full.write(b"x")
     assert is_full(caught.value)

@@ -1,4 +1,4 @@
-"""A study as one DataFrame, and the index that keeps it: what is read again, what is refused, what is said."""
+"""A study as one DataFrame and its index: refreshed samples, refusals and messages."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def study(tmp_path: Path) -> Path:
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The places of the samples that are read from now on."""
+    """Returns a list to which the places of all samples that are read from now on are added."""
     read, row = [], index.row_of
 
     def counted(study: Path, sample: str) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def age(study: Path, seconds: float = 60.0) -> None:
-    """Makes all files older, so that they are not read again for having changed just now."""
+    """Makes all files older, so that they are not read again as files that have just changed."""
     for file in study.rglob("*.json"):
         stat = file.stat()
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns - int(seconds * 1e9)))
@@ -96,11 +96,11 @@ def test_only_what_changed_is_read_again(study: Path, monkeypatch: pytest.Monkey
     assert after.loc[(SLUG, "a", 0), "latency_s"] == 2.5 and pd.isna(after.loc[(SLUG, "b", 0), "psnr"])
     assert ("baseline", "b", 0) not in after.index and pd.isna(after.loc[(SLUG, "b", 0), "speedup"])
     (study / index.FILE).unlink()
-    assert Study(study).samples.equals(after), "refreshed or made anew, the index is the same"
+    assert Study(study).samples.equals(after), "a refreshed index equals a new index"
 
 
 def test_a_file_that_changes_twice_within_a_tick_of_the_clock_is_not_missed(study: Path) -> None:
-    """A change in place, of equal size and time, leaves nothing to see; so young files are always read again."""
+    """A change in place, with equal size and time, cannot be seen. So young files are always read again."""
     file = study / SLUG / "a" / "record.json"
     assert Study(study).samples.loc[(SLUG, "a", 0), "latency_s"] == 5.0
     stat = file.stat()
@@ -140,7 +140,7 @@ def test_many_readers_and_a_writer_at_once(study: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         looks = pool.map(look, range(12))
-        for i in range(6):  # whole, as the store writes
+        for i in range(6):  # the file is replaced as a whole, as the store does
             write(study / ".partial", "vgdfr-k5-theta0.9", f"c{i}", 1.0, {})
             (study / "vgdfr-k5-theta0.9").mkdir(exist_ok=True)
             (study / ".partial" / "vgdfr-k5-theta0.9" / f"c{i}").rename(study / "vgdfr-k5-theta0.9" / f"c{i}")
@@ -179,7 +179,7 @@ def test_curves_are_the_values_per_frame(study: Path) -> None:
 
 
 def test_studies_together_share_rows_and_never_speedups_of_other_runs(study: Path, tmp_path: Path) -> None:
-    """The second study repeats the baseline of prompt a on another machine, where all is ten times slower."""
+    """The second study repeats the baseline of prompt a on another machine, which is ten times slower."""
     slower = A_GPU | {"gpu": "A slow GPU"}
     for slug, seconds in (("baseline", 100.0), ("vgdfr-k5-theta0.9", 80.0)):
         key: dict[str, Any] = {"key": "of the baseline"} if slug == "baseline" else {}
@@ -275,7 +275,7 @@ def test_the_lines_of_the_readme_run(study: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_studies_of_one_machine_never_lend_each_other_a_baseline(study: Path, tmp_path: Path) -> None:
-    """A run is a process: what one machine did yesterday is no base for what it does today."""
+    """A run is a process. Yesterday's run of a machine is no reference for today's run."""
     for slug, seconds in (("baseline", 30.0), (SLUG, 20.0)):
         write(tmp_path / "other", slug, "a", seconds, {}, environment=A_GPU)
     for studies in ((study, tmp_path / "other"), (tmp_path / "other", study)):
@@ -362,7 +362,7 @@ def test_studies_whose_fields_differ_in_type_can_be_written_together(study: Path
 
 def test_damaged_scores_are_to_be_scored_again(study: Path) -> None:
     (study / SLUG / "a" / "scores.json").write_text('{"schema": 2}')
-    with pytest.raises(StudyError, match="scores.json is damaged .*scores.*writes it anew: python -m bench.score"):
+    with pytest.raises(StudyError, match="scores.json is damaged .*scores.*writes it again: python -m bench.score"):
         _ = Study(study).samples
     rewrite(study / SLUG / "a", "record.json", {"latency_s": "long"})
     with pytest.raises(StudyError, match="record.json is damaged .*latency_s must be a number, got 'long'.*verify"):

@@ -1,4 +1,4 @@
-"""`python -m metrics` on two conditions of a study: paired by prompt and seed, whatever the keys are."""
+"""`python -m metrics` on two conditions of a study pairs samples by prompt and seed, for any keys."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.condition import Condition, VideoSettings
-from bench.prompts import Prompt
-from bench.store import MASTER, RECORD
+from bench.plan.condition import Condition, VideoSettings
+from bench.plan.prompts import Prompt
+from bench.store.place import MASTER, RECORD
 from metrics import METRICS
 from metrics import pairs as module
 from metrics.__main__ import main, parse
@@ -25,7 +25,7 @@ PROMPTS = {"00-still-s0": "a red circle stays still over sand", "01-slow-s0": "a
 
 
 def sample(condition: Path, name: str, key: str, side: int = 32, frames: int = 5, seed: int = 0) -> Path:
-    """A sample's folder as a study has it."""
+    """Writes a sample's folder in a study's form."""
     folder = condition / f"{name}-{key}"
     folder.mkdir(parents=True)
     video = np.random.default_rng(seed).integers(256, size=(frames, side, side, 3), dtype=np.uint8)
@@ -40,7 +40,7 @@ def sample(condition: Path, name: str, key: str, side: int = 32, frames: int = 5
 
 @pytest.fixture
 def conditions(tmp_path: Path) -> tuple[Path, Path]:
-    """A baseline and another condition; keys are such that pairing by order would be wrong."""
+    """Returns a baseline and another condition. With their keys, pairing by order would be wrong."""
     baseline, other = tmp_path / "study" / "baseline", tmp_path / "study" / "vgdfr-k5-theta0.7"
     for i, name in enumerate(PROMPTS):
         sample(baseline, name, f"{i}aaaaaaa", seed=i)
@@ -65,7 +65,7 @@ def test_two_conditions_are_paired_by_prompt_and_seed_and_masters_alone_are_scor
         ours, reference = (read(next(c.glob(f"{video['name']}-*/master.mkv"))).frames for c in reversed(conditions))
         assert video["psnr"] == METRICS["psnr"](ours, reference).value
         clipsim = METRICS["clipsim_embedded"](ours, prompt=PROMPTS[video["name"]]).value
-        assert video["clipsim_embedded"] == pytest.approx(clipsim), "the prompt is the record's"
+        assert video["clipsim_embedded"] == pytest.approx(clipsim), "the record gives the prompt"
 
 
 def test_two_studies_two_samples_and_two_masters_are_paired_so_too(
@@ -100,7 +100,7 @@ def test_what_does_not_belong_together_is_refused(conditions: tuple[Path, Path])
     baseline, other = conditions
     clip = (*conditions, "--metrics", "clipsim_embedded")
     change(other, lambda record: record["identity"]["spec"].update(prompt="another"))
-    with pytest.raises(ValueError, match="00-still-s0: the samples are of different prompts: 'a red .*' and 'another'"):
+    with pytest.raises(ValueError, match="00-still-s0: the samples have different prompts: 'a red .*' and 'another'"):
         said(*clip)
     change(other, lambda record: record.pop("identity"))
     with pytest.raises(
@@ -111,14 +111,15 @@ def test_what_does_not_belong_together_is_refused(conditions: tuple[Path, Path])
     (failed / "master.mkv").unlink()
     (failed / "preview.mp4").unlink()
     with pytest.raises(
-        ValueError, match=r"theta0.7 has videos that .*baseline has not: 01-slow-s0 \(its sample there has no master\)$"
+        ValueError,
+        match=r"theta0.7 has videos that .*baseline does not have: 01-slow-s0 \(its sample there has no master\)$",
     ):
         said(*conditions, "--metrics", "psnr")
 
 
 def test_a_master_that_is_not_what_was_written_costs_its_own_pair(conditions: tuple[Path, Path]) -> None:
     master = next(conditions[1].glob("00-still-s0-*/master.mkv"))
-    write_master(master, np.zeros((5, 32, 32, 3), np.uint8), 12)  # a whole video, of the right length and size
+    write_master(master, np.zeros((5, 32, 32, 3), np.uint8), 12)  # the video is whole and has the right length and size
     videos = json.loads(said(*conditions, "--metrics", "psnr", "--json", status=1))["videos"]
     assert "master.mkv is not what was written; move it away: python -m bench.store verify" in videos[0]["error"]
     assert videos[0]["psnr"] is None and videos[1]["psnr"] > 0
@@ -127,7 +128,9 @@ def test_a_master_that_is_not_what_was_written_costs_its_own_pair(conditions: tu
 def test_a_preview_never_stands_for_a_master_that_was_not_kept(conditions: tuple[Path, Path]) -> None:
     for condition in conditions:
         (next(condition.glob("00-still-s0-*")) / "master.mkv").unlink()
-    assert [pair.name for pair in pairs(*conditions)] == ["01-slow-s0"], "as failed samples, left out on both sides"
+    assert [pair.name for pair in pairs(*conditions)] == ["01-slow-s0"], (
+        "they are left out on both sides, like failed samples"
+    )
     for condition in conditions:
         change(condition, lambda record: record.update(files={}, dropped=record["files"]))
     message = r"baseline/00-still-s0-0a{7}: the master was not kept; .* keep=all, .*: python -m bench.score$"
@@ -137,7 +140,7 @@ def test_a_preview_never_stands_for_a_master_that_was_not_kept(conditions: tuple
     with pytest.raises(ValueError, match=message):
         pairs(*folders)
     (pair,) = pairs(*(folder / "preview.mp4" for folder in folders))
-    assert pair.generated.name == "preview.mp4", "a file that is named is taken"
+    assert pair.generated.name == "preview.mp4", "a named file is used"
 
 
 def test_several_videos_of_a_prompt_and_seed_are_told_apart_by_size_and_length(conditions: tuple[Path, Path]) -> None:
@@ -151,7 +154,7 @@ def test_several_videos_of_a_prompt_and_seed_are_told_apart_by_size_and_length(c
 
 
 def test_the_pattern_is_how_samples_are_named() -> None:
-    """metrics knows the tree by names alone; this is what ties it to bench's."""
+    """metrics knows a study's folders only by their names. This test connects the pattern with bench's names."""
     settings = VideoSettings(32, 32, 5, 4, 1.0, 1.0, 12)
     condition = Condition("embedded", HunyuanVideo("nowhere"), settings, Baseline())
     made = condition.sample(Prompt("07-fast", "a dog", 3), {"weights_sha256": "0" * 64})

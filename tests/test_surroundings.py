@@ -1,4 +1,4 @@
-"""The user's plotting settings and locale do not change what is made, and read-only folders do not end it."""
+"""The user's plotting settings and locale do not change results, and read-only folders do not end a command."""
 
 import ast
 import os
@@ -18,7 +18,8 @@ from test_store import FRAMES, RECORD
 
 from analysis import Study, figures
 from analysis.table import table_of
-from bench.store import Store
+from bench.store.study import Store
+from bench.work.files import files_of
 from vgdfr.files import REMEMBERED_BYTES, sha256, sha256_of_weights
 
 study = made_study  # the fixture
@@ -46,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, bytes]]]:
-    """A study and one of its figures, drawn in this process."""
+    """Yields a study and one of its figures, drawn in this process."""
     folder = tmp_path_factory.mktemp("plain")
     made = made_study._get_wrapped_function()(folder)
     drawn = figures.draw(table_of(Study(made)), folder / "out", ["tradeoff"])
@@ -99,7 +100,7 @@ def test_a_session_that_imports_us_first_still_has_its_matplotlibrc(tmp_path: Pa
 
 
 def without_encoding(source: str) -> list[int]:
-    """Lines that open, read or write text, or pipe it, and leave the encoding to the locale."""
+    """Returns the lines that open, read, write or pipe text and leave the encoding to the locale."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or any(k.arg in ("encoding", None) for k in node.keywords):
@@ -131,7 +132,7 @@ def test_reports_are_the_same_bytes_in_a_locale_that_is_not_utf8(study: Path, tm
         file.write_text(file.read_text("utf-8").replace("a 00-still", "a „still“ θ"), encoding="utf-8")
     outs = []
     for number, locale in enumerate(("C.UTF-8", "C")):
-        # the encoding of what is printed is named, so that this is about files
+        # the encoding of standard output is named, so that only files are tested
         settings = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
         command = [sys.executable, "-m", f"analysis.{module}", str(made), "--out", str(tmp_path / f"out{number}")]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | settings, timeout=1800)
@@ -178,7 +179,7 @@ def test_a_cache_below_a_file_costs_the_note_of_a_hash_only(
     assert sha256_of_weights(weights) == sha256(weights)
     sha256_of_weights.cache_clear()
     sha256_of_weights(weights)
-    assert len(caplog.records) == 1, "once in a process"
+    assert len(caplog.records) == 1, "hashed once in a process"
     assert "Not a directory" in caplog.text and "VGDFR_CACHE=FOLDER names another place" in caplog.text
 
 
@@ -230,7 +231,7 @@ def test_what_only_writes_names_out_for_a_read_only_study(study: Path, tmp_path:
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert "cannot be written: Permission denied; choose another folder with --out DIR" in done.stderr
-    if module == "gallery":  # the others take seconds, and write through the same function
+    if module == "gallery":  # the other commands take seconds, and write through the same function
         assert report(module, study, "--out", tmp_path / "out").returncode == 0
         assert contents(tmp_path / "out")
 
@@ -238,9 +239,9 @@ def test_what_only_writes_names_out_for_a_read_only_study(study: Path, tmp_path:
 def test_ls_and_verify_of_a_read_only_study(tmp_path: Path) -> None:
     store = Store(tmp_path / "made")
     located = {"spec": {"prompt": "a", "seed": 0, "num_frames": len(FRAMES)}, "model": {}}
-    for place, record in (("baseline/p", RECORD), ("baseline/q", replace(RECORD, prompt_id="q", identity=located))):
-        store.put(place, record, FRAMES, 12)
-        (store.folder / place / "master.mkv").write_bytes(b"cut")
+    for name, record in (("baseline/p", RECORD), ("baseline/q", replace(RECORD, prompt_id="q", identity=located))):
+        store.put(store.at(name), record, files_of(FRAMES, 12))
+        store.at(name).file("master.mkv").write_bytes(b"cut")
     before = contents(read_only(store.folder))
     listed = run("bench.store", "ls", str(store.folder), before=AS_ANY_USER)
     assert (listed.returncode, listed.stderr) == (0, "") and "2 samples, 2 done" in listed.stdout

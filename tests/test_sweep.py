@@ -1,4 +1,4 @@
-"""The command itself, in processes of its own, on the tiny checkpoint: results, resuming, failures, bad input."""
+"""The command in processes of its own, on the tiny checkpoint: results, resuming, failures and bad input."""
 
 import json
 import re
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from plans import jobs
 from processes import Finished
 from processes import run as run_command
 from safetensors.torch import load_file, save_file
 from studies import stored
 
-from bench.config import CONF, job_of
-from bench.models import _loaded, backbone_of
-from bench.plan import PlanFirst, checked, planned
-from bench.progress import Sweep
-from bench.run import run
-from bench.units import conditions_of
+from bench.plan.command_line import CONF
+from bench.plan.settings import job_of
+from bench.plan.units import conditions_of
+from bench.work.models import _loaded, backbone_of
+from bench.work.progress import Sweep
+from bench.work.worker import run
 from vgdfr import Vgdfr, VideoSpec
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 
 GRID = ["--multirun", "method.k=1,2", "method.theta=0.01,1.0", "prompts.limit=2"]
 SMALL = ["model.video.num_frames=17", "model.video.num_inference_steps=3", "model.video.flow_shift=7.0"]
@@ -32,7 +33,7 @@ def sweep(*arguments: str) -> Finished:
 
 @pytest.fixture(scope="module")
 def study(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
-    """A finished sweep of the baseline and four conditions over two prompts: its arguments and its folder."""
+    """Runs a sweep of the baseline and four conditions over two prompts. Returns its arguments and its folder."""
     root = tmp_path_factory.mktemp("runs")
     arguments = [*GRID, f"root={root}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL]
     result = sweep(*arguments)
@@ -66,7 +67,7 @@ def test_the_same_command_again_computes_nothing(study: tuple[list[str], Path]) 
     result = sweep(*arguments)
     assert result.returncode == 0 and "0 made, 10 found, 0 failed of 10 samples" in result.stdout
     assert {f: f.stat().st_mtime_ns for f in folder.rglob("master.mkv")} == before
-    assert "loading" not in result.stdout, "a model was loaded for nothing"
+    assert "loading" not in result.stdout, "a model was loaded without need"
 
 
 def test_a_lost_sample_comes_back_bit_for_bit(study: tuple[list[str], Path]) -> None:
@@ -79,7 +80,7 @@ def test_a_lost_sample_comes_back_bit_for_bit(study: tuple[list[str], Path]) -> 
 
 
 def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The VAE's encoder, which only merging needs, holds NaN: every merging sample fails, every baseline is made."""
+    """Only merging needs the VAE's encoder, which holds NaN. So all merging samples fail, and no baseline does."""
     broken = tmp_path / "broken"
     shutil.copytree(tiny_checkpoint, broken)
     file = broken / "vae" / "diffusion_pytorch_model.safetensors"
@@ -102,8 +103,8 @@ def test_failed_samples_are_recorded_counted_and_alone_retried(tiny_checkpoint: 
 def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """The fault is a hook on the real transformer that raises in one prompt's baseline, and is then removed."""
-    with initialize_config_dir(CONF, version_base="1.3"):
+    """A hook on the real transformer raises in one prompt's baseline, and is then removed."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = [f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL]
         job = job_of(compose("config", [*overrides, "prompts.limit=2", "method.k=1", "method.theta=0.01"]))
     backbone = backbone_of(job.condition.model)
@@ -133,11 +134,9 @@ def test_a_failed_baseline_is_retried_and_what_compares_with_it_is_scored_then(
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in Path(CONF, "exp").glob("*.yaml")))
 def test_every_experiment_has_the_conditions_it_says(name: str, tmp_path: Path) -> None:
-    """Planned as the command does it, without running: a condition that does not fit its model would end it."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        PlanFirst().on_multirun_start(compose("config", [f"+exp={name}", f"root={tmp_path}"], return_hydra_config=True))
-    rows = {c.slug + str(c.video) for job in planned() for c in conditions_of(job)}
-    said = re.search(r"# Cost:  (\d+) conditions", Path(CONF, "exp", f"{name}.yaml").read_text())
+    """The experiments are planned as the command plans them. A condition that does not fit its model would raise."""
+    rows = {c.slug + str(c.video) for job in jobs(f"+exp={name}", f"root={tmp_path}") for c in conditions_of(job)}
+    said = re.search(r"# Cost:  (\d+) conditions?", Path(CONF, "exp", f"{name}.yaml").read_text())
     assert said is not None and len(rows) == int(said[1])
 
 
@@ -160,7 +159,7 @@ BAD_INPUT = [
     (["model.backbone.path=LACKING"], "lacks tokenizer/tokenizer_config.json, transformer/*.safetensors, vae"),
     (["model.backbone.path=./nowhere"], "no checkpoint folder at ./nowhere"),
     (["method=token_ratio", "method.token_ratio=1.5"], "token_ratio must be in (0, 1], got 1.5"),
-    (["method=uniform", "method.theta=0.5"], "theta is not of the uniform schedule"),
+    (["method=uniform", "method.theta=0.5"], "the uniform schedule has no theta"),
     (["method=fewer_steps", "method.steps=50"], "steps (method.steps) must be below num_inference_steps (50), got 50"),
     (["method.spatial_levels=3"], "spatial_levels must be one of [1, 2] for this VAE and 64x64 videos"),
     (["interpolator=rife", "interpolator.weights=nowhere.pkl"], "no RIFE weights at nowhere.pkl; check the path"),
@@ -171,7 +170,7 @@ BAD_INPUT = [
 def test_bad_input_is_refused_before_a_model_loads(
     tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    """Composed and checked as the command does it before anything else; the next test runs the command itself."""
+    """The input is composed and checked as the command does it first. The next test runs the command itself."""
     (tmp_path / "empty.txt").write_text("\n \n")
     lacking = tmp_path / "lacking"
     shutil.copytree(tiny_checkpoint, lacking)
@@ -182,9 +181,8 @@ def test_bad_input_is_refused_before_a_model_loads(
     for name, place in places.items():
         arguments = [a.replace(name, place) for a in arguments]
     _loaded.clear()
-    with initialize_config_dir(CONF, version_base="1.3"):
-        with pytest.raises(SystemExit, match=re.escape(message)):
-            checked(compose("config", [f"model.backbone.path={tiny_checkpoint}", *arguments]))
+    with pytest.raises((ValueError, OSError), match=re.escape(message)):
+        jobs(f"model.backbone.path={tiny_checkpoint}", *arguments)
     assert not _loaded
 
 
@@ -223,9 +221,9 @@ def test_keys_hold_what_decides_the_pixels(study: tuple[list[str], Path]) -> Non
     identity = json.loads(json.dumps(records[0]["identity"]))
     assert set(identity) == {"generator_version", "model", "method", "spec"}
     known = {"weights_sha256", "dtype", "device_type", "tiling", "execution"}
-    # as the 13B model the tests' checkpoint is of those whose pixels changed since 0.1.0
+    # the pixels of the 13B model and of the tests' checkpoint have changed since 0.1.0
     assert set(identity["model"]) == known | {"vae_attention", "tokenizer"}
     assert set(identity["spec"]) == {f.name for f in fields(VideoSpec)}
     vgdfr = next(r["identity"]["method"] for r in records if r["method"]["name"] == "vgdfr")
-    # of RIFE's weights the content counts, not where they lie
+    # the content of RIFE's weights counts, and not their path
     assert set(vgdfr) == {"name", *(f.name for f in fields(Vgdfr))} - {"interpolator_weights", "accelerators"}

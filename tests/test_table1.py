@@ -1,4 +1,4 @@
-"""Table 1 from records: the paper's order, means over what is there, and what must not be averaged."""
+"""Table 1 from records: the paper's order, means over the present samples, and values that must not be averaged."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def latex(table: Table) -> str:
 
 
 def main(study: Path, out: Path | None = None, **options: Any) -> bool:
-    """What the command does. Returns whether the study is complete."""
+    """Does the same as the command. Returns whether the study is complete."""
     made = report(Study(study), **options)
     write_and_print(made, study, out)
     return made.sheets[0].banner is None
@@ -76,7 +76,7 @@ def write(
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Two prompts; at theta 0.9 one video is identical to its baseline."""
+    """Returns a study of two prompts. At theta 0.9 one video is identical to its baseline."""
     for prompt, seconds in (("a", 10.0), ("b", 20.0)):
         write(tmp_path, "baseline", prompt, seconds, {"flicker": 0.9, "psnr": None})
     for slug, seconds, psnr in (
@@ -147,7 +147,7 @@ def test_ablations_are_not_ranked_and_what_their_latency_leaves_out_is_said(stud
 
 
 def test_an_interpolator_of_all_rows_sets_no_row_apart_and_is_said_once(tmp_path: Path) -> None:
-    """As with the paper's RIFE: the rows are still those of the paper, to be laid beside its numbers."""
+    """As with the paper's RIFE, the rows still correspond to the paper's rows."""
     model: dict[str, Any] = {"model_name": "hunyuan_video"}
     write(tmp_path, "baseline", "a", 10.0, {"psnr": None}, **model)
     for theta in ("0.5", "0.9"):
@@ -157,7 +157,7 @@ def test_an_interpolator_of_all_rows_sets_no_row_apart_and_is_said_once(tmp_path
     assert [paper_table.setting_of(line) for line in table.rows] == [(None,), ((5, 0.5),), ((5, 0.9),)]
     said = "In all VGDFR rows the merged frames were filled in by interpolator=rife."
     assert said in markdown(table)
-    assert "the small judge" not in markdown(table), "which the 13B model is not to be scored by"
+    assert "the small judge" not in markdown(table), "the small judge must not score the 13B model"
 
     write(tmp_path, "vgdfr-k5-theta0.5", "a", 5.0, {"psnr": 21.0})
     table = table_in(tmp_path)
@@ -183,7 +183,7 @@ def test_prompts_longer_than_the_metrics_model_reads_are_said_under_the_table_an
     assert "longer than" not in markdown(table_in(study)).replace(said, "")
     assert not any("longer than" in note for note in table_sheet(table, ["psnr"]).notes)
 
-    score_all({"truncated": 1.0})  # as scores were stored before the number was
+    score_all({"truncated": 1.0})  # earlier scores do not hold the number of tokens
     assert "1 of 2 prompts is longer than the CLIP model reads: " in markdown(table_in(study))
     score_all({"truncated": 0.0})
     table = table_in(study)
@@ -279,7 +279,7 @@ def test_best_and_second_are_marked_among_rows_over_the_same_samples_only(tmp_pa
     table = table_in(tmp_path)
     text = markdown(table)
     assert "**0.700**" in text and "_0.600_" in text and " 0.500 " in text
-    assert " 0.990 " in text and " 10.00 " in text, "a row over prompt a alone does not compete"
+    assert " 0.990 " in text and " 10.00 " in text, "a row over prompt a alone is not ranked"
     assert r"\underline{0.600}" in latex(table) and "<u>0.600</u>" in render.fragment(table_sheet(table))
     assert text.startswith("**Incomplete: 9 of 10 samples, 0 failed.**")
 
@@ -329,11 +329,13 @@ def test_samples_without_a_score_are_told_and_strict_fails(study: Path, capsys: 
     assert "**Samples without a score: FLICKER for 1 of 8, PSNR for 1 of 6, SSIM for 1 of 6; see" in text
     row = next(line for line in text.splitlines() if line.startswith("| VGDFR (k=5, θ=0.5)"))
     assert row.split(" | ")[1].strip() == "2" and "20.00 (n=1)" in row and "3.00 (n" not in row
-    assert main(study, names=["speedup"]), "of columns that are not shown nothing is said"
+    assert main(study, names=["speedup"]), "hidden columns cannot make a study incomplete"
     rewrite(study / "vgdfr-k5-theta0.9" / "b", "record.json", {"timing": "isolated"})
     rewrite(study / "baseline" / "b", "record.json", {"timing": "isolated"})
     first = table_sheet(table_in(study), ["latency_s"])
-    assert first.rows[0][2].text == "20.00 (n=1)" and first.banner is None, "isolated latencies are of some by choice"
+    assert first.rows[0][2].text == "20.00 (n=1)" and first.banner is None, (
+        "only some samples have isolated latencies, by choice"
+    )
 
 
 def test_latex_and_html_escape_what_stands_in_cells() -> None:
@@ -434,7 +436,7 @@ def test_the_papers_rows_stand_beside_and_its_trends_are_compared(study: Path) -
         row[0].text: [cell.text for cell in row[1:]]
         for row in paper_table.trends_sheet(table, columns(table.samples)).rows
     }
-    # (5, 0.5) to (10, 0.5): 25 to 26 dB; (5, 0.5) to (5, 0.9): 20 to 25 dB, and 30 dB to a video that is identical
+    # From (5, 0.5) to (10, 0.5): 25 to 26 dB. From (5, 0.5) to (5, 0.9): 20 to 25 dB, and 30 dB to an identical video.
     assert found["PSNR with k"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
     assert found["PSNR with θ"] == ["rises (+1.00)", "rises (+1.00)", "agrees"]
     assert found["Speedup with θ"][2] == "agrees" and found["FLICKER from Original"][2] == "agrees"
@@ -453,7 +455,7 @@ def test_the_papers_clear_trends_are_found() -> None:
 
 
 def test_trends_are_over_the_samples_that_two_rows_have(tmp_path: Path) -> None:
-    """At theta 0.9 every sample is better and faster than at 0.5, but only the hard and slow prompt is there."""
+    """At theta 0.9 every sample is better and faster than at 0.5, but only the hard and slow prompt has a sample."""
     for prompt, s, psnr in (("a", 10.0, 40.0), ("b", 90.0, 20.0)):
         write(tmp_path, "baseline", prompt, 10 * s, {})
         write(tmp_path, "vgdfr-k5-theta0.5", prompt, s, {"psnr": psnr})

@@ -1,4 +1,4 @@
-"""Prompt embeddings: the pipeline's own, stored once, and no encoder loaded for what is stored."""
+"""Prompt embeddings equal the pipeline's own, are stored once, and need no encoder when they are stored."""
 
 import json
 import os
@@ -19,11 +19,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import CLIPTokenizer, LlamaTokenizerFast, PreTrainedTokenizerFast
 
-import bench.prompts
+import bench.plan.prompts
 from vgdfr import HunyuanVideo
 from vgdfr.assets import pinned_files
 from vgdfr.backbones import text
-from vgdfr.backbones.text import CROP_START, TEMPLATE_HEAD, check_tokenizer, llama_tokenizer
+from vgdfr.backbones.text import llama_tokenizer
+from vgdfr.backbones.tokenizer import CROP_START, TEMPLATE_HEAD, check_tokenizer
 from vgdfr.files import sha256
 from vgdfr.presets import PRESETS
 
@@ -31,7 +32,7 @@ PROMPT, OTHER = "a red circle stays still over sand", "a blue cross moves fast t
 
 
 def as_its_file_says(checkpoint: Path) -> PreTrainedTokenizerFast:
-    """The Llama tokenizer around tokenizers' own reading of its file."""
+    """Returns the Llama tokenizer around the tokenizers package's own reading of its file."""
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_file(str(checkpoint / "tokenizer" / "tokenizer.json")), pad_token="<pad>"
     )
@@ -55,14 +56,17 @@ def test_an_embedding_is_the_pipelines_without_its_padding(
     tokenizer = as_its_file_says(tiny_checkpoint)
     pipeline = HunyuanVideoPipeline.from_pretrained(tiny_checkpoint, tokenizer=tokenizer, dtype=torch.float32)
     tokens, pooled, mask = pipeline.encode_prompt(PROMPT)
-    embedding = model.text().of(PROMPT)
+    embedding = model.text().embedding(PROMPT)
     assert 0 < embedding.tokens.shape[1] == mask.sum() < tokens.shape[1]
     assert torch.equal(embedding.tokens, tokens[:, : embedding.tokens.shape[1]])
     assert torch.equal(embedding.pooled, pooled)
 
 
 def test_encoders_that_read_only_the_beginning_of_a_prompt_are_noted(fresh_cache: Path, model: HunyuanVideo) -> None:
-    """A word is one token, the first one two for Llama. CLIP's 77 hold two marks, Llama's 256 that of the end."""
+    """A word is one token, but the first word is two for Llama.
+
+    CLIP's 77 tokens include two marks, and Llama's 256 include the mark of the end.
+    """
     clip, llama = (
         f"the prompt is longer than the {most} tokens that the {name} text encoder reads; it does not see the end"
         for name, most in (("CLIP", 77), ("Llama", 256))
@@ -70,14 +74,16 @@ def test_encoders_that_read_only_the_beginning_of_a_prompt_are_noted(fresh_cache
     said = {75: (), 76: (clip,), 254: (clip,), 255: (llama, clip)}
     prompts = {count: " ".join(["red"] * count) for count in said}
     model.text().embed(prompts.values())
-    assert {count: model.text().of(prompt).notes for count, prompt in prompts.items()} == said
-    assert torch.equal(model.text().of(prompts[76]).pooled, model.text().of(prompts[254]).pooled), "CLIP read the same"
+    assert {count: model.text().embedding(prompt).notes for count, prompt in prompts.items()} == said
+    assert torch.equal(model.text().embedding(prompts[76]).pooled, model.text().embedding(prompts[254]).pooled), (
+        "CLIP reads the same tokens of both prompts"
+    )
     file = model.text()._file(prompts[255])
     with safe_open(file, "pt") as stored:
-        assert not stored.metadata(), "the file is that of versions without notes"
-    for metadata in (None, {"notes": "[]"}):  # stored by another version
+        assert not stored.metadata(), "the file has the form of versions without notes"
+    for metadata in (None, {"notes": "[]"}):  # metadata that another version stores
         save_file(load_file(file), file, metadata)
-        assert model.text().of(prompts[255]).notes == said[255]
+        assert model.text().embedding(prompts[255]).notes == said[255]
 
 
 def test_notes_of_stored_embeddings_need_the_tokenizers_alone_and_load_them_once(
@@ -94,8 +100,8 @@ def test_notes_of_stored_embeddings_need_the_tokenizers_alone_and_load_them_once
         return load(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(CLIPTokenizer, "from_pretrained", counted)
-    monkeypatch.setattr(HunyuanVideoPipeline, "from_pretrained", None)  # no weights
-    assert [len(model.text().of(prompt).notes) for prompt in (long, PROMPT, long)] == [2, 0, 2]
+    monkeypatch.setattr(HunyuanVideoPipeline, "from_pretrained", None)  # no weights may be loaded
+    assert [len(model.text().embedding(prompt).notes) for prompt in (long, PROMPT, long)] == [2, 0, 2]
     assert len(loads) == 1
 
 
@@ -112,28 +118,29 @@ def test_encoders_are_loaded_once_for_all_and_not_for_what_is_stored(
     monkeypatch.setattr(HunyuanVideoPipeline, "from_pretrained", counted)
     model.text().embed([PROMPT, OTHER, PROMPT])
     assert len(loads) == 1 and len(list((fresh_cache / "text").iterdir())) == 2
-    together = model.text().of(OTHER)
+    together = model.text().embedding(OTHER)
     assert len(loads) == 1
     next(iter((fresh_cache / "text").iterdir())).unlink()
     model.text().embed([PROMPT, OTHER])
     assert len(loads) == 2
-    assert torch.equal(model.text().of(OTHER).tokens, together.tokens)  # alone or with others, the same bits
+    # a prompt has the same bits alone and with others
+    assert torch.equal(model.text().embedding(OTHER).tokens, together.tokens)
 
 
 def test_other_precision_or_other_encoders_are_other_embeddings(
     fresh_cache: Path, model: HunyuanVideo, tmp_path: Path
 ) -> None:
-    own = model.text().of(PROMPT)
-    half = HunyuanVideo(model.path, dtype="float32", device="cpu", text_dtype="bfloat16").text().of(PROMPT)
+    own = model.text().embedding(PROMPT)
+    half = HunyuanVideo(model.path, dtype="float32", device="cpu", text_dtype="bfloat16").text().embedding(PROMPT)
     assert own.tokens.dtype == torch.float32 and half.tokens.dtype == torch.bfloat16
     other = tmp_path / "other"
     shutil.copytree(model.path, other)
     weights = next((other / "text_encoder").glob("*.safetensors"))
     changed = {name: value * 1.5 if "embed_tokens" in name else value for name, value in load_file(weights).items()}
     save_file(changed, weights, {"format": "pt"})
-    of_other = HunyuanVideo(str(other), dtype="float32", device="cpu").text().of(PROMPT)
+    of_other = HunyuanVideo(str(other), dtype="float32", device="cpu").text().embedding(PROMPT)
     assert not torch.equal(of_other.tokens, own.tokens)
-    assert torch.equal(model.text().of(PROMPT).tokens, own.tokens)
+    assert torch.equal(model.text().embedding(PROMPT).tokens, own.tokens)
 
 
 TRICKY = (
@@ -143,20 +150,35 @@ TRICKY = (
 
 
 def test_prompts_are_split_as_the_tokenizers_file_says_whatever_class_is_named(tiny_checkpoint: Path) -> None:
-    """model_index.json names LlamaTokenizerFast, as the 13B model's does, and that class splits otherwise."""
+    """model_index.json names LlamaTokenizerFast, as in the 13B model. That class splits in another way."""
     reference = Tokenizer.from_file(str(tiny_checkpoint / "tokenizer" / "tokenizer.json"))
     ours, named = llama_tokenizer(tiny_checkpoint), LlamaTokenizerFast.from_pretrained(tiny_checkpoint / "tokenizer")
     for prompt in TRICKY:
         text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
         assert ours(text).input_ids == reference.encode(text).ids != named(text).input_ids
     padded = ours(PROMPT, padding="max_length", max_length=60)
-    assert padded.attention_mask == sorted(padded.attention_mask, reverse=True), "padding follows"
+    assert padded.attention_mask == sorted(padded.attention_mask, reverse=True), "padding follows the text"
+
+
+def test_the_templates_head_and_crop_are_those_of_diffusers() -> None:
+    """The check reads both without diffusers, so the project has copies of them."""
+    assert DEFAULT_PROMPT_TEMPLATE["template"].split("{}")[0] == TEMPLATE_HEAD
+    assert DEFAULT_PROMPT_TEMPLATE["crop_start"] == CROP_START
+
+
+def test_a_tokenizer_file_that_cannot_be_read_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "other")
+    (tmp_path / "other" / "tokenizer" / "tokenizer.json").write_text("{", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"tokenizer\.json cannot be read as a tokenizer: .*; get the checkpoint's files"
+    ):
+        HunyuanVideo(str(tmp_path / "other"), dtype="float32", device="cpu").check()
 
 
 def test_a_tokenizer_that_does_not_fit_the_template_is_refused_before_anything_loads(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """One mark too few at the beginning: the pipeline's crop would take the prompt's first word along."""
+    """Without one mark at the beginning, the pipeline's crop would remove the prompt's first word."""
     shutil.copytree(tiny_checkpoint, tmp_path / "other")
     file = tmp_path / "other" / "tokenizer" / "tokenizer.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
@@ -167,16 +189,16 @@ def test_a_tokenizer_that_does_not_fit_the_template_is_refused_before_anything_l
 def test_embeddings_of_another_way_of_encoding_are_not_found(
     fresh_cache: Path, model: HunyuanVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those stored before the tokenizer was mended had no version, and lie in the user's cache for ever."""
+    """Embeddings from before the tokenizer's repair had no version, and may still be in the user's cache."""
     now = model.text()._file(PROMPT)
     monkeypatch.setattr(text, "ENCODING_VERSION", text.ENCODING_VERSION + 1)
     assert model.text()._file(PROMPT) != now
 
 
 def test_processes_take_turns_at_loading_encoders(fresh_cache: Path, model: HunyuanVideo) -> None:
-    """While another process holds the lock nothing is loaded; what it has stored is found."""
+    """Nothing is loaded while another process holds the lock. Afterwards its stored embeddings are found."""
     done: list[Tensor] = []
-    thread = Thread(target=lambda: done.append(model.text().of(PROMPT).tokens))
+    thread = Thread(target=lambda: done.append(model.text().embedding(PROMPT).tokens))
     with FileLock(fresh_cache / "text.lock"):
         thread.start()
         thread.join(0.5)
@@ -200,7 +222,8 @@ def test_the_13b_models_own_tokenizer_files() -> None:
     reference, clip = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json")), open_clip.SimpleTokenizer()
     ours, ours_2 = llama_tokenizer(folder), CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
     assert ours.tokenize("Describe the video by") == ["Describe", "\u0120the", "\u0120video", "\u0120by"]
-    vbench = os.environ.get("VGDFR_VBENCH")  # VBench_full_info.json or the vbench wheel: all 944 prompts, then
+    # names VBench_full_info.json or the vbench wheel; if it is set, all 944 prompts are tested
+    vbench = os.environ.get("VGDFR_VBENCH")
     for prompt in [*TRICKY, *(p.text for p in bench.prompts.vbench(Path(vbench)))] if vbench else TRICKY:
         text = DEFAULT_PROMPT_TEMPLATE["template"].format(prompt)
         ids = ours(text, padding="max_length", truncation=True, max_length=256 + CROP_START).input_ids
@@ -214,19 +237,19 @@ def test_without_a_cache_embeddings_are_the_same_and_kept_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: HunyuanVideo, fault: str
 ) -> None:
     monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "cache"))
-    stored = model.text().of(PROMPT)
+    stored = model.text().embedding(PROMPT)
     (tmp_path / "file").touch()
     monkeypatch.setenv("VGDFR_CACHE", str(tmp_path / "file" if fault == "no folder" else tmp_path / "other"))
-    if fault == "full":  # a lock can be made there, and no folder for embeddings
+    if fault == "full":  # a lock can be made in this folder, but no folder for embeddings
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "text").touch()
-    embedding = model.text().of(PROMPT)
+    embedding = model.text().embedding(PROMPT)
     assert torch.equal(embedding.tokens, stored.tokens) and torch.equal(embedding.pooled, stored.pooled)
-    assert model.text().of(PROMPT) is embedding, "computed once"
+    assert model.text().embedding(PROMPT) is embedding, "computed once"
 
 
 def test_a_sweep_says_how_many_prompts_are_cut_and_does_not_echo_them(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Also where the embeddings are stored already."""
+    """This also holds if the embeddings are already stored."""
     (tmp_path / "long.txt").write_text(f"{'a red circle ' * 300}\na blue square stays still", encoding="utf-8")
     for root in ("first", "second"):
         done = run(

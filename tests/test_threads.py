@@ -1,4 +1,4 @@
-"""With how many threads a model on the CPU computes, and what is said of busy cores."""
+"""The number of threads of a model on the CPU, and the warning about busy cores."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from processes import run
 from studies import stored
 
-from bench import threads
-from bench.machine import busy_by_others, other_busy_cores
-from bench.threads import warn_of_busy_cores
+from bench.work import threads
+from bench.work.machine import busy_by_others, other_busy_cores
+from bench.work.threads import warn_of_busy_cores
 
 SMALL = [
     "model.video.height=32", "model.video.width=32", "model.video.num_frames=5", "model.video.num_inference_steps=2",
@@ -32,7 +32,7 @@ def test_a_model_on_the_cpu_computes_with_one_thread_unless_told_otherwise(
     tiny_checkpoint: Path, tmp_path: Path, given: list[str], count: int, said: str
 ) -> None:
     arguments = [*SMALL, f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}", *given]
-    # the server that commands are forked from has read OMP_NUM_THREADS already
+    # commands are forked from a server that has read OMP_NUM_THREADS already
     done = run("bench.sweep", *arguments, before="import torch; torch.set_num_threads(3)")
     assert done.returncode == 0 and f"computing on the CPU {said}" in done.stdout, done
     (row,) = stored(tmp_path / "tiny")
@@ -51,17 +51,17 @@ def test_busy_cores_are_told_of(capsys: pytest.CaptureFixture[str], monkeypatch:
             process.kill()
             process.wait()
     said = capsys.readouterr().out
-    assert f"of the {len(cores)} cores busy that this one may use; latencies will be longer" in said
+    assert f"of the {len(cores)} cores busy that this process may use; latencies will be longer" in said
 
 
 def test_a_process_s_own_work_is_not_the_others() -> None:
-    """In 2 s three cores' worth of work was done, one core's of it by this process."""
+    """In 2 s three cores' worth of work was done, and this process did one core's worth."""
     assert busy_by_others(6.0, 2.0, 2.0) == 2.0
     assert busy_by_others(1.99, 2.0, 2.0) == 0.0, "ticks are rounded"
 
 
 def test_only_the_cores_that_a_process_may_use_are_looked_at() -> None:
-    """Of the system's own count, one core's work is at most one core's; an unknown core is no number."""
+    """One core counts at most one core's work of the system's own count. An unknown core gives no number."""
     core = min(os.sched_getaffinity(0))
     one = other_busy_cores(lambda: time.sleep(0.3), {core})
     assert one is not None and one <= 1.2

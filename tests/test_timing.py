@@ -1,4 +1,4 @@
-"""Samples timed alone: complete runs, bit-identical to what is stored, all of them in the record."""
+"""A sample that is timed alone runs completely, gives the stored bits, and its record lists every run."""
 
 import os
 import subprocess
@@ -10,17 +10,19 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from bench import keep
-from bench.config import CONF, Job, job_of
-from bench.machine import GPU_FIELDS, _others, state, watched
-from bench.models import backbone_of
-from bench.progress import Sweep
-from bench.provenance import environment
-from bench.run import run
-from bench.store import MASTER, Store
-from bench.timing import Timing
-from bench.upkeep import ls, samples
-from vgdfr.backbones.hunyuan_video import HunyuanVideoBackbone
+from bench.plan.command_line import CONF
+from bench.plan.job import Job, Timing
+from bench.plan.settings import job_of
+from bench.store.place import MASTER, Place
+from bench.store.study import Store
+from bench.store.upkeep import ls, samples
+from bench.work import rebuild
+from bench.work.machine import GPU_FIELDS, _others, state, watched
+from bench.work.models import backbone_of
+from bench.work.progress import Sweep
+from bench.work.provenance import environment
+from bench.work.worker import run
+from vgdfr.backbones.hunyuan_backbone import HunyuanVideoBackbone
 
 
 def jobs(checkpoint: Path, root: Path, *overrides: str) -> list[Job]:
@@ -30,7 +32,7 @@ def jobs(checkpoint: Path, root: Path, *overrides: str) -> list[Job]:
         "model.video.height=32", "model.video.width=32", "model.video.num_inference_steps=3", "prompts.limit=1",
         "metrics.names=[flicker]", "method.k=1",
     ]  # fmt: skip
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return [job_of(compose("config", [*small, f"method.theta={t}", *overrides])) for t in (0.01, 0.02)]
 
 
@@ -44,38 +46,38 @@ def sweep(asked: list[Job]) -> Sweep:
 def test_stored_samples_are_timed_alone_without_being_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert sweep(jobs(tiny_checkpoint, tmp_path)).made == 3
     study = tmp_path / "tiny"
-    before = {folder: record for folder, record in samples(study) if record}
+    before = {place: record for place, record in samples(study) if record}
     assert all(record.timing == "shared" and not record.repeats for record in before.values())
     assert any("denoise_full" in record.shared_stages for record in before.values())
     files = {f: f.stat().st_mtime_ns for f in study.glob("*/*/*") if f.name != "record.json"}
 
     assert sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=3")).found == 3
-    after = {folder: record for folder, record in samples(study) if record}
+    after = {place: record for place, record in samples(study) if record}
     assert {f: f.stat().st_mtime_ns for f in study.glob("*/*/*") if f.name != "record.json"} == files
-    for folder, record in after.items():
+    for place, record in after.items():
         assert (record.timing, record.shared_stages) == ("isolated", [])
         assert (len(record.warmups), len(record.repeats)) == (1, 3)
         latencies = sorted(run["latency_s"] for run in record.repeats)
-        assert record.latency_s == latencies[1] > 0, "the median"
+        assert record.latency_s == latencies[1] > 0, "the latency is the median"
         stages = ("denoise_full", "compress", "denoise_compressed", "other")
         assert record.latency_s == pytest.approx(sum(record.seconds.get(stage, 0) for stage in stages))
         for run_ in (*record.warmups, *record.repeats):
             assert run_["machine"]["before"]["load_1min"] >= 0 and run_["machine"]["other_busy_cores"] >= 0
         timed = {"timing", "warmups", "repeats", "seconds", "shared_stages", "latency_s", "peak_bytes", "timed_on"}
-        assert record.timed_on == environment() and before[folder].timed_on is None
+        assert record.timed_on == environment() and before[place].timed_on is None
         same = {n: v for n, v in vars(record).items() if n not in timed}
-        assert same == {n: v for n, v in vars(before[folder]).items() if n not in timed}
+        assert same == {n: v for n, v in vars(before[place]).items() if n not in timed}
     # sharing spared passes, and runs that only time are not counted
     passes, done = (sum(getattr(r, n) or 0 for r in after.values()) for n in ("passes", "passes_done"))
     assert 0 < done < passes
     assert f"{done:.0f} DiT passes instead of {passes:.0f}, {passes / done:.2f} times fewer" in ls(study)
     assert sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=1")).found == 3
     assert sweep(jobs(tiny_checkpoint, tmp_path)).found == 3
-    assert {f: r for f, r in samples(study)} == after, "timed as asked already, so nothing is done"
+    assert {f: r for f, r in samples(study)} == after, "the samples were timed before, so nothing is run"
 
 
 def test_a_sample_whose_pixels_alone_are_others_fails(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Something left on the real transformer changes what it gives once the sample is stored."""
+    """After the samples are stored, a hook on the real transformer changes its output."""
     (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
     sweep(asked)
     backbone = backbone_of(job.condition.model)
@@ -90,19 +92,19 @@ def test_a_sample_whose_pixels_alone_are_others_fails(tiny_checkpoint: Path, tmp
     assert [r.status for r in records] == ["failed"] * 3 and "the sample alone gives frames of" in (
         records[0].error or ""
     )
-    assert len(list((tmp_path / "tiny" / ".quarantine").glob(f"*/*/{MASTER}"))) == 3, "kept to be looked at"
+    assert len(list((tmp_path / "tiny" / ".quarantine").glob(f"*/*/{MASTER}"))) == 3, "kept for inspection"
     assert sweep(jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=1")).made == 3
 
 
 @pytest.mark.parametrize("other", [{"cpu": "Another CPU"}, {"threads": 64}])
 def test_samples_made_elsewhere_are_left_alone(tiny_checkpoint: Path, tmp_path: Path, other: dict[str, object]) -> None:
-    """On another machine, or with other threads, frames may be others; nothing finished is lost of that."""
+    """Another machine or another number of threads may give other frames. No finished sample is lost."""
     (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
     sweep(asked)
     study = tmp_path / "tiny"
-    for folder, record in list(samples(study)):
+    for place, record in list(samples(study)):
         assert record is not None
-        Store(study).update(str(folder.relative_to(study)), replace(record, environment=record.environment | other))
+        Store(study).update(place, replace(record, environment=record.environment | other))
     before = {file: file.read_bytes() for file in study.glob("*/*/*")}
     backbone = backbone_of(job.condition.model)
     assert isinstance(backbone, HunyuanVideoBackbone)
@@ -119,8 +121,8 @@ def test_samples_made_elsewhere_are_left_alone(tiny_checkpoint: Path, tmp_path: 
 def test_where_bits_do_not_come_back_the_sample_stays_and_the_difference_is_recorded(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, outcome: str
 ) -> None:
-    """As on a GPU: nothing goes into quarantine, a small difference is in each run, a large one is not timed."""
-    monkeypatch.setattr(keep, "is_bit_stable", lambda record: False)
+    """As on a GPU, nothing goes into quarantine. Runs record a small difference. A large one is not timed."""
+    monkeypatch.setattr(rebuild, "is_bit_stable", lambda record: False)
     (job, _) = asked = jobs(tiny_checkpoint, tmp_path)
     sweep(asked)
     before = {f: f.read_bytes() for f in (tmp_path / "tiny").glob("*/*/*")}
@@ -175,7 +177,7 @@ def test_another_process_at_work_is_seen() -> None:
 
 def test_this_process_is_not_among_the_other_users_of_the_gpu() -> None:
     assert _others(["11", "12"], "12") == {"processes": 2, "other_processes": 1}
-    assert _others(["11", "12"], "13") == {"processes": 2, "other_processes": None}, "numbers of another namespace"
+    assert _others(["11", "12"], "13") == {"processes": 2, "other_processes": None}, "another namespace"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -196,4 +198,4 @@ def test_settings_that_cannot_be_are_refused(tiny_checkpoint: Path, tmp_path: Pa
             replace(Timing(), **wrong)
     with pytest.raises(ValueError, match="timing.repeats must be odd"):
         jobs(tiny_checkpoint, tmp_path, "timing=isolated", "timing.repeats=4")
-    assert Store(tmp_path / "tiny").recorded("nothing") is None
+    assert Store(tmp_path / "tiny").recorded(Place(tmp_path / "tiny", "nothing")) is None

@@ -1,4 +1,4 @@
-"""The traps of accelerators, stages and keys: what a method, an accelerator or a model from outside must not break."""
+"""The traps of accelerators, stages and keys: mistakes of a user's class that must do no harm."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ from vgdfr.accelerator import IdleAccelerator
 from vgdfr.account import Shared
 from vgdfr.solver import one_step_denoise
 
-MERGING = {"k": 1, "theta": 0.01}  # of the tiny model's random videos, too
+MERGING = {"k": 1, "theta": 0.01}  # merges the tiny model's random videos, too
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SkipCalls(Accelerator):
 
 @dataclass(frozen=True)
 class FirstBlockCache(Accelerator):
-    """diffusers' own: the other blocks are skipped where the first block's residual changed by less than threshold."""
+    """diffusers' own cache. It skips the other blocks if the first residual changed by less than the threshold."""
 
     threshold: float
 
@@ -98,7 +98,7 @@ class FirstBlockCache(Accelerator):
 
 @dataclass(frozen=True)
 class Contexts(Accelerator):
-    """Notes what each forward's cache_context says."""
+    """Records the cache_context of each forward."""
 
     said: list[dict[str, Any]] = field(default_factory=list, compare=False)
 
@@ -116,7 +116,7 @@ class Contexts(Accelerator):
 
 @dataclass(frozen=True)
 class Loop(Method):
-    """Plain steps; with `aside` a pass off the trajectory before each, whose velocity goes to `seen`."""
+    """Takes plain steps. With `aside`, a pass off the trajectory comes before each step; `seen` gets its velocity."""
 
     aside: bool = False
     seen: list[Tensor] = field(default_factory=list, compare=False)
@@ -144,7 +144,7 @@ def accelerated(method: type[Method], *accelerators: Accelerator, **settings: An
     return method(**settings, accelerators=accelerators)
 
 
-# 1: the state of a cache is in no checkpoint
+# 1: a stored state of the loop does not hold the state of a cache
 
 
 @pytest.mark.parametrize("cache", [SkipCalls(2), FirstBlockCache(1e9)], ids=["SkipCalls", "FirstBlockCache"])
@@ -159,8 +159,10 @@ def test_1_an_accelerated_sample_has_equal_bytes_alone_and_in_any_sweep(
     others = [Baseline(), Vgdfr(**MERGING), Vgdfr(k=3, theta=0.01)]  # type: ignore[arg-type]
     alone = [generate(backbone, spec, method) for method in mine]
     plain = [generate(backbone, spec, method).frames for method in others]
-    assert not np.array_equal(alone[0].frames, plain[0]), "the cache does something"
-    assert np.array_equal(alone[2].frames, alone[0].frames), "nothing merged: the accelerated baseline"
+    assert not np.array_equal(alone[0].frames, plain[0]), "the cache must change the video"
+    assert np.array_equal(alone[2].frames, alone[0].frames), (
+        "without merging, the sample equals the accelerated baseline"
+    )
     for order in ([*mine, *others], [*others, *mine], [others[2], mine[1], others[0], mine[0], others[1], mine[2]]):
         for stops in ((), (1, 2, 3)):
             shared = Shared(spec, set(stops))
@@ -177,7 +179,7 @@ def test_1_an_accelerated_sample_has_equal_bytes_alone_and_in_any_sweep(
                 assert {key[0] for key in set(shared.values) - before} <= {"velocity"}
 
 
-# 2: state is forgotten where it would not fit, and is untouched off the trajectory
+# 2: a cache is reset when its state would not fit, and is not touched by passes off the trajectory
 
 
 def test_2_an_accelerator_is_reset_before_a_sample_and_where_the_latents_shape_changes(
@@ -189,7 +191,7 @@ def test_2_an_accelerator_is_reset_before_a_sample_and_where_the_latents_shape_c
     short = len(kept.kept_latents)
     for _ in range(2):
         generate(backbone, spec, accelerated(Vgdfr, cache, **MERGING))
-        assert cache.events == ["reset", 9, "reset", short, short, short, "reset"], "the last one frees the memory"
+        assert cache.events == ["reset", 9, "reset", short, short, short, "reset"], "the last reset frees the memory"
         cache.events.clear()
     generate(backbone, spec, accelerated(Shrinking, cache))
     assert cache.events == ["reset", 9, 9, "reset", 5, 5, "reset"], "no block of `shortened` was entered"
@@ -209,7 +211,7 @@ def test_2_diffusers_cache_works_with_merging(backbone: Backbone, spec: VideoSpe
     never, always = (generate(backbone, spec, accelerated(Vgdfr, FirstBlockCache(t), **MERGING)) for t in (0.0, 1e9))
     assert np.array_equal(never.frames, plain.frames) and never.dit_passes == plain.dit_passes
     assert never.accelerated == {"FirstBlockCache": {"gate_asked": 4, "calls_skipped": 0}}
-    # a step on the full latent, and the first of three on the merged one, must be computed
+    # a step on the full latent and the first of three steps on the merged latent must be computed
     assert always.accelerated == {"FirstBlockCache": {"gate_asked": 4, "calls_skipped": 2}}
     assert {p.attention for p in always.dit_passes} == {1.0, 0.2}, "one of five blocks is computed in a skipped call"
 
@@ -243,7 +245,7 @@ def test_2_a_preview_of_two_steps_is_the_plain_one(backbone: Backbone, spec: Vid
 
 @dataclass(frozen=True)
 class Staged(Method):
-    """Plain steps, beside naps in stages of its own and outside any."""
+    """Takes plain steps, and sleeps in stages of its own and outside of stages."""
 
     def sample(self, run: Sampling) -> Sampled:
         for name, latency in (("dance", True), ("look", False), ("borrow_schedule", True)):
@@ -289,7 +291,7 @@ def test_5_euler_keeps_its_order_of_operations_bit_for_bit() -> None:
     assert not torch.equal(x - (s * v - after * v), x + (after - s) * v), "another order gives other bits"
 
 
-# 7 (6 is in test_outside.py): an accelerator that does nothing is an error, and none leaves anything behind
+# 7 (6 is in test_outside.py): an accelerator that does nothing is an error, and accelerators leave nothing behind
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ def test_7_an_accelerator_that_was_never_asked_is_an_error(backbone: Backbone, s
 
 @dataclass(frozen=True)
 class Untidy(Accelerator):
-    """Leaves a forward, a hook, an attribute, a module and a parameter behind; may raise in a call or at the end."""
+    """Leaves a forward, a hook, an attribute, a module and a parameter behind. May raise in a call or at the end."""
 
     raises: str = ""
 
@@ -347,7 +349,7 @@ class Untidy(Accelerator):
 
 
 def modules_of(backbone: Backbone) -> list[tuple[str, type, list[str], list[int]]]:
-    """Names, classes, attributes and numbers of hooks of all modules."""
+    """Returns names, classes, attributes and numbers of hooks of all modules."""
     return [
         (name, type(module), sorted(vars(module)), [len(module._forward_hooks), len(module._forward_pre_hooks)])
         for name, module in backbone.transformer.named_modules()

@@ -1,4 +1,4 @@
-"""The VAE's attention frame by frame: equal to diffusers' masked one, without a mask, gone when the context ends."""
+"""The VAE's attention by frame equals diffusers' masked attention, needs no mask, and ends with its context."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vgdfr.backbones.base import Backbone
 from vgdfr.backbones.hunyuan_vae import HunyuanVideoCodec, attend_by_frame, attention_by_frame
 
-HALF_SIDE = 16  # of the previews below, in pixels
+HALF_SIDE = 16  # the size of the previews below, in pixels
 
 
 @pytest.fixture(scope="module")
 def vae() -> AutoencoderKLHunyuanVideo:
-    """As in the 13B model each mid block attends, with one head."""
+    """Returns a VAE in which each mid block attends with one head, as in the 13B model."""
     torch.manual_seed(7)
     return AutoencoderKLHunyuanVideo(
         latent_channels=4,
@@ -31,7 +31,7 @@ def vae() -> AutoencoderKLHunyuanVideo:
 @torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_mid_block_gives_what_the_masked_one_gives(vae: AutoencoderKLHunyuanVideo, batch: int) -> None:
-    """Also where the attention decides much: its output is made 30 times as strong."""
+    """The attention also decides much here: its output is made 30 times as strong."""
     block: Any = vae.decoder.mid_block
     x = torch.randn(batch, 16, 5, 6, 4, generator=torch.Generator().manual_seed(batch))
     attention = block.attentions[0]
@@ -70,7 +70,7 @@ def test_previews_encodings_and_full_decodes_are_equal_to_the_masked_ones(backbo
 
 
 class Largest(TorchDispatchMode):
-    """The number of elements of the largest tensor that any operation made."""
+    """Records the number of elements of the largest tensor that any operation made."""
 
     elements = 0
 
@@ -101,12 +101,12 @@ def encode(codec: HunyuanVideoCodec) -> object:
 def test_nothing_is_as_large_as_all_pairs_of_tokens(
     backbone: Backbone, stage: Callable[[HunyuanVideoCodec], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """13 latent frames of 16 x 16: a mask would hold (13 * 256)^2 elements, more than any activation here."""
+    """For 13 latent frames of 16 x 16 a mask would hold (13 * 256)^2 elements, more than any activation here."""
     codec, tokens = backbone.codec, 13 * 16 * 16
     assert isinstance(codec, HunyuanVideoCodec)
     with Largest() as plain:
         codec.vae.decode(torch.randn(1, 4, 13, 16, 16))
-    assert plain.elements >= tokens**2, "diffusers' own makes it"
+    assert plain.elements >= tokens**2, "diffusers' own attention makes the mask"
 
     def never(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("the mask was built")

@@ -1,4 +1,4 @@
-"""A path is a path: no part of it is a protocol, a pattern or another line, to read, to write and to pair by."""
+"""No part of a path is a protocol, a pattern or another line, in reading, writing and pairing."""
 
 import csv
 import json

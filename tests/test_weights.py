@@ -1,4 +1,4 @@
-"""A network and the hash in its metric's id belong together, also where a file is replaced within a process."""
+"""A network always matches the hash in its metric's id, also if its file is replaced within a process."""
 
 import shutil
 from collections.abc import Callable
@@ -18,7 +18,7 @@ VIDEO, OTHER = np.random.default_rng(0).integers(256, size=(2, 3, 64, 64, 3), dt
 
 
 def replaced(file: Path, state: dict[str, torch.Tensor], scale: float, save: Callable[..., None]) -> None:
-    """Write the same network with its tensors scaled beside the file, then over it."""
+    """Replaces a file by the same network with scaled tensors. The new file is written first and then moved."""
     save({name: value * scale if value.is_floating_point() else value for name, value in state.items()}, "new")
     Path("new").replace(file)
 
@@ -41,7 +41,7 @@ def test_a_public_network_follows_its_file(
     assert metric.id != before and second != first
     replaced(pin.file, state, 1, torch.save)
     pinned_anew(pin, pin.file)
-    assert metric(VIDEO, OTHER, "a dog").value == first, "the first content again"
+    assert metric(VIDEO, OTHER, "a dog").value == first, "the first content gives the first value again"
 
 
 def test_ones_own_clip_follows_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_dover_follows_its_file_and_what_lies_beside_it(tmp_path: Path, monkeypa
     assert metric(VIDEO).extra["repeats"] == 3
     export(file, side=112)
     assert metric.id != before
-    with pytest.raises(ValueError, match="must take aes_view"):  # the old session is not asked
+    with pytest.raises(ValueError, match="must take aes_view"):  # the old session must not be used
         metric(VIDEO)
     without = sha256_of(file)
     (tmp_path / "dover.onnx.data").write_bytes(b"weights")
@@ -76,7 +76,7 @@ def test_a_network_is_loaded_once_while_its_content_stays(tmp_path: Path) -> Non
     file = tmp_path / "weights"
     file.write_bytes(b"one")
     assert (read(file), read(file)) == (1, 1)
-    file.touch()  # other times, the same content
+    file.touch()  # the times change and the content does not
     assert read(file) == 1
     file.write_bytes(b"two")
     assert (read(file), loaded) == (2, [b"one", b"two"])

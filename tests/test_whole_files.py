@@ -1,4 +1,4 @@
-"""Damage is what a decoder reports or a file's own structure shows; an intact file is read, whatever its container."""
+"""Damage is found by a decoder's report or by a file's structure. An intact file is read from any container."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ CUTS = (0.2, 0.4, 0.55, 0.7, 0.85, 0.95)
 
 
 class Pipe:
-    """Where PyAV writes a file without coming back to fill in its sizes."""
+    """An output in which PyAV cannot go back to fill in sizes."""
 
     def __init__(self, file: Path) -> None:
         self.opened = file.open("wb")
@@ -29,13 +29,13 @@ class Pipe:
 
 
 def noisy() -> Frames:
-    """Frames that have many bytes in any codec."""
+    """Returns frames that have many bytes in any codec."""
     return scene() + np.random.default_rng(0).integers(0, 40, (12, 48, 64, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module", params=[*sorted(SUFFIXES), "faststart", "fragments"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An intact file of each suffix that is listed, with noise so that it has many bytes."""
+    """Writes an intact file of each listed suffix, with noise so that it has many bytes."""
     flags = {"faststart": "+faststart", "fragments": "+frag_keyframe+empty_moov+default_base_moof"}.get(request.param)
     suffix = ".mp4" if flags else request.param
     folder = tmp_path_factory.mktemp("whole")
@@ -59,7 +59,7 @@ def test_a_file_that_is_cut_short_is_refused_or_has_fewer_frames(whole: Path, tm
         except ValueError as error:
             assert str(error).startswith(f"{file} ")
             found += 1
-        else:  # cut between frames, where the format has no end, or after the last
+        else:  # a cut between frames if the format has no end, or after the last frame
             complete = np.array_equal(cut.frames, read(whole).frames)
             assert complete or misfit(read(whole), cut)
             found += complete  # MPEG files are padded
@@ -69,7 +69,7 @@ def test_a_file_that_is_cut_short_is_refused_or_has_fewer_frames(whole: Path, tm
 @pytest.mark.parametrize("skipped, shown", [(3, 9), (4, 5), (0, 12)])
 def test_an_mp4_whose_edit_list_leaves_frames_out_is_whole(skipped: int, shown: int, tmp_path: Path) -> None:
     source = write(tmp_path / "source.mp4", scene())
-    delay = struct.unpack_from(">i", data := source.read_bytes(), data.index(b"elst") + 16)[0]  # of B-frames
+    delay = struct.unpack_from(">i", data := source.read_bytes(), data.index(b"elst") + 16)[0]  # the delay of B-frames
     file = patched(tmp_path / "edit.mp4", source, b"elst", 12, ">Ii", 1000 * shown // 24, delay + 512 * skipped)
     video = read(file)
     assert np.array_equal(video.frames, read(source).frames[skipped : skipped + shown]) and video.fps == 24
@@ -99,7 +99,7 @@ def test_a_matroska_file_of_variable_rate_is_whole_and_fits_nothing(tmp_path: Pa
     ],
 )  # fmt: skip
 def test_a_file_written_to_a_pipe_is_whole(suffix: str, form: str, options: dict[str, str], tmp_path: Path) -> None:
-    """It has no sizes of what is longer than a frame."""
+    """The file lacks the sizes of all parts longer than a frame."""
     file = tmp_path / f"piped{suffix}"
     pipe = Pipe(file)
     write(file, scene(), container=options, into=pipe, form=form)
@@ -122,13 +122,15 @@ def test_a_size_that_changes_names_the_file_the_frame_and_both_sizes(tmp_path: P
                 for packet in encoder.encode(picture):
                     packet.stream = stream
                     container.mux(packet)
-    with pytest.raises(ValueError, match="two.mkv changes its size: frame 6 is 96 x 64, those before it are 64 x 48"):
+    with pytest.raises(
+        ValueError, match="two.mkv changes its size: frame 6 is 96 x 64, and earlier frames are 64 x 48"
+    ):
         read(file)
 
 
 @pytest.mark.parametrize("suffix, codec", [(".mkv", None), (".apng", None), (".nut", None), (".avi", "ffv1")])
 def test_a_flipped_bit_is_found_where_the_format_has_checksums(suffix: str, codec: str | None, tmp_path: Path) -> None:
-    """Matroska's and PNG's own, and those of FFV1's slices: FFmpeg logs a wrong one, and decodes on."""
+    """Matroska, PNG and slices of FFV1 have checksums. FFmpeg logs a wrong checksum and continues to decode."""
     good = write(tmp_path / f"good{suffix}", noisy(), codec, "bgr0" if codec else None)
     data, frames = good.read_bytes(), read(good).frames
     file, media = tmp_path / f"bad{suffix}", range(len(data) // 4, len(data) * 3 // 4, len(data) // 7)
@@ -136,11 +138,11 @@ def test_a_flipped_bit_is_found_where_the_format_has_checksums(suffix: str, code
         file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         with pytest.raises(ValueError, match=f"bad{suffix} (is not whole|cannot be read as a video)"):
             read(file)
-    assert np.array_equal(read(good).frames, frames), "which is read while others are refused"
+    assert np.array_equal(read(good).frames, frames), "such a file is read while others are refused"
 
 
 def test_a_wrong_checksum_is_told_in_the_decoders_words_each_time(tmp_path: Path) -> None:
-    """PyAV leaves out a message that equals the last one, unless it is told otherwise."""
+    """PyAV omits a message that equals the last one, unless it is told not to."""
     data = bytearray(write(tmp_path / "good.nut", noisy()).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "bad.nut").write_bytes(data)
@@ -172,7 +174,7 @@ def test_what_others_log_and_other_threads_read_is_not_the_files_fault(tmp_path:
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
 def test_a_recording_that_starts_between_key_frames_is_read_from_the_next_on(codec: str, tmp_path: Path) -> None:
-    """What its decoder says of the frames before that is no damage."""
+    """The decoder's messages about the frames before the key frame are no damage."""
     source = write(tmp_path / "source.ts", np.tile(noisy(), (3, 1, 1, 1)), codec, bf="2")
     data = source.read_bytes()
     for packets, inside in ((20, 0), (33, 0), (33, 100)):
@@ -202,7 +204,7 @@ TAILS = {
 
 
 def test_what_follows_the_media_is_not_judged(whole: Path, tmp_path: Path) -> None:
-    """A NUT or Y4M file ends with its last packet or frame, and FFmpeg refuses what follows."""
+    """A NUT or Y4M file ends with its last packet or frame, and FFmpeg refuses anything after it."""
     if whole.suffix in (".nut", ".y4m"):
         return
     frames, file = read(whole).frames, tmp_path / f"tail{whole.suffix}"
@@ -217,7 +219,7 @@ def test_a_gif_may_lack_its_trailer_after_an_image_and_hold_nul_between_blocks(t
     for other in (data[:-1], data[:-1] + b"\0;", data[:-1] + b"\0\0", data + b"\0\0"):
         file.write_bytes(other)
         assert np.array_equal(read(file).frames, frames)
-    control = data.rindex(b"\x21\xf9\x04")  # of the last image
+    control = data.rindex(b"\x21\xf9\x04")  # the control block of the last image
     for size in (control + 2, control + 5, control + 8, control + 12, len(data) - 2):
         file.write_bytes(data[:size])
         with pytest.raises(ValueError, match="other.gif is not whole: the GIF trailer is missing"):
@@ -247,7 +249,7 @@ def test_tags_of_another_encoding_do_not_matter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.66, 0.8])
 def test_an_mp4_without_its_end_is_said_to_be_cut(share: float, tmp_path: Path) -> None:
-    """The table of its samples stands at the end, and FFmpeg says only that the data is invalid."""
+    """The table of samples is at the end of the file. FFmpeg only says that the data is invalid."""
     file = write(tmp_path / "cut.mp4", scene())
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
     with pytest.raises(ValueError, match="cut.mp4 is not whole: the box (mdat|moov) goes on to byte"):

@@ -1,4 +1,4 @@
-"""The tests' tiny random model in diffusers' folder format, and the video that they ask it for."""
+"""The tests' tiny random model in diffusers' folder format, and the video settings that go with it."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLHunyuanVideo, FlowMatchEulerDiscreteScheduler
 from stand_in_tokenizers import MODEL_INDEX, write_clip, write_llama
 from transformers import CLIPTextConfig, CLIPTextModel, LlamaConfig, LlamaModel
 
-from bench.prompts import embedded
+from bench.plan.prompts import embedded
 from vgdfr import VideoSpec
 
 SPEC = VideoSpec(

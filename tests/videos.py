@@ -23,7 +23,7 @@ CODECS = {
 
 
 def scene(count: int = 12, height: int = 48, width: int = 64) -> Frames:
-    """A bright left half, and a red square that moves over it: no two turns of it look alike."""
+    """Returns a bright left half with a red square that moves over it. The frames look different in every rotation."""
     frames = np.zeros((count, height, width, 3), np.uint8)
     frames[:, :, : width // 2] = 200
     for i in range(count):
@@ -45,7 +45,7 @@ def write(
     title: str = "",
     **options: str,
 ) -> Path:
-    """Encode frames, RGB or RGBA, by the usual codec of the suffix or by `codec`; `milliseconds` is a frame's time.
+    """Encodes RGB or RGBA frames by `codec` or the usual codec of the suffix. `milliseconds` gives a frame's time.
 
     `into` is an object to write to instead of the file, in the container `form`. `title` is a tag of the file.
     """
@@ -71,7 +71,7 @@ def write(
 
 
 def patched(file: Path, source: Path, box: bytes, offset: int, form: str, *values: int) -> Path:
-    """A copy of an MP4 with other numbers in one box, `offset` bytes after the box's name."""
+    """Copies an MP4 with other numbers in one box, `offset` bytes after the box's name."""
     data = bytearray(source.read_bytes())
     struct.pack_into(form, data, data.index(box) + offset, *values)
     file.write_bytes(data)
@@ -79,5 +79,5 @@ def patched(file: Path, source: Path, box: bytes, offset: int, form: str, *value
 
 
 def with_matrix(file: Path, source: Path, a: int, b: int, c: int, d: int) -> Path:
-    """A copy of an MP4 whose track header has this display matrix, in units of 1/65536."""
+    """Copies an MP4 with this display matrix in its track header, in units of 1/65536."""
     return patched(file, source, b"tkhd", 44, ">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)

@@ -1,4 +1,4 @@
-"""A small W&B server on 127.0.0.1, which keeps what it is sent: runs by id, their history line by line, files."""
+"""A small W&B server on 127.0.0.1. It keeps the data that it receives: runs by id, their history by line, and files."""
 
 import gzip
 import json
@@ -15,7 +15,11 @@ KEY = "0123456789" * 4
 
 @dataclass
 class Kept:
-    """What the server was sent. runs: variables of UpsertBucket by run id; streams: each run's files by line number."""
+    """The data that the server received.
+
+    runs: variables of UpsertBucket by run id.
+    streams: each run's files by line number.
+    """
 
     url: str = ""
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -31,7 +35,7 @@ class Kept:
 
 
 def answer(kept: Kept, operation: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The data of a GraphQL response, for the operations that sending runs and saving views need."""
+    """Returns the data of a GraphQL response for the operations that sending runs and saving views need."""
     entity = {"id": "e", "name": "someone"}
     if operation in ("GetViewer", "Viewer"):
         empty = {"edges": []}
@@ -80,7 +84,7 @@ def _file(kept: Kept, artifact: str, name: str) -> dict[str, Any]:
 
 @contextmanager
 def server() -> Iterator[Kept]:
-    """It listens within the block."""
+    """Yields the kept data. The server listens within the block."""
     kept, lock = Kept(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -117,7 +121,8 @@ def server() -> Iterator[Kept]:
                     kept.requests.append((operation, sent.get("variables") or {}))
                     self._reply({"data": answer(kept, operation, sent.get("variables") or {})})
                     return
-                stream = kept.streams.setdefault(self.path.split("/")[-2], {})  # /files/ENTITY/PROJECT/RUN/file_stream
+                # the path is /files/ENTITY/PROJECT/RUN/file_stream
+                stream = kept.streams.setdefault(self.path.split("/")[-2], {})
                 for name, part in (sent.get("files") or {}).items():
                     for i, line in enumerate(part["content"]):
                         at = part["offset"] + i if name.endswith(".jsonl") else 0

@@ -25,7 +25,7 @@ __all__ = ["FIGURES", "Choices", "Drawn", "draw", "draw_prompt"]
 
 @dataclass(frozen=True)
 class Choices:
-    """What the caller chooses. None lets each figure choose. `columns` are names of metrics."""
+    """The caller's choices. None lets each figure choose. `columns` are names of metrics."""
 
     prompt: str | None = None
     k: int | None = None

@@ -1,4 +1,4 @@
-"""The command; see the package."""
+"""The command `python -m analysis.figures`. The package's documentation describes it."""
 
 import argparse
 from pathlib import Path
@@ -17,13 +17,15 @@ def command() -> str | int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--only", nargs="+", choices=list(figures.FIGURES), help="these figures, instead of all")
-    parser.add_argument("--columns", metavar="NAMES", help="metrics of tradeoff and content, comma between")
-    parser.add_argument("--prompt", help="a prompt's id, such as 03-accelerating: the comparison of this one alone")
-    parser.add_argument("--grid", action="store_true", help="every condition, instead of one beside the baseline")
+    parser.add_argument("--only", nargs="+", choices=list(figures.FIGURES), help="draw only these figures")
+    parser.add_argument("--columns", metavar="NAMES", help="metrics for tradeoff and content, separated by commas")
+    parser.add_argument("--prompt", help="draw only the comparison of this prompt, such as 03-accelerating")
+    parser.add_argument(
+        "--grid", action="store_true", help="draw every condition of the prompt, not only one and the baseline"
+    )
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices in one figure")
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices in one figure")
     add_out(parser)
     given = parser.parse_args()
     if given.grid and not given.prompt:

@@ -17,7 +17,7 @@ K_COLOURS = {5: "#0072B2", 10: "#D55E00", 15: "#009E73"}
 MORE_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 THETA_MARKERS = {0.5: "o", 0.6: "s", 0.7: "^", 0.8: "D", 0.9: "v"}
 MORE_MARKERS = ("P", "X", "*", "<", ">")
-# Families beside the main one have a colour per series and a marker per condition. Their markers are hollow.
+# All families but the main one have a colour per series and a hollow marker per condition.
 FAMILY_COLOURS = (*MORE_COLOURS[:3], "#882255", "#999933", "#332288", "#661100")
 FAMILY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
 # one colour per merge factor

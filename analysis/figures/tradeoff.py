@@ -20,7 +20,7 @@ from bench.drawing import Axes, Figure, Line2D, settings
 
 METRICS = ("lpips", "psnr", "clipsim")
 FRONT = "#fde68a"
-LABEL_LETTERS = 22  # in a line beside a marker
+LABEL_LETTERS = 22  # in a line next to a marker
 LEGEND_LETTERS_PER_INCH, LEGEND_MARGIN = 13, 9  # of the legend on the right; the margin is in letters
 
 
@@ -62,7 +62,10 @@ def axis_title(column: Column) -> str:
 
 
 def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
-    """Returns which points no other point dominates: is as good in both and better in one. Higher x are better."""
+    """Returns whether each point is on the front: no other point is as good in both numbers and better in one.
+
+    Higher `x` is better.
+    """
     signed = [(x, better * y) for x, y in points]
     return [not any(a >= x and b >= y and (a, b) != (x, y) for a, b in signed) for x, y in signed]
 

@@ -1,7 +1,8 @@
-"""A study's videos side by side, in a folder to open from disk: `python -m analysis.gallery runs/table1`.
+"""Shows a study's videos side by side, in a folder to open from disk: `python -m analysis.gallery runs/table1`.
 
-Writes index.html and what it needs into report/gallery in the study's folder. The videos stay where they are, so the
-folder shows them while it keeps its place beside the study; with --copy it holds them and can be moved or sent.
+Writes index.html and the files that it needs into report/gallery in the study's folder. The videos stay in the study,
+so the gallery shows them while it keeps its place in the study's folder. With --copy the gallery holds the videos and
+can be moved or sent.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def command() -> None:
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     add_out(parser, "report/gallery")
     parser.add_argument("--copy", action="store_true", help="copy the videos, too, so that the folder can be moved")
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices together")
     arguments = parser.parse_args()
     table = table_of(Study(arguments.study), allow_mixed=arguments.allow_mixed)
     print(write_gallery(table, arguments.out or arguments.study / "report" / "gallery", arguments.copy))

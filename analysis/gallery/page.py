@@ -17,15 +17,15 @@ from analysis.table import Table
 HERE = Path(__file__).parent
 DATA, PAGE, VIDEOS = "data.js", "index.html", "videos"
 ASSETS = ("gallery.js", "gallery.css")
-BEGINS = '"use strict";\nconst GALLERY = '  # which tells a gallery from other folders
+BEGINS = '"use strict";\nconst GALLERY = '  # the start of data.js, which marks a folder as a gallery
 
 
 def write_gallery(table: Table, out: Path, copy: bool = False) -> Path:
     """Writes the gallery of `table` into `out` and returns the page to open.
 
-    Replaces a gallery that is there, also one that was interrupted, and removes the videos that it copied and that are
-    no longer needed. Nothing of the study changes. With `copy` the videos are copied, too. Raises StudyError if `out`
-    holds something else than a gallery, and CannotWrite if the gallery cannot be written there.
+    Replaces an earlier gallery, also an interrupted one, and removes the videos that it copied and that are no longer
+    needed. The study does not change. With `copy` the videos are copied, too. Raises StudyError if `out` holds
+    something else than a gallery, and CannotWrite if the gallery cannot be written there.
     """
     out = out.resolve()
     if out.exists() and not out.is_dir():
@@ -110,7 +110,7 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _link(file: Path, folder: Path) -> str:
-    """Returns the URL of `file` relative to a page in `folder`: its name's bytes, which no locale changes."""
+    """Returns the URL of `file` relative to a page in `folder`. It is made of the name's bytes, in any locale."""
     return quote(os.fsencode(os.path.relpath(file, folder).replace(os.sep, "/")))
 
 
@@ -119,7 +119,7 @@ def _unquoted(link: str) -> str:
 
 
 def _put(file: Path, to: Path) -> None:
-    """Copies a file whole or not at all."""
+    """Copies a file. The copy is complete or missing."""
     with file.open("rb"), writing(to.parent):  # a video that cannot be read is no fault of the folder
         shutil.copyfile(file, _partial(to))
         _partial(to).replace(to)

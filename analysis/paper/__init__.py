@@ -14,7 +14,7 @@ from analysis.table import Table, table_of
 
 FROM_STUDY = ("qualitative", "tradeoff", "timeline", "comparison", "content", "tokens")
 TITLE = "VGDFR: study "
-OWN = f"<title>{TITLE}"  # tells a page of this command from other pages
+OWN = f"<title>{TITLE}"  # marks the pages of this command
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -38,7 +38,7 @@ Section = Callable[[Paper], list[Block]]  # raises StudyError with the reason wh
 
 
 def table_section(paper: Paper) -> list[Block]:
-    """Returns Table 1 with intervals, the paper's rows and its trends, and writes the samples beside it."""
+    """Returns Table 1 with intervals, the paper's rows and its trends. Also writes the samples."""
     made = table1.report(paper.study, intervals=True, beside_paper=True, allow_mixed=paper.allow_mixed)
     samples = samples_files(paper.study, paper.out / "tables")
     return [_block(replace(made, files={**made.files, **samples}), paper)]
@@ -57,7 +57,7 @@ def figures_section(paper: Paper) -> list[Block]:
 def ablation_section(paper: Paper) -> list[Block]:
     """Returns the ablation grid of the study of ablations."""
     if paper.ablation is None:
-        raise StudyError("there is no such study beside this one; run: python -m bench.sweep +exp=ablation")
+        raise StudyError("there is no such study next to this one; run: python -m bench.sweep +exp=ablation")
     return _drawn(table_of(Study(paper.ablation), allow_mixed=paper.allow_mixed), ("ablation",), paper)
 
 
@@ -75,7 +75,7 @@ def cost_section(paper: Paper) -> list[Block]:
 def rope_section(paper: Paper) -> list[Block]:
     """Returns the layers' sensitivity to Global-RoPE."""
     if paper.rope is None:
-        raise StudyError("there is no such study beside this one; run: python -m bench.sweep +exp=rope_sensitivity")
+        raise StudyError("there is no such study next to this one; run: python -m bench.sweep +exp=rope_sensitivity")
     proxy = paper.rope_proxy and Study(paper.rope_proxy, experiment="rope_proxy")
     return [_block(rope_report(Study(paper.rope, experiment="rope_sensitivity"), proxy), paper)]
 
@@ -137,7 +137,7 @@ def make(paper: Paper) -> Path:
 
 
 def study_beside(study: Path, given: Path | None, name: str) -> Path | None:
-    """Returns the study `given`, or the study `name` beside `study`, or None if there is none.
+    """Returns the study `given`, or else the study `name` in the folder that holds `study`, or None if there is none.
 
     Raises StudyError if `given` is no folder.
     """

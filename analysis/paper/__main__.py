@@ -27,7 +27,7 @@ def command() -> None:
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
     parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices together")
     a = parser.parse_args()
     paper = Paper(
         table_of(Study(a.study), allow_mixed=a.allow_mixed),

@@ -15,7 +15,8 @@ from analysis.columns import metrics_of
 from analysis.publish.runs import conditions_of, group_of, run_id
 from analysis.publish.server import quiet, unreachable
 from analysis.study import Study
-from bench.tracking import PUBLISHER, require
+from bench.plan.job import require
+from bench.work.tracking import PUBLISHER
 from vgdfr_commands.start import called, run
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def measured(folder: Path) -> list[str]:
 
 
 def workspace(entity: str, project: str, study: str, names: Sequence[str]) -> "Workspace":
-    """Returns the workspace of the group `study`, whose runs have the summary values `names`."""
+    """Returns the workspace of the group `study`. The summary values of its runs are `names`."""
     from wandb_workspaces import expr
     from wandb_workspaces import workspaces as ws
     from wandb_workspaces.reports import v2 as wr
@@ -80,7 +81,7 @@ def view_of(made: "Workspace") -> "View":
 
 
 def save(made: "Workspace") -> str:
-    """Saves the workspace in the place of the one saved before. Returns its address.
+    """Saves the workspace in place of the earlier workspace. Returns its address.
 
     Raises ValueError if the project does not exist.
     """
@@ -123,7 +124,7 @@ def command() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", metavar="ENTITY/PROJECT", help="where the study's runs were sent")
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--dry-run", action="store_true", help="print the workspace, send nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the workspace and send nothing")
     return main(parser.parse_args())
 
 

@@ -21,7 +21,7 @@ MEASUREMENTS = ("latency_s", "token_ratio", "passes")
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """The samples of one condition, in the columns of `Study.samples` and those of `_from_record`.
+    """The samples of one condition, in the columns of `Study.samples` and of `_from_record`.
 
     name: unique within the study. content: everything that decides the pixels, except prompt and seed.
     """

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-SILENT_S = 20  # so long the server may be silent; only the wait for the network counts, however busy this machine is
-ANSWER_S, PROBE_S = 120, 600  # for one answer to wandb, and for all; these also count the work of this machine
+SILENT_S = 20  # the longest silence of the server; only the wait for the network counts, also on a busy machine
+ANSWER_S, PROBE_S = 120, 600  # limits for one answer to wandb and for all answers; they include this machine's work
 _WANDB_ERROR = "wandb: ERROR "
 
 # Asks in three steps: for a key, for any answer, and for the key's account. wandb's own time limits also count the
-# work of this machine, so they cannot tell a busy machine from a silent server. Those of sockets can.
+# work of this machine, so they cannot tell a busy machine from a silent server. Time limits of sockets can.
 _PROBE = """
 import http.client, ssl, sys, urllib.error, urllib.request, wandb
 wandb.login(verify=False)

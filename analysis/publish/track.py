@@ -20,8 +20,9 @@ from analysis.index import refreshed
 from analysis.publish.runs import group_of
 from analysis.publish.server import mode, quiet, send, unreachable
 from analysis.study import Study, StudyError
-from bench.claims import claimed
-from bench.tracking import CLAIM, FOLDER, PUBLISHER, Wandb, require
+from bench.plan.job import Wandb, require
+from bench.store.claims import claimed
+from bench.work.tracking import CLAIM, FOLDER, PUBLISHER
 from vgdfr_commands.start import called, run
 
 CONF = Path(__file__).parents[2] / "conf" / "tracking" / "wandb.yaml"
@@ -75,7 +76,7 @@ def main(arguments: argparse.Namespace) -> int:
     quiet()
     with claimed(study, CLAIM, timeout_s=-1 if arguments.background else 0) as mine:
         if not mine:
-            raise ValueError(f"another process shows {study} just now")
+            raise ValueError(f"another process shows {study} now; wait until it ends")
         index = refreshed(study)
         files = hashlib.sha256(json.dumps([[*index["sample"]], [*index["stamp"]]]).encode()).hexdigest()
         sent, not_sent = (json.dumps([files, tracker.arguments(study), all_sent]) for all_sent in (True, False))
@@ -93,11 +94,22 @@ def parse() -> argparse.Namespace:
     defaults: dict[str, Any] = yaml.safe_load(CONF.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--project", default=defaults["project"], help="of W&B (%(default)s)")
-    parser.add_argument("--entity", default=defaults["entity"], help="whose project; the account's own by default")
-    parser.add_argument("--previews", choices=["path", "upload"], default=defaults["previews"], help="(%(default)s)")
-    parser.add_argument("--timeout", type=float, default=SEND_S, metavar="S", help="for sending (%(default)s s)")
-    parser.add_argument("--background", action="store_true", help="how a sweep calls it: wait, skip what is shown")
+    parser.add_argument("--project", default=defaults["project"], help="the W&B project (%(default)s)")
+    parser.add_argument(
+        "--entity", default=defaults["entity"], help="the owner of the project; by default the account's own"
+    )
+    parser.add_argument(
+        "--previews",
+        choices=["path", "upload"],
+        default=defaults["previews"],
+        help="name each sample's preview.mp4, or send it (%(default)s)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=SEND_S, metavar="S", help="time limit for sending (%(default)s s)"
+    )
+    parser.add_argument(
+        "--background", action="store_true", help="for sweeps: wait, and skip a study that was shown before"
+    )
     return parser.parse_args()
 
 

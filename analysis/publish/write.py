@@ -16,7 +16,8 @@ from analysis.output import Report
 from analysis.publish.runs import Condition, conditions_of, group_of, provenance, run_id, without_nan
 from analysis.study import Study, StudyError, record_in
 from bench.drawing import Figure, settings
-from bench.tracking import FOLDER, Wandb
+from bench.plan.job import Wandb
+from bench.work.tracking import FOLDER
 
 FEW = 12  # so many samples are named in a figure
 

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from analysis.columns import column_of, is_filled
 from analysis.statistics import Interval, paired
 from analysis.study import Study, StudyError, record_in
-from bench.facts import data_of
+from bench.store.facts import data_of
 from metrics import about
 from metrics.base import DIFFERENCE
 
@@ -53,7 +53,7 @@ class Sensitivity:
             lacking = [f"layer {n} has no finite {self.title} in common with the conditions none and all"
                        for n in self.layers if not alone[n]]  # fmt: skip
             reason = (lacking or [f"no sample has a finite {self.title} under every condition"])[0]
-            raise StudyError(f"{reason}; run the sweep again, which makes and scores what is missing")
+            raise StudyError(f"{reason}; run the sweep again, which makes and scores missing samples")
 
     @property
     def layers(self) -> range:
@@ -171,7 +171,7 @@ def sensitivity(study: Study, metric: str = "lpips") -> Sensitivity:
     tidy = pd.concat([made[[each == own for each in layers]].assign(choice=name) for name, own in choices.items()])
     if (again := tidy.duplicated([*_SAMPLE, "choice"])).any():
         prompt, slug = tidy.loc[again, ["prompt", "slug"]].iloc[0]
-        raise StudyError(f"{study.name} has {prompt} twice for {slug}; remove what does not belong")
+        raise StudyError(f"{study.name} has {prompt} twice for {slug}; remove the samples that do not belong")
     if missing := [name for name in choices if name not in set(tidy["choice"])]:
         raise StudyError(f"{study.name} has no finished sample of global_layers={', '.join(missing)}; {_HOW}")
     values = tidy.pivot(index=_SAMPLE, columns="choice", values="value")
@@ -214,7 +214,7 @@ def _common(study: Study, samples: pd.DataFrame) -> dict[str, Any]:
     _one("versions of the generator", samples[["generator_version"]], study)
     settings = {
         **_one("models", model, study),
-        **_one("settings beside the layers", method, study),
+        **_one("settings other than the layers", method, study),
         **_one("video settings", samples.filter(regex=r"^video\."), study),
     }
     layers = json.loads(done["layers"].iloc[0])

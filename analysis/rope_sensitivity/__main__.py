@@ -134,7 +134,7 @@ def report(study: Study, proxy: Study | None = None, metric: str = "lpips", size
 def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="a study of +exp=rope_sensitivity")
-    parser.add_argument("--proxy", type=Path, help="a study of +exp=rope_proxy, to compare")
+    parser.add_argument("--proxy", type=Path, help="a study of +exp=rope_proxy to compare with")
     parser.add_argument("--metric", default="lpips", help="a metric that compares with the baseline (default: lpips)")
     parser.add_argument("--size", type=int, help="layers to recommend (default: as many as the paper's list has)")
     add_out(parser)

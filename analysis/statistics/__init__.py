@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri
 CONFIDENCE, RESAMPLES, SEED = 0.95, 2000, 0
 MIN_PROMPTS = 5  # an interval over fewer prompts misses the truth far more often than it says: over 2, half of the time
 
-# what a report says of its intervals
+# a report's note on its intervals
 HOW_INTERVALS = (
     "In brackets: 95 % bootstrap intervals (BCa) over prompts; all seeds of a drawn prompt come with it. There are "
     f"none below {MIN_PROMPTS} prompts. They are somewhat too short for few prompts: over 6 they hold the truth about "
@@ -77,15 +77,18 @@ def ratio_of_means(
 
 
 def speedup(samples: pd.DataFrame) -> Interval:
-    """Returns the paper's speed-up: the mean latency of the references over that of the samples.
+    """Returns the paper's speed-up: the mean latency of the references over the mean latency of the samples.
 
-    Only samples count whose reference was timed in the same run (`reference_latency_s`).
+    A sample counts only if its reference was timed in the same run (`reference_latency_s`).
     """
     return ratio_of_means(samples["reference_latency_s"], samples["latency_s"])
 
 
 def ratio_of_latencies(a: pd.DataFrame, b: pd.DataFrame) -> Interval:
-    """Returns the mean latency of the samples `a` over that of `b`, over the samples that one run timed for both."""
+    """Returns the mean latency of the samples `a` over the mean latency of `b`.
+
+    Only samples count that one run timed for both.
+    """
     one, other = (samples.set_index("run", append=True)["latency_s"] for samples in (a, b))
     return ratio_of_means(one, other)
 
@@ -117,7 +120,7 @@ def _common(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series, int]:
 def _interval(
     over: pd.Series, under: pd.Series, infinite: int, confidence: float, resamples: int, seed: int
 ) -> Interval:
-    """Returns the sum of `over` divided by that of `under`, with its bias-corrected and accelerated interval.
+    """Returns the sum of `over` divided by the sum of `under`, with its bias-corrected and accelerated interval.
 
     The method is BCa (Efron 1987). The same prompts are drawn for every statistic over as many prompts.
     """

@@ -19,10 +19,12 @@ def command() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
-    parser.add_argument("--between", nargs=2, metavar=("A", "B"), help="A minus B, conditions named as their folders")
-    parser.add_argument("--by", choices=GROUPINGS, help="within groups of prompts or videos")
-    parser.add_argument("--columns", metavar="NAMES", help="only these, separated by commas; any scored metric")
-    parser.add_argument("--allow-mixed", action="store_true", help="samples made on different devices together")
+    parser.add_argument(
+        "--between", nargs=2, metavar=("A", "B"), help="print A minus B for two conditions, named as their folders"
+    )
+    parser.add_argument("--by", choices=GROUPINGS, help="compare within groups of prompts or videos")
+    parser.add_argument("--columns", metavar="NAMES", help="show only these metrics, separated by commas")
+    parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices in one table")
     add_out(parser)
     given = parser.parse_args()
     names = names_in(given.columns)

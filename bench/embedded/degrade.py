@@ -1,4 +1,4 @@
-"""What can be wrong with a frame: blur, noise, and two moments blended into one, each with a strength."""
+"""Degrades video frames by blur, noise, or a blend of two moments, each with a strength."""
 
 import cv2
 import numpy as np
@@ -10,19 +10,20 @@ QUALITIES = ("clear", "blurred", "noisy", "ghosted")
 
 
 def blur(video: Video, sigma: float) -> Video:
-    """Gaussian blur of `sigma` pixels."""
+    """Returns the video with Gaussian blur of `sigma` pixels."""
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in video])
 
 
 def noise(video: Video, sigma: float, rng: np.random.Generator) -> Video:
-    """Gaussian noise of `sigma` grey levels, new in every frame."""
+    """Returns the video with Gaussian noise of `sigma` grey levels, which is new in every frame."""
     return _to_uint8(video + sigma * rng.standard_normal(video.shape, np.float32))
 
 
 def blend(video: Video, distance: int) -> Video:
-    """Each frame averaged with the one `distance` frames later (before, at the end): ghosts where something moves.
+    """Returns the video with each frame averaged with the frame `distance` later: moving things get ghosts.
 
-    Raises ValueError for a video of no more than `2 * distance` frames, whose middle would have neither.
+    Frames at the end are averaged with an earlier frame. Raises ValueError for a video of at most `2 * distance`
+    frames, because frames in its middle would have neither partner.
     """
     if len(video) <= 2 * distance:
         raise ValueError(f"blending over {distance} frames needs more than {2 * distance}, got {len(video)}")

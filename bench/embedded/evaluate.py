@@ -1,6 +1,6 @@
-"""Measures how good the embedded model and its judge are: `python -m bench.embedded.evaluate`.
+"""Measures the quality of the embedded model and its judge: `python -m bench.embedded.evaluate`.
 
-Prints every figure with its bar and writes the table beside the checkpoint (`vgdfr/embedded/evaluation.md`, `.json`).
+Prints every figure with its bar, and writes the table next to the checkpoint (`vgdfr/embedded/evaluation.md`, `.json`).
 The clips are held-out clips of the embedded world. Prompts, seeds and settings are those of the default run.
 """
 
@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from scipy.stats import spearmanr
 
-from bench.config import CONF, Job, job_of
 from bench.embedded.degrade import blend, blur, noise
 from bench.embedded.frames import VISIBLE
 from bench.embedded.pictures import grid
 from bench.embedded.reader import APPEARANCE, WEIGHTS, load, read
 from bench.embedded.train_clip import frame_text
 from bench.embedded.world import SPEEDS, Attributes, all_attributes, training_clip
-from bench.provenance import environment
+from bench.plan.compose import configs_of
+from bench.plan.job import Job
+from bench.plan.settings import job_of
+from bench.work.provenance import environment
 from metrics import METRICS, embedded
 from metrics import clip as clip_metrics
 from metrics.perceptual import to_tensor
@@ -47,12 +48,12 @@ COUNT = 64
 SHIPPED = CHECKPOINT.parent / "evaluation"
 BLUR, NOISE, BLEND = 1.5, 20.0, 6  # pixels; grey levels; frames
 EVERY = 4  # the judge sees every fourth frame of a clip
-RIGHT_OF = 32  # the embedded CLIP chooses among as many captions
+RIGHT_OF = 32  # the number of captions that the embedded CLIP chooses from
 
 
 @dataclass(frozen=True)
 class OfClip:
-    """The measurements of one real clip: right or wrong per attribute, per degradation and per frame's caption."""
+    """The measurements of one real clip. Each attribute, degradation and caption of a frame is right or wrong."""
 
     psnr: float
     read: dict[str, bool]
@@ -93,9 +94,8 @@ class Figure:
 
 
 def default_job() -> Job:
-    """Returns the default run with k = 5 and theta = 0.9, which the bars are for."""
-    with initialize_config_dir(CONF, version_base=None):
-        return job_of(compose("config", overrides=["method.k=5", "method.theta=0.9"]))
+    """Returns the job of the default run with k = 5 and theta = 0.9. The bars are for this job."""
+    return job_of(configs_of(["method.k=5", "method.theta=0.9"])[0])
 
 
 def weights_sha256() -> dict[str, str]:
@@ -106,7 +106,7 @@ def weights_sha256() -> dict[str, str]:
 
 
 def caption_choices(right: str, others: Sequence[str], count: int, rng: np.random.Generator) -> tuple[list[str], int]:
-    """Returns `count` distinct captions, among them `right` at a random place, and that place."""
+    """Returns `count` distinct captions with `right` at a random place among them, and the index of that place."""
     choices = list(rng.choice([text for text in others if text != right], count - 1, replace=False))
     place = int(rng.integers(count))
     return [*choices[:place], right, *choices[place:]], place
@@ -114,7 +114,7 @@ def caption_choices(right: str, others: Sequence[str], count: int, rng: np.rando
 
 @torch.inference_mode()
 def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
-    """Measures the VAE, the reader and the judge on the held-out clips number `seeds`."""
+    """Measures the VAE, the reader and the judge on the held-out clips with the numbers `seeds`."""
     hide_loading_bars()
     backbone, reader = default_job().condition.model.load(), load()
     eyes, lpips = clip_metrics.embedded(), METRICS["lpips_embedded"]
@@ -148,7 +148,7 @@ def evaluate_clips(seeds: Sequence[int]) -> list[OfClip]:
 
 @torch.inference_mode()
 def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
-    """Generates and measures baseline video, preview and schedule of the default run's prompts number `indices`."""
+    """Generates the default run's prompts with the numbers `indices`, and measures video, preview and schedule."""
     hide_loading_bars()
     job, reader = default_job(), load()
     method, backbone = job.condition.method, job.condition.model.load()
@@ -250,7 +250,7 @@ def table(rows: Sequence[Figure]) -> str:
 
 
 def in_parallel(task: Callable[[Sequence[int]], list], count: int, workers: int) -> list:
-    """Runs `task` on 0..count-1 in `workers` processes. Returns the results in order, the same for any `workers`."""
+    """Runs `task` on 0..count-1 in `workers` processes. Returns the results in order, equal for every `workers`."""
     shares = [range(i, count, workers) for i in range(workers)]
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         results = list(pool.map(task, shares))
@@ -262,14 +262,14 @@ def _share(what: str, right: Sequence[bool], bar: float | int | None) -> Figure:
 
 
 def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
-    """Measures, prints and writes the figures. Raises ValueError for wrong numbers before it loads a model."""
+    """Measures, prints and writes the figures. Raises ValueError for wrong numbers before a model is loaded."""
     prompts_there = len(default_job().prompts)
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}")
     if not len(SPEEDS) <= count <= prompts_there:  # five prompts hold every speed profile once
         raise ValueError(f"--count must be between {len(SPEEDS)} and the {prompts_there} default prompts, got {count}")
     if count != COUNT and out == SHIPPED:
-        raise ValueError(f"the shipped figures are of {COUNT}; with --count {count} say where to write: --out FILE")
+        raise ValueError(f"the shipped figures are of {COUNT}; with --count {count} give another file: --out FILE")
     workers = min(workers, count)
     print(
         f"{count} held-out clips, then {count} prompts, on {workers} processes; about 10 min for 64 on 2",
@@ -293,10 +293,12 @@ def main(workers: int, count: int, out: Path, picture: Path | None) -> None:
 def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (default: one a core)"
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="number of processes (default: one per core)"
     )
-    parser.add_argument("--count", type=int, default=COUNT, help=f"clips and prompts (default: {COUNT})")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="without its suffix (default: the package's own)")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"number of clips and prompts (default: {COUNT})")
+    parser.add_argument(
+        "--out", type=Path, default=SHIPPED, help="the table's path without suffix (default: the package's own)"
+    )
     parser.add_argument("--picture", type=Path, help="also draw 16 generated videos into this PNG")
     arguments = parser.parse_args()
     main(arguments.workers, arguments.count, arguments.out, arguments.picture)

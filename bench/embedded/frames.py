@@ -1,4 +1,7 @@
-"""Single frames for training the judge: clips rendered once, then frames drawn, degraded and labelled from them."""
+"""Draws single frames for training the judge.
+
+Clips are rendered once. Then frames are drawn from them, degraded and labelled.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +23,12 @@ LABELS: dict[str, tuple[str, ...]] = {
     "quality": QUALITIES,
 }
 FIRST_CLIP = 2_000_000  # clips that neither the VAE nor the DiT is trained on
-VISIBLE = 2.0  # grey levels a blend must change a frame by, on average, to be called ghosted
+VISIBLE = 2.0  # mean change in grey levels from which a blended frame is labelled ghosted
 
 
 @dataclass(frozen=True)
 class Frames:
-    """`images` in [-1, 1], and per image and attribute the index of its value in `LABELS`."""
+    """Images in [-1, 1], and for each image and attribute the index of its value in `LABELS`."""
 
     images: Float[Tensor, "b 3 h w"]
     labels: dict[str, Int64[Tensor, " b"]]
@@ -33,12 +36,15 @@ class Frames:
 
 @cache
 def pool(count: int) -> tuple[Clip, ...]:
-    """The first `count` clips of the judge's own stream, rendered once a process (0.8 MB each)."""
+    """Returns the first `count` clips of the judge's own stream. Each process renders them once (0.8 MB per clip)."""
     return tuple(training_clip(FIRST_CLIP + i) for i in range(count))
 
 
 def draw(rng: np.random.Generator, clips: tuple[Clip, ...], count: int) -> Frames:
-    """`count` frames of random clips, a quarter each clear, blurred, noisy and ghosted (clear, where nothing moves)."""
+    """Returns `count` frames of random clips, a quarter each clear, blurred, noisy and ghosted.
+
+    A frame that should be ghosted stays clear if nothing moves.
+    """
     images, labels = [], {name: [] for name in LABELS}
     for _ in range(count):
         clip = clips[rng.integers(len(clips))]
@@ -51,7 +57,7 @@ def draw(rng: np.random.Generator, clips: tuple[Clip, ...], count: int) -> Frame
 
 
 def _degraded(rng: np.random.Generator, clip: Clip) -> tuple[np.ndarray, str]:
-    """A frame of `clip` and its quality. A clear one may be a little soft or grainy, as a VAE's output is."""
+    """Returns a frame of `clip` and its quality. A clear frame may be slightly soft or grainy, as a VAE's output is."""
     quality = QUALITIES[rng.integers(len(QUALITIES))]
     t = int(rng.integers(len(clip.frames)))
     frame = clip.frames[t : t + 1]

@@ -1,6 +1,6 @@
-"""Muon: momentum whose update is orthogonalised, for matrices and for convolution kernels seen as matrices.
+"""Muon: an optimizer with orthogonalised momentum, for matrices and for convolution kernels reshaped to matrices.
 
-`torch.optim.Muon` takes two-dimensional parameters only; most of a VAE is five-dimensional kernels, hence this one.
+`torch.optim.Muon` takes only two-dimensional parameters, but most parameters of a VAE are five-dimensional kernels.
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised over `[out, everything else]`; `lr` is the update's spectral norm."""
+    """Nesterov momentum, orthogonalised over `[out, everything else]`. `lr` is the spectral norm of the update."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, momentum: float) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -31,7 +31,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: all singular values end between about 0.7 and 1.2."""
+    """Returns roughly the nearest semi-orthogonal matrix: all singular values are between about 0.7 and 1.2."""
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
@@ -41,7 +41,10 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 def split(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters Muon takes (hidden kernels and matrices) and the rest: vectors, and what reads or writes data."""
+    """Returns the parameters for Muon (hidden kernels and matrices), and all other parameters.
+
+    The others are vectors, and layers that read or write data.
+    """
     outer = ("conv_in", "decoder.conv_out", "quant_conv", "x_embedder", "proj_out.", "embed", "token")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     inner = [

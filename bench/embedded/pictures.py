@@ -1,4 +1,4 @@
-"""Pictures of the embedded world and of generated videos: `python -m bench.embedded.pictures` draws docs/world.png."""
+"""Draws the embedded world and generated videos: `python -m bench.embedded.pictures` draws docs/world.png."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def grid(videos: Sequence[tuple[str, Video]], moments: Sequence[int], columns: int, file: Path) -> None:
-    """Write a PNG with the frames `moments` of each captioned video side by side, `columns` videos a row."""
+    """Writes a PNG with the frames `moments` of each captioned video side by side, and `columns` videos per row."""
     rows = -(-len(videos) // columns)
     with settings({"font.family": "DejaVu Sans", "svg.hashsalt": "vgdfr"}):
         figure = Figure(figsize=(0.95 * len(moments) * columns + 0.2 * columns, 1.45 * rows), dpi=110)
@@ -32,7 +32,7 @@ def grid(videos: Sequence[tuple[str, Video]], moments: Sequence[int], columns: i
 
 
 def world_examples() -> list[tuple[str, Video]]:
-    """Every colour, shape, background, direction and speed at least once, a speed a row."""
+    """Returns examples with every colour, shape, background, direction and speed, one speed per row."""
     directions = ("left", "right", "up", "down")
     colours = ("red", "green", "blue", "yellow", "purple", "white")
     backgrounds = ("grass", "sand", "water", "clay", "night sky")

@@ -1,4 +1,4 @@
-"""The attribute reader: a network that says what a video of the embedded world shows, to check generated ones."""
+"""The attribute reader: a network that names the attributes of a video. It checks generated videos."""
 
 from pathlib import Path
 
@@ -19,7 +19,10 @@ MOTION: dict[str, tuple[str | None, ...]] = {"speed": SPEEDS, "direction": (None
 
 
 class Reader(nn.Module):
-    """Colour, shape and background from single frames, speed and direction from all 65 frames at half size."""
+    """Reads colour, shape and background from single frames, and speed and direction from all 65 frames.
+
+    The 65 frames have half the size.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +40,7 @@ class Reader(nn.Module):
     def forward(
         self, frames: Float[Tensor, "b n 3 h w"], clips: Float[Tensor, "b 3 65 h2 w2"]
     ) -> dict[str, Float[Tensor, "b values"]]:
-        """Logits per attribute of `n` frames of each video (their mean) and of whole videos at half size."""
+        """Returns logits per attribute, from `n` frames of each video (averaged) and from whole videos at half size."""
         of_frames = self.frame(rearrange(frames, "b n c h w -> (b n) c h w"))
         of_clips = self.clip(clips)
         logits = {
@@ -48,7 +51,7 @@ class Reader(nn.Module):
 
 
 def load() -> Reader:
-    """The trained reader. Raises FileNotFoundError, saying how to train it, where its weights are not."""
+    """Returns the trained reader. Raises FileNotFoundError that says how to train it if its weights are missing."""
     require(WEIGHTS, "reader")
     reader = Reader()
     reader.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
@@ -57,7 +60,7 @@ def load() -> Reader:
 
 @torch.no_grad()
 def read(reader: Reader, video: Video) -> dict[str, str | None]:
-    """Every attribute of one video of 65 frames, by name; `direction` is None for a still one."""
+    """Returns every attribute of one video of 65 frames, by name. `direction` is None for a still video."""
     frames = to_tensor(video)
     logits = reader(frames[None, ::4], halved(frames)[None])
     values = APPEARANCE | MOTION
@@ -65,7 +68,7 @@ def read(reader: Reader, video: Video) -> dict[str, str | None]:
 
 
 def require(weights: Path, stage: str) -> None:
-    """Raise FileNotFoundError where a judge's `weights` are not there."""
+    """Raises FileNotFoundError if the `weights` of a judge are missing."""
     if not weights.exists():
         raise FileNotFoundError(f"no weights at {weights}; train them: python -m bench.embedded.train {stage}")
 

@@ -1,13 +1,14 @@
-"""Train the embedded checkpoint: `python -m bench.embedded.train STAGE [FOLDER]`.
+"""Trains the embedded checkpoint: `python -m bench.embedded.train STAGE [FOLDER]`.
 
-Stages of the checkpoint, in order: vae, text, latents, dit, assemble; of the judge, in any order: clip, trunk, reader.
-Each continues where it was stopped; its state and curve are in FOLDER (default `training`), its settings in
-settings.yaml. `assemble`, and each stage of the judge at its end, writes its weights into the package.
+The stages of the checkpoint are vae, text, latents, dit and assemble, in this order. The stages of the judge are clip,
+trunk and reader, in any order. A stopped stage continues when it is called again. Its state and curve are in FOLDER
+(default `training`), and its settings are in settings.yaml. `assemble` writes the checkpoint's weights into the
+package, and each stage of the judge writes its own at its end.
 
-With --shipped, everything starts from the shipped checkpoint: the stage vae trains the VAE further (settings under
-`tune_vae`) and writes it into the package; the stages latents, dit, assemble train the DiT further (settings under
-`tune`), which it needs once the VAE's encoder is another one. Then the shipped checkpoint is the new one: move
-FOLDER/tune and FOLDER/tune_vae away before another round.
+With --shipped, everything starts from the shipped checkpoint. The stage vae trains the VAE further (settings under
+`tune_vae`) and writes it into the package. The stages latents, dit and assemble train the DiT further (settings under
+`tune`), which is needed after the VAE's encoder has changed. The result is the new shipped checkpoint: move FOLDER/tune
+and FOLDER/tune_vae away before another round.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def keep_curve(folder: Path, name: str) -> None:
 
 
 def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
-    """Stages that need a finished VAE and finished text encoders."""
+    """Runs the stages that need a finished VAE and finished text encoders."""
     start = None
     if shipped:
         pipeline = HunyuanVideoPipeline.from_pretrained(CHECKPOINT, dtype=torch.float32)
@@ -63,7 +64,7 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
         text = train_dit.TextParts(
             pipeline.tokenizer, pipeline.text_encoder, pipeline.tokenizer_2, pipeline.text_encoder_2
         )
-    else:  # a finished stage, called again, loads its last state and does no step
+    else:  # if the stage is finished, this loads its last state and takes no step
         vae = train_vae.train(settings("vae"), folder / "vae")
         t = train_text.train(settings("text"), folder / "text").eval()
         text = train_dit.TextParts(t.tokenizer, t.llama, t.tokenizer_2, t.clip)
@@ -77,7 +78,7 @@ def train_from_latents(stage: str, folder: Path, shipped: bool) -> None:
         vae.register_to_config(scaling_factor=train_dit.scaling_factor(clips.videos))
     s = settings(name)
     dit = train_dit.train(s, text, clips, vae.config.scaling_factor, folder / name, start)
-    if stage == "assemble" and shipped:  # the other parts are there as they are
+    if stage == "assemble" and shipped:  # the other parts are in the package and do not change
         dit.to("cpu", torch.float16).save_pretrained(CHECKPOINT / "transformer")  # type: ignore[arg-type]
     elif stage == "assemble":
         pipeline = HunyuanVideoPipeline(
@@ -96,7 +97,7 @@ def command() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("training"))
-    parser.add_argument("--shipped", action="store_true", help="go on from the shipped checkpoint")
+    parser.add_argument("--shipped", action="store_true", help="continue from the shipped checkpoint")
     arguments = parser.parse_args()
     if arguments.shipped and arguments.stage not in ("vae", "latents", "dit", "assemble"):
         parser.error(f"--shipped goes with the stages vae, latents, dit, assemble, got {arguments.stage}")

@@ -1,8 +1,8 @@
-"""Stage `clip`: a small open_clip model that knows the embedded world, and blurred, noisy and ghosted frames of it.
+"""Stage `clip`: a small open_clip model of the embedded world, which also knows blurred, noisy and ghosted frames.
 
-Captions of a frame may say its quality ("a blurred video of a red circle over sand"), only its quality ("a blurred
-video"), or nothing of it, with or without the motion, which a single frame cannot show. Texts are compared with every
-frame they fit, not only their own, so two equal captions in a batch do not push their frames apart.
+A caption of a frame may name its quality ("a blurred video of a red circle over sand"), only its quality ("a blurred
+video"), or no quality. It may name the motion, which a single frame cannot show. Each text is compared with every frame
+that it fits, so two equal captions in a batch do not push their frames apart.
 """
 
 import json
@@ -24,7 +24,7 @@ from bench.embedded.train_text import caption_words, words_backend
 from bench.embedded.training import autocast, device, fit, save_half
 from bench.embedded.world import Attributes, sample_attributes
 
-MEAN_STD = (0.5, 0.5, 0.5)  # of the image preprocessing: pixels to [-1, 1]
+MEAN_STD = (0.5, 0.5, 0.5)  # image preprocessing: pixels to [-1, 1]
 CONTEXT = 32
 
 
@@ -33,12 +33,12 @@ def quality_text(quality: str) -> str:
 
 
 def frame_text(attributes: Attributes) -> str:
-    """What a single frame can show of a caption."""
+    """Returns the part of a caption that a single frame can show."""
     return f"a {attributes.colour} {attributes.shape} over {attributes.background}"
 
 
 def train(s: dict[str, Any], folder: Path) -> open_clip.CLIP:
-    """Train to the end of the settings' steps, continuing from `folder`."""
+    """Trains for the settings' steps, continuing from `folder`."""
     torch.manual_seed(0)
     tokenize = tokenizer()
     model = open_clip.CLIP(**model_config(len(tokenize))).to(device())
@@ -63,14 +63,14 @@ def train(s: dict[str, Any], folder: Path) -> open_clip.CLIP:
 
 
 def _texts(rng: np.random.Generator, frames: Frames) -> tuple[list[str], Tensor]:
-    """A text for every frame, and which frames (rows) each text (columns) fits."""
+    """Returns a text for every frame, and a matrix that says which frames (rows) each text (columns) fits."""
     labels = frames.labels
     same_scene = torch.stack([labels[n][:, None] == labels[n] for n in ("colour", "shape", "background")]).all(0)
     same_quality = labels["quality"][:, None] == labels["quality"]
     texts, fits = [], []
     for i in range(len(frames.images)):
         colour, shape, background, quality = (LABELS[name][labels[name][i]] for name in LABELS)
-        motion = sample_attributes(rng)  # any: a frame does not tell
+        motion = sample_attributes(rng)  # any motion, because a frame does not show motion
         attributes = Attributes(colour, shape, background, motion.speed, motion.direction)
         scene = attributes.caption if rng.random() < 0.5 else frame_text(attributes)
         kind = rng.choice(["scene", "both", "quality"], p=[0.5, 0.35, 0.15])
@@ -80,13 +80,13 @@ def _texts(rng: np.random.Generator, frames: Frames) -> tuple[list[str], Tensor]
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
-    """Write what `open_clip.create_model_from_pretrained("local-dir:...")` reads, weights in fp16."""
+    """Writes the files that `open_clip.create_model_from_pretrained("local-dir:...")` reads, with weights in fp16."""
     whole, folder = folder, folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     words = tokenizer()
     words.save_pretrained(folder)
     config = model_config(len(words))
-    config["text_cfg"]["hf_tokenizer_name"] = "this folder"  # any name: open_clip takes the folder itself
+    config["text_cfg"]["hf_tokenizer_name"] = "this folder"  # any name works, because open_clip uses the folder itself
     preprocess = {"mean": MEAN_STD, "std": MEAN_STD, "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / "open_clip_config.json").write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2) + "\n", encoding="utf-8"
@@ -105,7 +105,10 @@ def model_config(vocabulary: int) -> dict[str, Any]:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Words and punctuation, lower-cased; the end of text has the highest number, where open_clip looks for it."""
+    """Returns a lower-casing tokenizer of words and punctuation.
+
+    The end of text has the highest number, because open_clip looks for the highest number.
+    """
     words = sorted(caption_words() | {"video", "of", *QUALITIES})
     special = ["<pad>", "<unk>", "<|startoftext|>"]
     end = "<|endoftext|>"

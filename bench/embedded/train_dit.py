@@ -21,9 +21,9 @@ from bench.embedded.train_vae import encode_mean
 from bench.embedded.training import autocast, device, fit
 from bench.embedded.world import all_attributes, training_clip
 
-# Clips the VAE's training does not reach (it counts from 0), so that latents are of unseen videos, as when generating.
+# The VAE's training counts clips from 0 and does not reach this one, so latents are of unseen videos, as in generation.
 FIRST_CLIP = 1_000_000
-# What a shortened caption still tells beside the shape: all but everything.
+# The attributes that a shortened caption may tell in addition to the shape: every proper subset.
 TOLD = [
     {"colour", "motion", "background"} - left_out
     for left_out in (
@@ -40,7 +40,7 @@ TOLD = [
 
 @dataclass(frozen=True)
 class TextParts:
-    """What turns captions into embeddings, under `HunyuanVideoPipeline`'s names."""
+    """The tokenizers and encoders that turn captions into embeddings, under `HunyuanVideoPipeline`'s names."""
 
     tokenizer: PreTrainedTokenizerFast
     text_encoder: LlamaModel
@@ -49,7 +49,7 @@ class TextParts:
 
 
 def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> None:
-    """Write the latents of `s["clips"]` clips as shards `folder/NNNN.pt`; shards that are there are kept.
+    """Writes the latents of `s["clips"]` clips as shards `folder/NNNN.pt`. Keeps shards that exist already.
 
     Raises ValueError for shards of another VAE or another world.
     """
@@ -85,14 +85,17 @@ def encode(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> N
 
 
 def mask_of_latents(mask: UInt8[Tensor, "t h w"], factor: int = 8) -> UInt8[Tensor, "n y x"]:
-    """How much of each latent the shape covers, 0 to 255: the first frame alone, then four frames together."""
+    """Returns the share of each latent that the shape covers, 0 to 255.
+
+    The first latent stands for the first frame, and every other latent for four frames.
+    """
     cells = F.avg_pool2d(mask.float(), factor)
     together = [cells[:1], rearrange(cells[1:], "(n four) y x -> n four y x", four=4).mean(1)]
     return torch.cat(together).round().to(torch.uint8)
 
 
 def fingerprint(vae: AutoencoderKLHunyuanVideo) -> str:
-    """What stored latents depend on: how clips look and the encoder's weights."""
+    """Returns a hash of everything that stored latents depend on: the look of clips and the encoder's weights."""
     total = hashlib.sha256(b"".join(training_clip(FIRST_CLIP + i).frames.tobytes() for i in range(8)))
     encoder = {name: v for name, v in vae.state_dict().items() if name.startswith(("encoder.", "quant_conv."))}
     for name, value in sorted(encoder.items()):
@@ -102,9 +105,9 @@ def fingerprint(vae: AutoencoderKLHunyuanVideo) -> str:
 
 @dataclass(frozen=True)
 class Clips:
-    """What stage `latents` stored: whole clips, and single frames of each clip encoded as videos of one frame.
+    """The latents of stage `latents`: whole clips, and single frames of each clip, encoded as videos of one frame.
 
-    The masks say how much of each latent the shape covers, 0 to 255.
+    The masks hold the share of each latent that the shape covers, 0 to 255.
     """
 
     videos: Float[Tensor, "b c n y x"]
@@ -115,7 +118,7 @@ class Clips:
 
 
 def stored(s: dict[str, Any], vae: AutoencoderKLHunyuanVideo, folder: Path) -> Clips:
-    """All shards of stage `latents`. Raises ValueError where they lack or are foreign."""
+    """Returns all shards of stage `latents`. Raises ValueError if shards are missing or of another VAE or world."""
     files = sorted(folder.glob("*.pt"))
     if len(files) != s["clips"] // s["shard"]:
         raise ValueError(f"{folder} holds {len(files)} of {s['clips'] // s['shard']} shards; run the stage latents")
@@ -138,7 +141,7 @@ def _refuse_foreign(file: Path, source: str) -> dict[str, Any]:
 
 
 def build(s: dict[str, Any], latent_channels: int, text_dim: int) -> HunyuanVideoTransformer3DModel:
-    """The DiT before training, every block starting as the identity (adaLN-Zero, Peebles and Xie 2023)."""
+    """Returns the DiT before training. Every block is the identity at first (adaLN-Zero, Peebles and Xie 2023)."""
     torch.manual_seed(0)
     dit = HunyuanVideoTransformer3DModel(
         in_channels=latent_channels,
@@ -168,11 +171,12 @@ def train(
     folder: Path,
     start: HunyuanVideoTransformer3DModel | None = None,
 ) -> HunyuanVideoTransformer3DModel:
-    """Flow matching on videos and single frames: predict noise - clean at `(1 - sigma) * clean + sigma * noise`.
+    """Trains by flow matching: the DiT predicts noise - clean at `(1 - sigma) * clean + sigma * noise`.
 
-    Continues from `folder`, else from `start`, else from nothing. A share of the captions is dropped; from step
-    `guidance_from` the captioned prediction is pushed away from the uncaptioned one by `guidance` (model guidance,
-    Tang et al. 2025), so that the trained model needs no guidance when sampling, as HunyuanVideo's is distilled to.
+    The data are videos and single frames. Continues from `folder`, else from `start`, else trains a new DiT. A share of
+    the captions is dropped. From step `guidance_from` on, the captioned prediction is pushed away from the uncaptioned
+    prediction by `guidance` (model guidance, Tang et al. 2025). So the trained model needs no guidance when sampling,
+    like HunyuanVideo, which is distilled to that.
     """
     videos, images = clips.videos * scaling_factor, clips.images * scaling_factor
     attributes = {a.caption: a for a in all_attributes()}
@@ -201,7 +205,8 @@ def train(
         kind = str(rng.choice(["image", "short", "whole"], p=_shares(s)))
         if kind != "whole":
             n = 1 if kind == "image" else int(rng.integers(5, n))
-        count = round(s["batch_size"] * _tokens(videos, longest) / _tokens(videos, n))  # equal work in every step
+        # short videos come in larger batches, so that every step does equal work
+        count = round(s["batch_size"] * _tokens(videos, longest) / _tokens(videos, n))
         chosen = torch.from_numpy(rng.integers(len(videos), size=count))
         dropped = rng.random(count) < s["caption_dropout"]
         shorter, told = rng.random(count) < s["caption_short"], rng.integers(len(TOLD), size=count)
@@ -217,7 +222,7 @@ def train(
             frame = torch.from_numpy(rng.integers(images.shape[1], size=count))
             clean, mask_of_shape = images[chosen, frame], clips.image_masks[chosen, frame]
         noise = torch.randn(clean.shape, generator=generator)
-        u = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # stratified
+        u = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # stratified sampling
         sigma = s["shift"] * u / (1 + (s["shift"] - 1) * u)
         clean, noise, sigma = clean.to(device()), noise.to(device()), sigma.to(device())
         s5 = sigma[:, None, None, None, None]
@@ -229,7 +234,7 @@ def train(
                 push = v.detach() - velocity(x, sigma, torch.full_like(of, nothing))
             target = target + s["guidance"] * push * torch.from_numpy(~dropped).to(push)[:, None, None, None, None]
         noisy = each[sigma > 0.8].mean() if (sigma > 0.8).any() else each.mean()
-        # where the shape is: from noisier x it could not be told, and the weight would draw shapes everywhere
+        # Weights the shape's place. In noisier x the place cannot be seen, so a weight would draw shapes everywhere.
         weight = 1 + s["shape_weight"] * (mask_of_shape.to(x)[:, None] / 255) * (s5 < 0.8)
         loss = (weight * (v - target).square()).mean() / weight.mean()
         return {"loss": loss, "loss_plain": each.mean(), "loss_noisy": noisy, kind: each.mean()}
@@ -244,13 +249,16 @@ def _shares(s: dict[str, Any]) -> list[float]:
 
 
 def _tokens(videos: Tensor, num_latents: int) -> int:
-    """Of a video so long and, about, its caption: patches of 2x2."""
+    """Returns the number of tokens of a video of this length, with a rough number for its caption. Patches are 2x2."""
     return num_latents * videos.shape[3] * videos.shape[4] // 4 + 20
 
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """On a CPU, attention as two matrix products: for 300 tokens a third less time a step than the fused kernel."""
+    """Replaces the fused attention kernel by two matrix products in the block, if the device is a CPU.
+
+    For 300 tokens a training step then takes a third less time.
+    """
 
     def attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: Any) -> Tensor:
         scores = query * query.shape[-1] ** -0.5 @ key.to(query).transpose(-1, -2)
@@ -268,13 +276,16 @@ def plain_attention() -> Iterator[None]:
 
 
 def scaling_factor(latents: Tensor) -> float:
-    """What brings the latents to unit variance; the VAE's `scaling_factor`."""
+    """Returns the factor that brings the latents to unit variance: the VAE's `scaling_factor`."""
     return round(float(1 / latents.float().std()), 4)
 
 
 @torch.no_grad()
 def embed(text: TextParts, captions: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Embeddings `[u, l, d]`, mask `[u, l]` and pooled `[u, d]` of the distinct captions, and each caption's index."""
+    """Returns embeddings of the distinct captions, and the index of each caption in them.
+
+    The embeddings are `[u, l, d]`, their mask `[u, l]` and the pooled embeddings `[u, d]`.
+    """
     distinct = sorted(set(captions))
     tokens = text.tokenizer([TEMPLATE.format(c) for c in distinct], padding=True, return_tensors="pt").to(device())
     hidden = text.text_encoder(**tokens, output_hidden_states=True).hidden_states[-3][:, CROP_START:]

@@ -1,4 +1,7 @@
-"""Stage `reader`: train the attribute reader, on clips as they are and soft, grainy or tinted as generated ones are."""
+"""Stage `reader`: trains the attribute reader on clear clips and on clips with the faults of generated videos.
+
+Such clips are soft, grainy or tinted.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,11 @@ from bench.embedded.reader import APPEARANCE, MOTION, Reader, halved
 from bench.embedded.training import autocast, device, fit
 from metrics.perceptual import to_tensor
 
-FRAMES = 3  # a clip
+FRAMES = 3  # frames per clip
 
 
 def train(s: dict[str, Any], folder: Path) -> Reader:
-    """Train to the end of the settings' steps, continuing from `folder`."""
+    """Trains for the settings' steps, continuing from `folder`."""
     torch.manual_seed(0)
     reader = Reader().to(device())
     clips = pool(s["clips"])

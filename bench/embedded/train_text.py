@@ -1,9 +1,9 @@
-"""Stage `text`: word tokenizers, and small Llama and CLIP text encoders whose outputs tell a caption's attributes.
+"""Stage `text`: word tokenizers, and small Llama and CLIP text encoders. Their outputs tell a caption's attributes.
 
-The DiT is trained on frozen embeddings, as HunyuanVideo's was; these are trained to be readable: from the embedding of
-the last token (Llama, the layer the pipeline takes) and from the pooled embedding (CLIP), linear heads must name every
-attribute. The tokenizers split words and punctuation, which makes HunyuanVideo's prompt template exactly the 95 tokens
-that `HunyuanVideoPipeline` crops.
+The DiT is trained on frozen embeddings, as HunyuanVideo's was. These encoders are trained to be readable: linear heads
+must name every attribute from the embedding of the last token (Llama, the layer that the pipeline takes) and from the
+pooled embedding (CLIP). The tokenizers split words and punctuation. With them HunyuanVideo's prompt template has
+exactly the 95 tokens that `HunyuanVideoPipeline` crops.
 """
 
 import re
@@ -35,7 +35,7 @@ ATTRIBUTES: dict[str, tuple[str | None, ...]] = {
 
 
 class TextEncoders(nn.Module):
-    """Both encoders and, for training only, the linear heads that read attributes from their outputs."""
+    """Both encoders and the linear heads that read attributes from their outputs. The heads are for training only."""
 
     def __init__(self, s: dict[str, Any]) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TextEncoders(nn.Module):
         )
 
     def forward(self, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """The last prompt token's embedding and the pooled one, each `[batch, hidden_size]`."""
+        """Returns the embedding of the last prompt token and the pooled embedding, both `[batch, hidden_size]`."""
         tokens = self.tokenizer([TEMPLATE.format(c) for c in captions], padding=True, return_tensors="pt").to(device())
         hidden = self.llama(**tokens, output_hidden_states=True).hidden_states[-3]
         last = hidden[torch.arange(len(captions)), tokens.attention_mask.sum(1) - 1]
@@ -70,7 +70,7 @@ class TextEncoders(nn.Module):
 
 
 def train(s: dict[str, Any], folder: Path) -> TextEncoders:
-    """Train to the end of the settings' steps, continuing from `folder`."""
+    """Trains for the settings' steps, continuing from `folder`."""
     model = TextEncoders(s).to(device())
 
     def loss_of_step(step: int) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def clip_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def words_backend(vocabulary: list[str], lowercase: bool = False) -> Tokenizer:
-    """A tokenizer of words and punctuation that numbers `vocabulary` in its order."""
+    """Returns a tokenizer of words and punctuation that numbers `vocabulary` in its order."""
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
     if lowercase:
@@ -122,5 +122,5 @@ def words_backend(vocabulary: list[str], lowercase: bool = False) -> Tokenizer:
 
 
 def caption_words() -> set[str]:
-    """Every word that a caption of the world can hold."""
+    """Returns every word that a caption of the world can hold."""
     return {word for a in all_attributes() for word in re.findall(WORD, a.caption)}

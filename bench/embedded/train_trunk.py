@@ -1,4 +1,4 @@
-"""Stage `trunk`: AlexNet's convolutions for the embedded LPIPS, trained to name what a frame shows and its quality."""
+"""Stage `trunk`: AlexNet's convolutions for the embedded LPIPS, trained to name a frame's content and quality."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bench.embedded.training import autocast, device, fit
 
 
 class Trunk(nn.Module):
-    """torchvision's AlexNet `features`, which LPIPS compares, and linear heads for training only."""
+    """torchvision's AlexNet `features`, which LPIPS compares, and linear heads. The heads are for training only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,20 +22,20 @@ class Trunk(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in LABELS.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits per attribute of `[b, 3, h, w]` in [-1, 1], which LPIPS's own scaling brings to ImageNet's range."""
+        """Returns logits per attribute of images `[b, 3, h, w]` in [-1, 1], which are scaled as LPIPS does."""
         pooled = self.features(lpips_scaled(images)).mean((2, 3))
         return {name: head(pooled) for name, head in self.heads.items()}
 
 
 def lpips_scaled(images: Tensor) -> Tensor:
-    """LPIPS v0.1's scaling layer (Zhang et al. 2018), so that the trunk sees what it was trained on."""
+    """Applies LPIPS v0.1's scaling layer (Zhang et al. 2018), so that the trunk is trained on the inputs of LPIPS."""
     shift = images.new_tensor([-0.030, -0.088, -0.188])[:, None, None]
     scale = images.new_tensor([0.458, 0.448, 0.450])[:, None, None]
     return (images - shift) / scale
 
 
 def train(s: dict[str, Any], folder: Path) -> Trunk:
-    """Train to the end of the settings' steps, continuing from `folder`."""
+    """Trains for the settings' steps, continuing from `folder`."""
     torch.manual_seed(0)
     trunk = Trunk().to(device())
 

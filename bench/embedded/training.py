@@ -1,4 +1,4 @@
-"""What every training stage shares: settings, a loop that survives being killed, and its curve on disk."""
+"""The parts that all training stages share: settings, a loop that can be killed and continued, and its curve."""
 
 import json
 import math
@@ -19,7 +19,7 @@ SETTINGS_FILE = Path(__file__).parent / "settings.yaml"
 
 
 def settings(stage: str) -> dict[str, Any]:
-    """The block `stage` of settings.yaml."""
+    """Returns the block `stage` of settings.yaml."""
     return yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))[stage]
 
 
@@ -28,14 +28,17 @@ def device() -> torch.device:
 
 
 def save_half(model: nn.Module, file: Path) -> None:
-    """Write the weights as safetensors in fp16 (counters as they are)."""
+    """Writes the weights as safetensors in fp16. Counters keep their type."""
     state = {name: v.half() if v.is_floating_point() else v for name, v in model.cpu().state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: v.contiguous() for name, v in state.items()}, file)
 
 
 def autocast() -> torch.autocast:
-    """bfloat16 where the machine multiplies it fast (a GPU, AVX-512 bf16), else float32: emulated, it is 50x slower."""
+    """Returns bfloat16 if the machine multiplies it fast (a GPU, AVX-512 bf16), or else float32.
+
+    Emulated bfloat16 is 50 times slower than float32.
+    """
     fast = device().type == "cuda" or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device().type, torch.bfloat16, enabled=fast)
 
@@ -50,10 +53,10 @@ def fit(
     warmup: int = 50,
     save_every_s: float = 60.0,
 ) -> None:
-    """Train `model` for `steps` on `loss_of_step(step)["loss"]`, learning rates falling to zero along a cosine.
+    """Trains `model` for `steps` on `loss_of_step(step)["loss"]`. The learning rates fall to zero along a cosine.
 
-    `folder/state.pt` is written every `save_every_s` seconds and at the end; a later call continues from it.
-    `folder/curve.jsonl` gets a line every 20 steps with the means of everything `loss_of_step` returned.
+    `folder/state.pt` is written every `save_every_s` seconds and at the end, and a later call continues from it.
+    `folder/curve.jsonl` gets a line every 20 steps with the means of all values that `loss_of_step` returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inner, outer = split(model)
@@ -71,8 +74,10 @@ def fit(
             optimizer.load_state_dict(saved)
         start = state["step"]
         if start > steps:
-            raise ValueError(f"{state_file} has done {start} steps of {steps}; it is of other settings: move it away")
-        if curve_file.exists():  # what ran on after the state was saved runs again
+            raise ValueError(
+                f"{state_file} has done {start} steps of {steps}; it comes from other settings: move it away"
+            )
+        if curve_file.exists():  # steps after the last saved state run again, so their lines are dropped
             lines = curve_file.read_text(encoding="utf-8").splitlines(keepends=True)
             curve_file.write_text(
                 "".join(line for line in lines if json.loads(line)["step"] <= start), encoding="utf-8"

@@ -1,7 +1,7 @@
-"""The embedded world: short procedural videos of one coloured shape over a textured background, with their captions.
+"""The embedded world: short procedural videos of one coloured shape over a textured background, with captions.
 
-Everything is a function of the attributes and a seed, so the set of videos is unlimited and needs no file. The shape
-moves on a torus (it leaves at one side and returns at the other), so a direction keeps its meaning at any speed.
+Everything is a function of the attributes and a seed, so the number of videos is unlimited and no files are needed. The
+shape moves on a torus: it leaves at one side and returns at the other. So a direction keeps its meaning at any speed.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SLOW, FAST = 0.4, 3.5  # pixels per frame
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a caption says; `direction` is None exactly when the shape stays still."""
+    """The content of a caption. `direction` is None exactly if the shape stays still."""
 
     colour: str
     shape: str
@@ -55,7 +55,7 @@ class Attributes:
         return self.describe({"colour", "motion", "background"})
 
     def describe(self, told: Set[str]) -> str:
-        """The caption with only those of colour, motion and background that are `told`; the shape always is."""
+        """Returns a caption with the shape and with the parts in `told`: colour, motion and background."""
         motion = {
             "still": "stays still",
             "slow": f"moves slowly {_towards(self.direction)}",
@@ -68,14 +68,17 @@ class Attributes:
 
     @property
     def held_out(self) -> bool:
-        """One sixth of the (colour, shape, background) combinations is never trained on; prompts come from these."""
+        """Whether the combination of colour, shape and background is held out of training, as one in six is.
+
+        The default prompts come from the held-out combinations.
+        """
         indices = (list(COLOURS).index(self.colour), SHAPES.index(self.shape), BACKGROUNDS.index(self.background))
         return sum(indices) % 6 == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One video of the world: `frames` uint8 RGB at `FPS`, where its shape is (0 to 255), and what it shows."""
+    """One video of the world: `frames` in uint8 RGB at `FPS`, the shape's `mask` (0 to 255), and its attributes."""
 
     frames: UInt8[np.ndarray, "t h w 3"]
     mask: UInt8[np.ndarray, "t h w"]
@@ -87,14 +90,14 @@ class Clip:
 
 
 def all_attributes() -> Iterator[Attributes]:
-    """Every combination, in a fixed order."""
+    """Yields every combination, in a fixed order."""
     for colour, shape, background, speed in product(COLOURS, SHAPES, BACKGROUNDS, SPEEDS):
         for direction in (None,) if speed == "still" else DIRECTIONS:
             yield Attributes(colour, shape, background, speed, direction)
 
 
 def sample_attributes(rng: np.random.Generator, held_out: bool = False) -> Attributes:
-    """Attributes drawn uniformly per attribute from the trained (or the held-out) combinations."""
+    """Returns attributes, each drawn uniformly, from the trained or the held-out combinations."""
     while True:
         speed = str(rng.choice(SPEEDS))
         drawn = Attributes(
@@ -109,13 +112,13 @@ def sample_attributes(rng: np.random.Generator, held_out: bool = False) -> Attri
 
 
 def training_clip(seed: int, held_out: bool = False) -> Clip:
-    """The clip number `seed` of the unlimited training (or held-out) stream."""
+    """Returns the clip with the number `seed` in the unlimited training (or held-out) stream."""
     rng = np.random.default_rng([seed, int(held_out)])
     return render(sample_attributes(rng, held_out), int(rng.integers(2**31)))
 
 
 def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size: int = SIZE) -> Clip:
-    """Draw `attributes` with the seed's position, size and texture phases; the same arguments give the same bytes."""
+    """Returns a clip of `attributes`. The seed decides position, size and texture. Equal arguments give equal bytes."""
     text = "|".join(str(v) for v in asdict(attributes).values())
     rng = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])])
     unit = size / 64
@@ -123,7 +126,8 @@ def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size
     background = _background(attributes.background, x, y, rng)
 
     dx, dy = DIRECTIONS[attributes.direction] if attributes.direction else (0, 0)
-    start = rng.uniform(20, 44, 2) + rng.uniform(-20, 20) * np.abs([dx, dy])  # never cut by a side it does not cross
+    # the shape starts where the sides that it does not cross never cut it
+    start = rng.uniform(20, 44, 2) + rng.uniform(-20, 20) * np.abs([dx, dy])
     travelled = _travelled(attributes.speed, num_frames, rng)
     radius = rng.uniform(12, 15)
     light = rng.uniform(0, 2 * np.pi)
@@ -132,7 +136,7 @@ def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size
     u = (x[None] - (start[0] + dx * travelled)[:, None, None] + 32) % 64 - 32
     v = (y[None] - (start[1] + dy * travelled)[:, None, None] + 32) % 64 - 32
     distance = _signed_distance(attributes.shape, u, v, radius)
-    mask = np.clip(0.5 - distance * unit / 2, 0, 1)  # edges two pixels (of 64) soft
+    mask = np.clip(0.5 - distance * unit / 2, 0, 1)  # edges are two pixels (of 64) wide
     alpha = mask[..., None]
     shade = 0.88 + 0.12 * np.clip((np.cos(light) * u + np.sin(light) * v) / radius, -1, 1)
     fill = np.asarray(COLOURS[attributes.colour], np.float32) * shade[..., None]
@@ -145,7 +149,7 @@ def _towards(direction: str | None) -> str:
 
 
 def _travelled(speed: str, num_frames: int, rng: np.random.Generator) -> Float[np.ndarray, " t"]:
-    """Pixels (of 64) covered since the first frame, per frame."""
+    """Returns the distance from the first frame for each frame, in pixels (of 64)."""
     t = np.arange(num_frames) / (NUM_FRAMES - 1)
     jitter = rng.uniform(0.9, 1.1)
     if speed == "still":
@@ -162,12 +166,12 @@ def _travelled(speed: str, num_frames: int, rng: np.random.Generator) -> Float[n
 def _signed_distance(
     shape: str, u: Float[np.ndarray, "t h w"], v: Float[np.ndarray, "t h w"], radius: float
 ) -> Float[np.ndarray, "t h w"]:
-    """Pixels to the outline, negative inside."""
+    """Returns each pixel's distance to the outline in pixels. It is negative inside the shape."""
     if shape == "circle":
         return np.hypot(u, v) - radius
     if shape == "square":
         return np.maximum(abs(u), abs(v)) - 0.86 * radius
-    if shape == "triangle":  # pointing up, centroid at the origin
+    if shape == "triangle":  # points up, with the centroid at the origin
         return np.maximum(0.866 * abs(u) - 0.5 * v - 0.58 * radius, v - 0.58 * radius)
     arm = 0.38 * radius
     bar = lambda a, b: np.maximum(abs(a) - 1.05 * radius, abs(b) - arm)  # noqa: E731
@@ -177,7 +181,7 @@ def _signed_distance(
 def _background(
     name: str, x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w"], rng: np.random.Generator
 ) -> Float[np.ndarray, "h w 3"]:
-    """A still, smooth texture with its own palette; only phases come from the seed."""
+    """Returns a still, smooth texture. Each background has its own palette, and the seed only moves the texture."""
     p, q = rng.uniform(0, 2 * np.pi, 2)
     if name == "grass":
         tone = 0.6 * np.sin(x * 0.26 + p) + 0.6 * np.sin(y * 0.26 + q)
@@ -200,7 +204,10 @@ def _background(
 
 
 def prompt_list(count: int = 65) -> list[dict[str, str]]:
-    """The default prompts: held-out scenes, no caption twice; speed profiles in turn, scenes and directions evenly."""
+    """Returns the default prompts, which are held-out scenes without repeated captions.
+
+    The speed profiles take turns, and scenes and directions are evenly distributed.
+    """
     scenes = sorted(
         {(a.colour, a.shape, a.background) for a in all_attributes() if a.held_out},
         key=lambda scene: hashlib.sha256("|".join(scene).encode()).digest(),

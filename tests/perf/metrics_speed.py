@@ -1,8 +1,9 @@
-"""Compares the speed of our metrics with the straightforward way: `python tests/perf/metrics_speed.py metrics`.
+"""Compares the speed of our metrics with plain loops: `python tests/perf/metrics_speed.py metrics`.
 
-Scores the same videos both ways, turn by turn in one process, and prints the ratio of the times. The straightforward
-way is a loop over frames that calls scikit-image, lpips and open_clip, each metric for itself, as public tools do it.
-CLIP and LPIPS have random weights of the public size: they do not change the time. Reading files is timed apart.
+Scores the same videos both ways, in turn in one process, and prints the ratio of the times. The plain way is a loop
+over frames that calls scikit-image, lpips and open_clip separately for each metric, as public tools do it. CLIP and
+LPIPS have random weights of the public size, which does not change the time. The time for reading files is printed
+separately.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from jaxtyping import UInt8
 from lpips import LPIPS
 from PIL import Image
 
-from bench.provenance import environment
+from bench.work.provenance import environment
 from metrics import clip
 from metrics.perceptual import lpips, to_tensor
 from metrics.pixel import cosine, psnr, ssim
@@ -39,7 +40,7 @@ PROMPT = "a red circle moves to the left over sand"
 
 
 def moving(seed: int, frames: int, height: int, width: int) -> tuple[Video, Video]:
-    """A video of drifting waves with grain, and another one near it."""
+    """Returns a video of drifting waves with grain, and a second video near the first."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     pair = []
@@ -59,7 +60,7 @@ def pixels_ours(video: Video, reference: Video) -> list[float]:
 
 
 def pixels_plainly(video: Video, reference: Video) -> list[float]:
-    """Frame by frame with scikit-image and numpy."""
+    """Returns the pixel metrics, computed frame by frame with scikit-image and numpy."""
     from skimage.metrics import mean_squared_error, structural_similarity
 
     pairs = list(zip(video, reference, strict=True))
@@ -89,7 +90,7 @@ def clip_ours(eyes: clip.ClipModel, video: Video, _: Video) -> list[float]:
 
 @torch.no_grad()
 def clip_plainly(eyes: clip.ClipModel, video: Video, _: Video) -> list[float]:
-    """Frame by frame, and each metric for itself."""
+    """Returns the CLIP metrics, computed frame by frame and separately for each metric."""
 
     def embedded(frame: np.ndarray) -> torch.Tensor:
         return eyes.model.encode_image(eyes.preprocess(frame)[None], normalize=True)[0]
@@ -106,21 +107,21 @@ def lpips_ours(network: torch.nn.Module, video: Video, reference: Video) -> list
 
 @torch.no_grad()
 def lpips_plainly(network: torch.nn.Module, video: Video, reference: Video) -> list[float]:
-    """A pair of frames at a time."""
+    """Returns LPIPS, computed for one pair of frames at a time."""
     pairs = zip(to_tensor(video), to_tensor(reference), strict=True)
     return [float(np.mean([float(network(a[None], b[None])) for a, b in pairs]))]
 
 
 def public_size_alexnet() -> torch.nn.Module:
-    """LPIPS' network, its trunk random."""
+    """Returns LPIPS' network with a random trunk."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it calls torchvision the old way
+        warnings.simplefilter("ignore")  # lpips uses an old interface of torchvision
         return LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
 
 
 def public_size_clip() -> clip.ClipModel:
-    """ViT-B/32 with quick GELU as OpenAI's, its weights random."""
+    """Returns ViT-B/32 with quick GELU as in OpenAI's model, with random weights."""
     torch.manual_seed(0)
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32-quickgelu", pretrained=None)
     assert isinstance(model, open_clip.CLIP) and callable(preprocess)
@@ -131,12 +132,12 @@ def public_size_clip() -> clip.ClipModel:
 
 
 def peak_bytes(frames: int, height: int, width: int) -> int:
-    """Of `python -m metrics` on one pair of files, in a process of its own."""
+    """Returns the peak memory of `python -m metrics` on one pair of files, measured in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{name}.mkv" for name in ("reference", "generated")]
         for file, video in zip(files, moving(0, frames, height, width), strict=True):
             write_master(file, video, 24)
-        # not getrusage's maximum, which a process inherits from the one that started it
+        # getrusage's maximum is inherited from the parent process, so this reads VmHWM
         code = ("import re, sys; from metrics.__main__ import main, parse; "
                 "main(parse(sys.argv[1:]), lambda text: None); "
                 r"print(int(re.search(rb'VmHWM:\s+(\d+) kB', open('/proc/self/status', 'rb').read())[1]))")  # fmt: skip
@@ -152,7 +153,7 @@ def peak_bytes(frames: int, height: int, width: int) -> int:
 
 
 def compare(videos: int, frames: int, height: int, width: int) -> dict[str, Any]:
-    """Seconds of both ways for all videos, their ratio and the largest difference of a value."""
+    """Returns the seconds of both ways for all videos, their ratio, and the largest difference of a value."""
     eyes, network = public_size_clip(), public_size_alexnet()
     ways: dict[str, tuple[Callable[..., list[float]], Callable[..., list[float]]]] = {
         "psnr+ssim+flicker+cosine": (pixels_ours, pixels_plainly),
@@ -192,7 +193,7 @@ def compare(videos: int, frames: int, height: int, width: int) -> dict[str, Any]
 
 
 def report(result: dict[str, Any]) -> str:
-    """For people."""
+    """Returns the result as text for people."""
     t, h, w = result["size"]
     lines = [
         f"{result['videos']} videos of {t} x {h} x {w} and their references, {result['threads']} threads, "

@@ -1,7 +1,7 @@
 """Measures time and memory of reports on a large study: `python tests/perf/report_speed.py 100000 --root DIR`.
 
-Writes a study of synthetic samples below DIR, unless it is there already. Records and scores hold all that real ones
-do, values per frame, schedules and similarities included. Then each report runs in a process of its own.
+Writes a study of synthetic samples below DIR if it is not there already. Records and scores have all parts of real
+ones, including values per frame, schedules and similarities. Then each report runs in a process of its own.
 """
 
 import argparse
@@ -23,7 +23,7 @@ CONDITIONS = [None, *((k, theta) for k in (5, 10, 15) for theta in (0.5, 0.6, 0.
 
 
 def synthetic(folder: Path, count: int) -> None:
-    """Writes `count` samples of Table 1's conditions, the same numbers each time. Samples that are there stay."""
+    """Writes `count` samples of Table 1's conditions, with equal numbers each time. Keeps samples that exist."""
     prompts = -(-count // (len(CONDITIONS) * SEEDS))
     draw = random.Random(0)
     similar = [[round(draw.random(), 6) for _ in range(FRAMES)] for _ in range(50)]
@@ -90,10 +90,10 @@ def _score(draw: random.Random, name: str, scored: list[list[float]]) -> dict[st
 
 
 def measure(command: list[str]) -> tuple[float, float, int]:
-    """Returns the seconds that a command takes, its seconds of a core, and the largest memory in bytes.
+    """Returns the seconds that a command takes, its seconds of a core, and its peak memory in bytes.
 
-    The last two include the command's children. Memory is read 20 times a second, and pages that processes share count
-    for each. Raises CalledProcessError if the command fails.
+    The last two include the command's children. Memory is read 20 times a second, and shared pages count for each
+    process. Raises CalledProcessError if the command fails.
     """
     peak, began, before = 0, time.perf_counter(), _cpu_s()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -111,7 +111,7 @@ def _cpu_s() -> float:
 
 
 def _held_bytes(pid: int) -> int:
-    """Returns the resident memory of a process and its descendants, 0 for one that has just ended."""
+    """Returns the resident memory of a process and its descendants, or 0 for a process that has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
@@ -122,7 +122,7 @@ def _held_bytes(pid: int) -> int:
 
 
 COMMANDS = (
-    ["table1", "--intervals", "--paper"],  # the first reading of all, without an index
+    ["table1", "--intervals", "--paper"],  # the first reading, without an index
     ["table1", "--intervals", "--paper"],
     ["table1"],
     ["statistics"],

@@ -1,0 +1,57 @@
+"""The values that conf/ computes: ${embedded_checkpoint:}, ${each_layer:} and ${and_recommended:STUDY}."""
+
+import csv
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from bench.plan.compose.instances import instance
+from vgdfr import Model
+from vgdfr.embedded import CHECKPOINT
+
+RECOMMENDATION = "report/rope_sensitivity.csv"  # a file that analysis.rope_sensitivity writes into its study
+
+
+def _each_layer(_root_: DictConfig) -> str:
+    """Resolves ${each_layer:} to a sweep's list that makes each layer the only global one, then the only local one.
+
+    Resolves to "all" where the model is not downloaded yet.
+    """
+    try:
+        count = instance("model.backbone", _root_.model.backbone, tuple, Model).architecture().num_layers
+    except FileNotFoundError:  # the check of the condition reports the missing download
+        return "all"
+    return ",".join(f"{kind}_{n}" for n in range(count) for kind in ("only", "all_but"))
+
+
+def _and_recommended(study: str, _root_: DictConfig) -> str:
+    """Resolves ${and_recommended:STUDY} to a comma and the layers that the study's report recommends.
+
+    Resolves to an empty string where there is no such report, or the model is not downloaded yet. Raises ValueError for
+    a report without a recommended layer, or of a model with another number of layers.
+    """
+    file = Path(study) / RECOMMENDATION
+    if not file.is_file():
+        return ""
+    with file.open(newline="", encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    try:
+        count = instance("model.backbone", _root_.model.backbone, tuple, Model).architecture().num_layers
+    except FileNotFoundError:  # as above
+        return ""
+    chosen = [row["layer"] for row in rows if row.get("recommended") == "1"]
+    if not chosen:
+        raise ValueError(f"{file} recommends no layer; write it again: python -m analysis.rope_sensitivity {study}")
+    if [row["layer"] for row in rows] != [str(n) for n in range(count)]:
+        raise ValueError(
+            f"{file} is of a model of {len(rows)} layers, this one has {count}; make its own by "
+            "+exp=rope_sensitivity, or name another study (sensitivity_study=DIR)"
+        )
+    return f",[{','.join(chosen)}]"
+
+
+def register() -> None:
+    """Makes OmegaConf know these values."""
+    OmegaConf.register_new_resolver("embedded_checkpoint", lambda: str(CHECKPOINT), replace=True)
+    OmegaConf.register_new_resolver("each_layer", _each_layer, replace=True)
+    OmegaConf.register_new_resolver("and_recommended", _and_recommended, replace=True)
