@@ -150,7 +150,7 @@ REFUSED = [
     (["method=custom"], "method._target_ has no value; give it, as method._target_=..."),
     (accelerator("outside.SkipSteps"), "accelerator._target_ must be a class that derives from vgdfr.Accelerator, got"),
     (accelerator("outside.NoPatch"), "accelerator._target_ names outside.NoPatch, which lacks applied"),
-    (accelerator("outside.Idle", "+accelerator.every=2"), "there is no setting accelerator.every. There are "),
+    (accelerator("outside.Idle", "+accelerator.every=2"), "no setting accelerator.every; accelerator has none"),
     (model("outside.Other"), "model.backbone._target_ must be a class that derives from vgdfr.Model, got"),
     (model("outside.NoModel"), "model.backbone._target_ names outside.NoModel, which lacks load, load_codec"),
 ]  # fmt: skip
