@@ -94,3 +94,11 @@ def test_units_to_pass_over_are_known_while_their_launch_runs(tmp_path: Path) ->
         assert skipped(tmp_path, "before") == skipped(tmp_path, None) == set()
         assert remove_unheld(tmp_path, really=True) == []
     assert skipped(tmp_path, "now") == set()
+
+
+def test_looking_for_files_that_no_process_holds_creates_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder may remove its file after `remove_unheld` has listed it."""
+    (tmp_path / LOCKS).mkdir()
+    gone = tmp_path / LOCKS / "gone"
+    monkeypatch.setattr(Path, "glob", lambda *_: [gone])
+    assert remove_unheld(tmp_path, really=False) == [] and not gone.exists()

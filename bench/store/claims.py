@@ -44,10 +44,13 @@ def claimed(study: Path, name: str, timeout_s: float = 0) -> Iterator[bool]:
         _release(file, descriptor)
 
 
-def _lock(file: Path) -> int | None:
-    """Creates and locks the file. Returns its descriptor, or None if another process holds the lock."""
+def _lock(file: Path, flags: int = os.O_CREAT) -> int | None:
+    """Creates and locks the file. Returns its descriptor, or None if another process holds the lock.
+
+    Without O_CREAT in `flags` it locks only a file that is there, and raises FileNotFoundError if there is none.
+    """
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(file, os.O_RDWR | flags, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The last holder may have removed the file after this process opened it. A lock on it then excludes nobody.
@@ -79,8 +82,8 @@ def remove_unheld(study: Path, really: bool) -> list[Path]:
     unheld = []
     for file in sorted((study / LOCKS).glob("*")):
         descriptor = None
-        with suppress(PermissionError):  # another user's file
-            descriptor = None if _NOTE.fullmatch(file.name) else _lock(file)
+        with suppress(PermissionError, FileNotFoundError):  # another user's file, or its holder has just removed it
+            descriptor = None if _NOTE.fullmatch(file.name) else _lock(file, flags=0)
         if descriptor is None:
             continue
         unheld.append(file)

@@ -21,6 +21,7 @@ from bench.work import tasks, threads
 from bench.work.progress import Sweep, logged, say
 from bench.work.tracking import publishing
 from bench.work.worker import run
+from vgdfr_commands.start import INTERRUPTED
 
 LOGS = "logs"
 
@@ -46,11 +47,11 @@ def sweep(line: CommandLine) -> int:
             return make(jobs) if plan.launcher is None else tasks.submit(make, jobs, plan.launcher, folder)
         except KeyboardInterrupt:
             say("interrupted: what is finished is stored, the same command continues")
-            return 130
+            return INTERRUPTED
 
 
 def require_writable(study: Path) -> None:
-    """Makes the study's folder. Raises OSError if it cannot be written."""
+    """Makes the study's folder. Raises ValueError that names the folder if it cannot be written."""
     try:
         Store(study).require_writable()
     except OSError as error:
