@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.accelerators import accelerators_sheet
-from analysis.model_cost import ABOVE, flops_of_record, model_report
+from analysis.bound import ABOVE
+from analysis.latencies import SAME_VIDEO
+from analysis.model_cost import flops_of_record, model_report
 from analysis.output import Report, add_out, write_and_print
 from analysis.render import Sheet, plain
-from analysis.study import SAME_VIDEO, Study, StudyError, record_in
+from analysis.study import Study, StudyError, record_in
 from analysis.table import Table, table_of
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr_commands.start import run
@@ -175,7 +177,8 @@ def study_sheet(table: Table, projected: pd.DataFrame) -> Sheet:
             row.title, str(len(own)), f"{(own['kept_latents'] / own['num_latents']).mean():.2f}",
             *[f"{dit / base:.3f}"] * counted, *ratios.map("{:.3f}".format).where(ratios.notna(), "–"),
             f"{base / dit:.2f}", f"{base / (dit + module):.2f}",
-            f"{measured:.2f}{' ' + ABOVE if measured > base / dit else ''}", str((own["speedup"] > own["bound"]).sum()),
+            f"{measured:.2f}{' ' + ABOVE if round(measured * dit / base, 2) > 1 else ''}",
+            str((own["speedup"] > own["bound"]).sum()),
         ))  # fmt: skip
     header = ["Method", "n", "Tokens", *["DiT work, FLOPs"] * counted, "cost of a pass, FLOPs"]
     header += ["cost of a pass, measured", "bound", "projected", "Speedup", "samples above bound"]
@@ -186,7 +189,9 @@ def study_sheet(table: Table, projected: pd.DataFrame) -> Sheet:
 
 def _notes(table: Table, projected: pd.DataFrame, counted: bool, untimed: int) -> list[str]:
     alone, prefix, equal = study_savings(projected, sum(row.n for row in table.rows if row.is_reference))
-    unknown = [row.title for row in table.rows if not row.is_reference and not is_counted(row.samples).all()]
+    others = [row for row in table.rows if not row.is_reference]
+    free = [row.title for row in others if row.n and not row.present("token_ratio")]
+    unknown = [row.title for row in others if row.title not in free and not is_counted(row.samples).all()]
     first = (
         "Cost of a pass: the cost on the shortened latent as a share of a full pass, over the samples that were "
         "merged. Bound: the baseline's FLOPs over the sample's, which is the speed-up if only the DiT took time. "
@@ -205,8 +210,16 @@ def _notes(table: Table, projected: pd.DataFrame, counted: bool, untimed: int) -
     )
     timed = f" {untimed} samples were not timed as the others. They count in the sweep's FLOPs alone."
     left_out = f"Left out, because their records do not say what the DiT did: {', '.join(unknown)}."
+    no_cost = f"Left out, because no generator makes their videos in this way: {', '.join(free)}."
     mixture = [table.mixture] if table.mixture else []
-    return [first + timed * bool(untimed), sweep, *[work] * counted, *[left_out] * bool(unknown), *mixture]
+    return [
+        first + timed * bool(untimed),
+        sweep,
+        *[work] * counted,
+        *[left_out] * bool(unknown),
+        *[no_cost] * bool(free),
+        *mixture,
+    ]
 
 
 def report(

@@ -17,15 +17,19 @@ RECORD_SCHEMA, SCORES_SCHEMA = 1, 2
 _NO_COLUMNS = frozenset((
     "schema", "method", "identity", "environment", "timed_on", "schedule", "similarity", "data", "layer_errors",
     "files", "dropped", "warmups", "repeats", "noise_sha256", "frames_sha256", "error", "prompt_id", "seed_index",
-    "title", "role", "family", "settings", "makes_video", "model_name",
+    "title", "role", "family", "settings", "makes_video", "model_name", "timing", "run", "timed", "unpooled", "machine",
 ))  # fmt: skip
 TEXTS = (
     "sample", "unreadable", "prompt", "status", "key", "slug", "model", "method", "title", "role", "family", "settings",
     "prompt_text", "model_identity", "device", "run", "schedule", "notes", "error", "timing", "dit_passes",
-    "accelerated", "layers", "shared_stages", "prompt_dimensions", "spec",
+    "accelerated", "layers", "shared_stages", "prompt_dimensions", "spec", "counts", "timed_s", "made_run", "made_with",
+    "isolated_run",
 )  # fmt: skip
 
-NUMBERS = ("latency_s", "token_ratio", "passes", "generator_version")
+NUMBERS = (
+    "latency_s", "token_ratio", "passes", "generator_version", "elapsed_s", "isolated_s", "unpooled_s",
+    "unpooled_cpu_s", "other_busy_cores", "dit_flops", "peak_bytes",
+)  # fmt: skip
 # Lists of values per frame are most of the bytes. A quote within a JSON text has a backslash before it, so that the
 # pattern cannot match inside a text.
 _PER_FRAME = re.compile(rb'"per_frame":\s*\[[^\]]*\]')
@@ -33,7 +37,9 @@ _PER_FRAME = re.compile(rb'"per_frame":\s*\[[^\]]*\]')
 _COMPUTED = frozenset((
     "sample", "unreadable", "prompt", "seed", "model", "prompt_text", "model_identity", "device", "spec", "run",
     "stamp", "changed_ns", "read_ns", "study", "folder", "condition", "content", "video", "reference_latency_s",
-    "other_run", "speedup", "dit_work", "generator_version",
+    "no_speedup", "speedup", "dit_work", "generator_version", "counts", "timed_s", "made_run", "made_with",
+    "made_otherwise", "elapsed_s", "isolated_s", "unpooled_s", "unpooled_cpu_s", "other_busy_cores", "clock",
+    "no_latency", "bound", "isolated_run", "check_s", "peak_gib",
 ))  # fmt: skip
 
 
@@ -111,13 +117,14 @@ def _of_record(record: dict[str, Any]) -> dict[str, Any]:
         "makes_video": facts.makes_video,
         "schedule": _digest(orjson.dumps(record["schedule"]["segments"])) if record.get("schedule") else None,
         "error": error[-1] if error else None,
-        "timing": record.get("timing", "shared"),
+        **_of_times(record),
         **_of_settings(
             orjson.dumps({n: v for n, v in method.items() if n != "name"}),
             orjson.dumps({n: v for n, v in spec.items() if n not in ("prompt", "seed")}),
             orjson.dumps(identity["model"], option=orjson.OPT_SORT_KEYS),
         ),
         **_of_machine(kind, orjson.dumps(record.get("timed_on") or record.get("environment") or {})),
+        "made_with": made_with(kind, record.get("environment") or {}),
     }
     for name, value in record.items():
         if name in _NO_COLUMNS:
@@ -131,6 +138,46 @@ def _of_record(record: dict[str, Any]) -> dict[str, Any]:
     if wrong := [name for name in NUMBERS if not isinstance(row.get(name, 0), (int, float, type(None)))]:
         raise TypeError(f"{wrong[0]} must be a number, got {row[wrong[0]]!r}")
     return row
+
+
+def _of_times(record: dict[str, Any]) -> dict[str, Any]:
+    """Returns the columns of a sample's times: raw seconds, and its work for `analysis.prices`."""
+    timed, unpooled, mode = record.get("timed") or {}, record.get("unpooled") or {}, record.get("timing", "shared")
+    machine, runs_alone = record.get("machine") or {}, record.get("repeats") or [{}]
+    counted = record.get("latency_s") is not None
+    counts, seconds = {kind: int(each[0]) for kind, each in timed.items()}, {k: each[1:] for k, each in timed.items()}
+    own = [sum(v[i] or 0.0 for v in unpooled.values()) for i in (0, 1)]
+    is_older = record.get("run") is None
+    if is_older and counted:
+        counts, own = _work_of_older(record)
+    has_work = counted and bool(counts)
+    raw_s = sum(each[0] for each in seconds.values()) + own[0]
+    return {
+        "timing": mode if is_older else "pooled",
+        "made_run": record.get("run"),
+        "counts": orjson.dumps(counts, option=orjson.OPT_SORT_KEYS).decode() if has_work else None,
+        "timed_s": orjson.dumps(seconds).decode() if has_work else None,
+        "unpooled_s": own[0],
+        "unpooled_cpu_s": own[1],
+        "elapsed_s": record.get("latency_s") if is_older or not counted else raw_s,
+        "isolated_s": record.get("latency_s") if mode == "isolated" else None,
+        "isolated_run": runs_alone[0].get("run") if mode == "isolated" else None,
+        "other_busy_cores": machine.get("other_busy_cores"),
+    }
+
+
+def _work_of_older(record: dict[str, Any]) -> tuple[dict[str, int], list[float]]:
+    """Returns the counts of DiT passes in a record of an earlier version, and its seconds of all other work.
+
+    Such a sample can be a baseline for the samples of a new run, which times full passes again.
+    """
+    if not record.get("dit_passes") or record.get("accelerated"):
+        return {}, [0.0, 0.0]
+    outside = {*record.get("outside_latency", ()), "denoise_full", "denoise_compressed"}
+    other_s = sum(s for stage, s in record.get("seconds", {}).items() if stage not in outside)
+    from vgdfr.passes import kinds_of_rows  # only older records need it, and tables are quick without vgdfr
+
+    return kinds_of_rows(record["dit_passes"]), [other_s, other_s]
 
 
 @lru_cache(maxsize=1024)  # the samples of a condition share them
@@ -147,16 +194,22 @@ def _of_settings(method: bytes, spec: bytes, model: bytes) -> dict[str, Any]:
 def _of_machine(kind: str | None, environment: bytes) -> dict[str, str]:
     """Returns the columns device and run.
 
-    device: kind, name and, for a CPU, threads, which change latencies and the last bits of pixels.
-    run: a digest of all that a latency depends on apart from the sample: machine, threads, packages and code.
+    device: kind and name.
+    run: a digest of all that a latency depends on apart from the sample: machine, threads, packages and code. It stands
+        for the run of an older record, which names none.
     """
     own = orjson.loads(environment)
-    threads = own.get("threads") if kind == "cpu" else None
-    how = f"with {threads} thread{'s' * (threads != 1)}" if threads else None
-    device = " ".join(p for p in (kind, own.get("cpu" if kind == "cpu" else "gpu"), how) if p) or "unknown"
+    device = " ".join(p for p in (kind, own.get("cpu" if kind == "cpu" else "gpu")) if p) or "unknown"
     code = own.get("code_sha256") or own.get("commit")
     rest = {name: value for name, value in own.items() if name not in ("command", "commit", "code_sha256")}
     return {"device": device, "run": _digest(orjson.dumps([kind, code, rest], option=orjson.OPT_SORT_KEYS))}
+
+
+def made_with(kind: str | None, environment: dict[str, Any]) -> str:
+    """Returns what changes the last bits of pixels, as JSON: device, threads of a CPU, and packages."""
+    told = {"device": environment.get("cpu" if kind == "cpu" else "gpu")}
+    told |= {"threads": environment.get("threads")} if kind == "cpu" else {}
+    return orjson.dumps(told | (environment.get("packages") or {}), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _scalar(value: Any) -> Any:

@@ -4,8 +4,27 @@ import json
 
 import pandas as pd
 
-from analysis.columns import metrics_of
+from analysis.columns import Column, metrics_of
 from analysis.study import StudyError
+from metrics.base import DIFFERENCE
+
+OTHERWISE = "‡"  # marks a difference to a baseline that was made otherwise
+
+
+def made_otherwise(samples: pd.DataFrame) -> list[str]:
+    """Returns a note for each way in which samples were made otherwise than the baselines they are compared with."""
+    counts = samples["made_otherwise"].dropna().value_counts(sort=False)
+    return [
+        f"{OTHERWISE} {n} sample{'s were' if n > 1 else ' was'} made otherwise than the baseline compared with: {how}. "
+        "Differences may be of that alone."
+        for how, n in counts.items()
+    ]
+
+
+def is_made_otherwise(samples: pd.DataFrame, column: Column) -> bool:
+    """Returns whether the column compares with a baseline, and one of its samples was made otherwise than that."""
+    there = column.group == DIFFERENCE and column.name in samples
+    return there and bool((samples[column.name].notna() & samples["made_otherwise"].notna()).any())
 
 
 def refuse_mixtures(samples: pd.DataFrame, allow_mixed: bool) -> None:

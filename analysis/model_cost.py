@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import paper_table
+from analysis.bound import ABOVE
 from analysis.output import Report
 from analysis.render import Sheet, plain
 from analysis.study import StudyError
@@ -18,7 +19,6 @@ from vgdfr.backbones.tiling import Tiling
 from vgdfr.flops import TEXT_TOKENS, Flops
 from vgdfr.schedule import uniform
 
-ABOVE = "▲"  # marks a speed-up above its bound
 PAPER = ("hunyuan_video", 544, 960, 97, 50)  # the model, height, width, frames and steps of the paper's Table 1
 
 

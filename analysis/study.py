@@ -15,12 +15,12 @@ import pandas as pd
 
 from analysis.flatten import as_text
 from analysis.index import refreshed
+from analysis.latencies import SAME_VIDEO, of_references, with_latencies
+from analysis.prices import Run, runs_in
 
 SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")  # speed profiles of the embedded world
 _SPEED_OF_ID = re.compile(rf"\d+-({'|'.join(SPEEDS)})")  # ids of the embedded prompts, such as 03-accelerating
 INDEX = ["condition", "prompt", "seed"]
-# samples that are equal in these differ by the method alone
-SAME_VIDEO = ["study", "model_identity", "spec", "prompt", "seed"]
 # columns of the index that only serve to refresh it
 _BOOKKEEPING = ["stamp", "changed_ns", "read_ns", "unreadable"]
 
@@ -48,6 +48,7 @@ class Study:
         if len(set(names)) < len(names):  # studies of one name are told apart by their paths
             names = [as_text(str(folder.resolve())) for folder in self.folders]
         read = [_read(folder, name, experiment) for folder, name in zip(self.folders, names, strict=True)]
+        self._runs = {name: _runs(folder) for folder, name in zip(self.folders, names, strict=True)}
         index = _together(read)
         damaged = index["unreadable"].notna()
         self.unreadable: dict[str, str] = dict(zip(index["folder"][damaged], index["unreadable"][damaged], strict=True))
@@ -79,12 +80,18 @@ class Study:
         title, role, family, settings: how tables show the method, see `bench.store.facts.Facts`.
         method, method.NAME: its name and settings. video.NAME: height, num_frames, fps and so on. model: its name.
         prompt_text, content: the prompt, and its subjects, one dimension or speed profile per line.
-        latency_s, seconds.STAGE, reference_latency_s: seconds. The last is of the reference, if one run timed both.
+        latency_s, reference_latency_s: seconds of the sample and of its reference, at the prices of one run (see
+            `analysis.prices`). elapsed_s, seconds.STAGE: the raw seconds of the latency and of each stage.
+            isolated_s: the median of runs of the sample alone. check_s: its latency at the prices of that run.
         speedup: reference_latency_s over latency_s. The speed-up of tables is a ratio of means, which
             `analysis.statistics.speedup(rows)` computes, and not a mean of this column.
-        other_run: whether there is no speed-up because the reference was timed in another run.
-        device, run: where the latency was measured. A run is one machine with its packages and code, in one study.
-        timing: "shared" or "isolated". Tables do not mix them.
+        bound: the reference's DiT FLOPs over the sample's: the speed-up if only the DiT took time.
+        no_latency, no_speedup: why there is no such number.
+        run, clock, device: the run that gave the prices, the clock of its times ("wall" or "cpu"), the device.
+        timing: "pooled" for priced latencies. Older records have "shared" or "isolated". Tables do not mix them.
+        other_busy_cores: the cores that other processes kept busy while the sample was made.
+        made_otherwise: in what the sample's and its reference's device, threads and packages differ.
+        peak_bytes, peak_gib: a GPU's peak memory: the model's, and the largest rise of any part of the sample.
         token_ratio: the share of tokens that the DiT sees. dit_work: its tokens times layers over the reference's.
         passes: the DiT passes of the sample if made alone, a pass on a shortened latent counting as its share.
         psnr, psnr.kept, psnr.interpolated, psnr.id: a metric over all, kept and interpolated frames, and its id.
@@ -97,18 +104,18 @@ class Study:
             raise StudyError(next(iter(self.unreadable.values())))
         index = self._index.drop(columns=_BOOKKEEPING)
         video = _video_settings(index)
-        reference_s = _reference_latencies(index)
         made = index.assign(
             condition=index["slug"] + video.where(video == "", " " + video),
             video=video,
             content=_content(index),
-            reference_latency_s=reference_s,
-            other_run=_timed_in_other_runs(index, reference_s),
-            speedup=reference_s / index["latency_s"],
             dit_work=_work(index),
+            bound=of_references(index, SAME_VIDEO, index["dit_flops"]).where(_compared(index)) / index["dit_flops"],
+            peak_gib=index["peak_bytes"] / 2**30,
+            made_otherwise=_made_otherwise(index),
+            **with_latencies(index, self._runs),
         )
         front = ["status", "title", "role", "family", "settings", "model", "device", "latency_s", "speedup"]
-        rest = [name for name in made.columns if name not in (*INDEX, *front)]
+        rest = [name for name in made.columns if name not in (*INDEX, *front, "counts", "timed_s", "made_with")]
         return made.set_index(INDEX)[[*front, *rest]].sort_index(kind="stable")
 
     @cached_property
@@ -121,6 +128,11 @@ class Study:
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     @cached_property
+    def runs(self) -> dict[str, Run]:
+        """The runs of the studies by name, see `analysis.prices`."""
+        return {name: run for own in self._runs.values() for name, run in own.items()}
+
+    @cached_property
     def planned(self) -> frozenset[str]:
         """The places of the samples that the studies' sweeps planned; empty without a plan."""
         return frozenset[str]().union(*map(_planned, self.folders))
@@ -129,7 +141,9 @@ class Study:
     def digest(self) -> str:
         """A hash of the sources of `samples`: the studies' places, their indexed files, and the columns."""
         places = [as_text(str(folder.resolve())) for folder in self.folders]
-        content = json.dumps([places, list(self.samples.columns)]).encode() + self._index["stamp"].to_numpy().tobytes()
+        runs = {name: [run.prices for run in own.values()] for name, own in self._runs.items()}
+        content = json.dumps([places, runs, list(self.samples.columns)]).encode()
+        content += self._index["stamp"].to_numpy().tobytes()
         return hashlib.sha256(content).hexdigest()
 
     def record(self, condition: str, prompt: str, seed: int) -> dict[str, Any]:
@@ -196,6 +210,13 @@ def _read(folder: Path, name: str, experiment: str) -> pd.DataFrame:
     return index.assign(study=name, folder=pd.Series(places, index.index, dtype=object))
 
 
+def _runs(folder: Path) -> dict[str, Run]:
+    try:
+        return runs_in(folder)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+
+
 def _together(read: list[pd.DataFrame]) -> pd.DataFrame:
     """Returns the samples of all studies. A column of numbers in one study and of texts in another becomes text."""
     for name in dict.fromkeys(name for index in read for name in index.columns if len(read) > 1):
@@ -237,34 +258,32 @@ def _content(index: pd.DataFrame) -> pd.Series:
     return pairs.map({pair: of(pair) for pair in pairs.unique()})
 
 
-def _references(index: pd.DataFrame, keys: list[str], value: pd.Series) -> pd.Series:
-    """Returns for each sample the `value` of the finished reference that has the same `keys`, NaN without one."""
-    there = (index["role"] == "reference") & (index["status"] == "done")
-    known = index.loc[there, keys].assign(value=value[there]).drop_duplicates(keys)
-    return index[keys].merge(known, "left", on=keys)["value"].set_axis(index.index)
+def _compared(index: pd.DataFrame) -> pd.Series:
+    """Returns whether a sample is finished and may be compared with a reference: a reference is not."""
+    return (index["role"] != "reference") & (index["status"] == "done")
 
 
-def _reference_latencies(index: pd.DataFrame) -> pd.Series:
-    """Returns the latency of each sample's reference, NaN unless the same run measured both in the same way.
+def _made_otherwise(index: pd.DataFrame) -> pd.Series:
+    """Returns in what a sample's and its reference's device, threads and packages differ, as text; else None."""
+    theirs = of_references(index, SAME_VIDEO, index["made_with"])
+    pairs = pd.Series(list(zip(index["made_with"], theirs, strict=True)), index.index)
 
-    A reference has none, because it is not compared with itself.
-    """
-    latency_s = _references(index, [*SAME_VIDEO, "run", "timing"], index["latency_s"])
-    return latency_s.where((index["role"] != "reference") & (index["status"] == "done"))
+    def told(pair: tuple[str, str]) -> str | None:
+        ours, reference = map(json.loads, pair)
+        names = [n for n in ours | reference if ours.get(n) != reference.get(n)]
+        return ", ".join(f"{n} {ours.get(n)} and {reference.get(n)}" for n in names) or None
 
-
-def _timed_in_other_runs(index: pd.DataFrame, reference_s: pd.Series) -> pd.Series:
-    """Returns whether a sample has no `reference_s` because its reference was timed in other runs alone."""
-    alike = _references(index, [*SAME_VIDEO, "timing"], index["latency_s"])
-    return reference_s.isna() & alike.notna() & (index["role"] != "reference") & (index["status"] == "done")
+    there = theirs.notna() & _compared(index) & (index["made_with"] != theirs)
+    texts = {pair: told(pair) for pair in pairs[there].unique()}
+    return pairs.map(texts).where(there, None)
 
 
 def _work(index: pd.DataFrame) -> pd.Series:
     """Returns the DiT's tokens times computed layers, over the reference's. Older records lack the layers."""
     passes = {text: _tokens(json.loads(text)) for text in index["dit_passes"].dropna().unique()}
     tokens = index["dit_passes"].map(passes).astype(float)
-    work = tokens / _references(index, SAME_VIDEO, tokens)
-    return work.fillna(index["passes"] / _references(index, SAME_VIDEO, index["passes"]))
+    work = tokens / of_references(index, SAME_VIDEO, tokens)
+    return work.fillna(index["passes"] / of_references(index, SAME_VIDEO, index["passes"]))
 
 
 def _tokens(passes: list[list[float]]) -> float:

@@ -19,7 +19,7 @@ from bench.plan.compose import composed
 from bench.plan.condition import Condition, VideoSettings
 from bench.plan.job import Timing, checked_keep
 from bench.plan.jobs import in_condition, missing_assets, wanted_by
-from bench.plan.prompts import VBENCH_COUNT, Prompts, VBenchPrompts
+from bench.plan.prompts import VBENCH_COUNT, Prompts, VBenchPrompts, check_skip
 from bench.plan.settings import Wanted, prompts_of, study_of, threads_of, timing_of
 from bench.store.study import RECORD, Store
 from metrics import named
@@ -167,7 +167,9 @@ def _expected(prompts: VBenchPrompts) -> int | None:
         return None
     if prompts.subset is not None and not 1 <= prompts.subset <= VBENCH_COUNT:
         raise ValueError(f"prompts.subset must be between 1 and {VBENCH_COUNT}, got {prompts.subset}")
-    count = min(n for n in (prompts.subset, prompts.limit, VBENCH_COUNT) if n is not None)
+    there = VBENCH_COUNT if prompts.subset is None else prompts.subset
+    check_skip(prompts.skip, there, "VBench's list")
+    count = there - prompts.skip if prompts.limit is None else min(prompts.limit, there - prompts.skip)
     return count * len(prompts.seeds)
 
 
@@ -223,8 +225,9 @@ def _work(
     once = list({work.shared or (row, i): work for row in rows for i, work in enumerate(works[row])}.values())
     shared, total = _cost(flops, [w for w in once if w.kind == "dit"]), _cost(flops, once)
     if timing.mode == "isolated":
+        checked = 1 if prompts is None or timing.prompts is None else min(1, timing.prompts / prompts)
         for row in (row for row in rows if row.method.makes_video):
-            total += _cost(flops, works[row]) * (timing.warmups + timing.repeats)
+            total += _cost(flops, works[row]) * (checked * (timing.warmups + timing.repeats))
     passes = shared * (1 / flops.dit(flops.num_latents))
     line = (
         f"  DiT work of a prompt: {passes.text('full passes')}, where schedules keep {assumed.tokens:g} of the tokens\n"

@@ -16,6 +16,7 @@ from bench.store.study import Store
 from bench.store.upkeep import samples
 from bench.work.models import _codecs, _loaded, backbone_of
 from bench.work.outcome import Explained, Outcome, failed
+from bench.work.prices import Prices
 from bench.work.progress import Sweep, text_of
 from bench.work.worker import run, run_unit
 from vgdfr import Backbone
@@ -110,7 +111,11 @@ def test_conditions_with_one_schedule_are_told_to_give_the_same_video(
 ) -> None:
     run(jobs(), Sweep(3, 3))
     said = capsys.readouterr().out
-    assert "vgdfr-k1-theta0.02 00-still made: same video as vgdfr-k1-theta0.01" in said
+    same = [
+        f"vgdfr-k1-theta{a} 00-still made: same video as vgdfr-k1-theta{b}"
+        for a, b in (("0.02", "0.01"), ("0.01", "0.02"))
+    ]
+    assert any(line in said for line in same), "conditions run in a random order"
     assert said.count("token ratio") == 2, said
     records = {place.condition: record for place, record in samples(jobs()[0].study) if record}
     assert records["vgdfr-k1-theta0.02"].frames_sha256 == records["vgdfr-k1-theta0.01"].frames_sha256
@@ -126,7 +131,7 @@ def loads_of(asked: list[Job]) -> list[bool]:
         return backbone_of(asked[0].condition.model)
 
     sweep = Sweep(3, 3)
-    run_unit(unit, Store(study), load, sweep)
+    run_unit(unit, Store(study), load, sweep, Prices(study, "cpu"))
     assert sweep.seen == 3 and not sweep.failed
     assert not unit_note_of(study, os.getpid()).exists()
     return noted
@@ -136,10 +141,11 @@ def test_no_note_names_a_unit_while_its_model_loads(jobs: Jobs) -> None:
     """Otherwise a launch would pass over a unit after a worker died while it loaded the model."""
     _loaded.clear()
     first, *later = loads_of(jobs())
-    assert not first and later == [True] * 3, "the model is loaded before the note is written, and used while it exists"
+    assert not first and all(later), "the model is loaded before the note is written, and used while it exists"
+    assert len(later) >= 3
     _loaded.clear()
     assert loads_of(jobs()) == [], "stored samples need no model"
     first, *later = loads_of(jobs("timing=isolated", "timing.repeats=1"))
-    assert not first and later == [True] * 3
+    assert not first and all(later) and len(later) >= 3
     _codecs.clear()
     assert loads_of(jobs("timing=isolated", "timing.repeats=1")) == []

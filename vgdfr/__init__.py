@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds this block and 
     from vgdfr.backbones.hunyuan_video import HunyuanVideo
     from vgdfr.generation import frames_of, generate
     from vgdfr.method import Method, Sampled
-    from vgdfr.methods import Baseline, BaselineRerun, FewerSteps, RopeProxy, Vgdfr
+    from vgdfr.methods import Baseline, BaselineRerun, FewerSteps, Interpolated, RopeProxy, Vgdfr
     from vgdfr.sampling import Sampling
     from vgdfr.schedule import FrameSchedule, Segment
     from vgdfr.solver import Euler, Solver, State
@@ -40,6 +40,7 @@ _MODULE_OF = {
     "FrameSchedule": "vgdfr.schedule",
     "GeneratedVideo": "vgdfr.video",
     "HunyuanVideo": "vgdfr.backbones.hunyuan_video",
+    "Interpolated": "vgdfr.methods",
     "Method": "vgdfr.method",
     "Model": "vgdfr.backbones.base",
     "RopeProxy": "vgdfr.methods",

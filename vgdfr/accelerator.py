@@ -78,6 +78,11 @@ class Accelerated:
         self._patches: list[Patch] = []
         self._last: tuple[int, tuple[int, ...]] | None = None
 
+    @property
+    def names(self) -> str:
+        """Returns the accelerators' titles, an empty text without accelerators."""
+        return " + ".join(each.title for each in self.accelerators)
+
     @contextmanager
     def __call__(self) -> Iterator["Accelerated"]:
         """Applies the accelerators within the block, and drops their state at its end, also after an exception."""

@@ -1,4 +1,4 @@
-"""The parts that samples of one prompt and seed share, and the cost of each sample: seconds and DiT passes."""
+"""The parts that samples of one prompt and seed share, and the cost of each sample: seconds, DiT passes and memory."""
 
 import math
 from collections import Counter
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from vgdfr.passes import Passes
-from vgdfr.stopwatch import Stopwatch
+from vgdfr.passes import Pass, Passes, kind_of
+from vgdfr.stopwatch import Stopwatch, Took
 from vgdfr.video import VideoSpec
 
 T = TypeVar("T")
@@ -18,21 +18,40 @@ Key = tuple[Hashable, ...]
 AROUND_THE_LOOP = frozenset({"encode_prompt", "decode", "interpolate"})
 # The paper's latency leaves these stages out. Every other stage counts, also one that only a method knows.
 NEVER_LATENCY = AROUND_THE_LOOP | {"borrow_schedule"}
-# a part's seconds outside the stages within it, which count in the stage of the sample that asks for the part
-_OUTSIDE_STAGES = ("", True)
+
+
+class Stage(NamedTuple):
+    """An open stage and whether it was opened as latency."""
+
+    name: str
+    latency: bool = True
+
+
+# a part's time outside the stages within it, which counts in the stage of the sample that asks for the part
+_OUTSIDE_STAGES = Stage("")
+
+
+class Entry(NamedTuple):
+    """The time of one block. Blocks of one `kind` cost the same on one machine; None for a block of no kind."""
+
+    stage: Stage
+    kind: str | None
+    took: Took
 
 
 @dataclass
 class Cost:
-    """The cost of one piece of work: seconds and DiT passes.
+    """The cost of one piece of work.
 
-    seconds: by stage, and by whether the stage was opened as latency.
-    needs: the parts that the work used, each with the stage that its seconds count in.
+    entries: the times of its blocks.
+    needs: the parts that the work used, each with the stage that its time counts in.
+    rise_bytes: the bytes by which the work raised a GPU's memory at most; 0 on a CPU.
     """
 
-    seconds: dict[tuple[str, bool], float] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
     passes: Passes = field(default_factory=Counter)
     needs: list[tuple[Key, str]] = field(default_factory=list)
+    rise_bytes: int = 0
 
 
 @dataclass
@@ -56,12 +75,20 @@ class Shared:
 
 
 class Account:
-    """Accounts for one sample: seconds per stage and DiT passes, whether computed now or reused."""
+    """Accounts for one sample: seconds, DiT passes and memory, whether computed now or reused.
 
-    def __init__(self, shared: Shared, device: torch.device) -> None:
+    `resident_bytes` is the model's memory on a GPU, None on a CPU. `observed` holds the kind and the time of each block
+    of a kind that was computed now, in order.
+    """
+
+    def __init__(self, shared: Shared, device: torch.device, resident_bytes: int | None) -> None:
         self.shared = shared
-        self.watch = Stopwatch(device)
+        self._resident_bytes = resident_bytes
+        self.observed: list[tuple[str, Took]] = []
+        self._watch = Stopwatch(device)
         self._open = [Cost()]  # the sample's own work, then the nested parts that are being computed
+        self._stages: list[Stage] = []
+        self._passing: Passes | None = None  # the passes of the open block of `passing`
         self._made: dict[Key, None] = {}
         self._done: Passes = Counter()
 
@@ -72,21 +99,46 @@ class Account:
         self.shared = shared
 
     @contextmanager
-    def stage(self, name: str, latency: bool = True) -> Iterator[None]:
-        """Adds the block's time to the stage `name` of the innermost open piece of work."""
-        with self.watch.stage((name, latency), self._open[-1].seconds):
+    def sample(self) -> Iterator[None]:
+        """Within the block the memory of the sample's own work is measured. May be entered several times."""
+        with self._watch.memory(self._raised(self._open[0])):
             yield
 
-    @property
-    def counting(self) -> Passes:
-        """Returns the histogram that counts a DiT pass made now."""
-        return self._open[-1].passes
+    @contextmanager
+    def stage(self, name: str, latency: bool = True, kind: str | None = None) -> Iterator[None]:
+        """Adds the block's time to the stage `name` of the innermost open piece of work."""
+        with self._timed(Stage(name, latency), kind):
+            yield
 
-    def part(self, stage: str, key: Key, compute: Callable[[], T], latest: int = 0) -> T:
+    @contextmanager
+    def passing(self, patched: str = "") -> Iterator[Passes]:
+        """Times a block in which the DiT runs, and yields the histogram for its passes. Inner blocks belong to it.
+
+        A step of a solver is such a block. It counts in the innermost open stage, or in "other". `patched` names the
+        accelerators that are on: their own work takes time, too, so the passes are of another kind.
+        """
+        if self._passing is not None:
+            yield self._passing
+            return
+        if not self._stages:
+            with self.stage("other"), self.passing(patched) as passes:
+                yield passes
+            return
+        cost, stage, passes = self._open[-1], self._stages[-1], Counter[Pass]()
+        self._passing = passes
+        try:
+            with self._watch.brief(lambda took: self._add(cost, Entry(stage, kind_of(passes, patched), took))):
+                yield passes
+        finally:
+            self._passing = None
+        cost.passes.update(passes)
+
+    def part(self, stage: str, key: Key, compute: Callable[[], T], latest: int = 0, kind: str | None = None) -> T:
         """Returns the part named `key`, computed by `compute` unless a sample has computed it before.
 
         `key` must name everything that decides the part. Its time counts in `stage`, once per sample. With `latest` n,
-        this part replaces all parts that agree in the key's first n entries, because such parts are large.
+        this part replaces all parts that agree in the key's first n entries, because such parts are large. `kind` is
+        the kind of the time outside of stages.
         """
         if key in self.shared.values:
             self._open[-1].needs.append((key, stage))
@@ -94,7 +146,7 @@ class Account:
         cost = Cost()
         self._open.append(cost)
         try:
-            with self.watch.stage(_OUTSIDE_STAGES, cost.seconds):
+            with self._watch.memory(self._raised(cost)), self._timed(_OUTSIDE_STAGES, kind):
                 value = compute()
         finally:
             self._open.pop()
@@ -107,6 +159,28 @@ class Account:
         self._done += cost.passes
         return value
 
+    @contextmanager
+    def _timed(self, stage: Stage, kind: str | None) -> Iterator[None]:
+        cost = self._open[-1]
+        self._stages.append(stage)
+        try:
+            with self._watch.block(lambda took: self._add(cost, Entry(stage, kind, took))):
+                yield
+        finally:
+            self._stages.pop()
+
+    def _add(self, cost: Cost, entry: Entry) -> None:
+        cost.entries.append(entry)
+        if entry.kind is not None:
+            self.observed.append((entry.kind, entry.took))
+
+    @staticmethod
+    def _raised(cost: Cost) -> Callable[[int], None]:
+        def raised(rise_bytes: int) -> None:
+            cost.rise_bytes = max(cost.rise_bytes, rise_bytes)
+
+        return raised
+
     @property
     def done(self) -> Passes:
         """Returns the DiT passes that ran for this sample, without the passes of reused parts."""
@@ -117,44 +191,84 @@ class Account:
 
         Raises ValueError if one stage was opened both as latency and with latency=False.
         """
-        seconds: dict[str, float] = {}
-        as_latency: dict[str, set[bool]] = {}
+        entries: list[Entry] = []
         passes: Passes = Counter()
         found: set[str] = set()
         seen: set[Key] = set()
+        rises: list[int] = []
 
         def add(cost: Cost, own_stage: str, is_found: bool) -> None:
-            for (name, latency), s in cost.seconds.items():
-                stage = name or own_stage
-                seconds[stage] = seconds.get(stage, 0.0) + s
-                as_latency.setdefault(stage, set()).add(latency and stage not in NEVER_LATENCY)
-                found.update({stage} if is_found else ())
+            for entry in cost.entries:
+                name = entry.stage.name or own_stage
+                latency = entry.stage.latency and name not in NEVER_LATENCY
+                entries.append(entry._replace(stage=Stage(name, latency)))
+                found.update({name} if is_found else ())
             passes.update(cost.passes)
+            rises.append(cost.rise_bytes)
             for key, stage in cost.needs:
                 if key not in seen:
                     seen.add(key)
                     add(self.shared.costs[key], stage, key not in self._made)
 
         add(self._open[0], "", False)
-        if both := [stage for stage, ways in as_latency.items() if len(ways) > 1]:
-            raise ValueError(f"the stage {both[0]} was opened as latency and with latency=False; give one another name")
-        outside = frozenset(stage for stage, ways in as_latency.items() if ways == {False})
-        return Total(seconds, passes, frozenset(found), outside)
+        peak_bytes = None if self._resident_bytes is None else self._resident_bytes + max(rises)
+        return Total(tuple(entries), passes, frozenset(found), peak_bytes).checked()
 
 
 class Total(NamedTuple):
     """The cost of a sample when it is made alone.
 
-    seconds: seconds by stage.
+    entries: the times of all blocks.
     passes: the DiT's passes.
     found: stages with a part that another sample computed.
-    outside_latency: stages that do not count in the latency.
+    peak_bytes: the model's memory on a GPU, and the largest rise of any part; None on a CPU. What a sample holds from
+        earlier parts meanwhile, such as its preview, is left out.
     """
 
-    seconds: dict[str, float]
+    entries: tuple[Entry, ...]
     passes: Passes
     found: frozenset[str]
-    outside_latency: frozenset[str]
+    peak_bytes: int | None
+
+    def checked(self) -> "Total":
+        """Returns itself. Raises ValueError for a stage that was opened both as latency and with latency=False."""
+        names = [stage.name for stage in {entry.stage for entry in self.entries}]
+        if both := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"the stage {both[0]} was opened as latency and with latency=False; give one another name")
+        return self
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Returns wall seconds by stage."""
+        seconds: dict[str, float] = {}
+        for entry in self.entries:
+            seconds[entry.stage.name] = seconds.get(entry.stage.name, 0.0) + entry.took.wall_s
+        return seconds
+
+    @property
+    def outside_latency(self) -> frozenset[str]:
+        """Returns the stages that do not count in the latency."""
+        return frozenset(entry.stage.name for entry in self.entries if not entry.stage.latency)
+
+    @property
+    def timed(self) -> dict[str, tuple[int, Took]]:
+        """Returns count and total time of each kind of block in the latency."""
+        timed: dict[str, tuple[int, Took]] = {}
+        for entry in self.entries:
+            if entry.stage.latency and entry.kind is not None:
+                count, took = timed.get(entry.kind, (0, None))
+                timed[entry.kind] = count + 1, entry.took if took is None else took.plus(entry.took)
+        return timed
+
+    @property
+    def unpooled(self) -> dict[str, Took]:
+        """Returns the time of blocks of no kind in the latency, by stage."""
+        unpooled: dict[str, Took] = {}
+        for entry in self.entries:
+            if entry.stage.latency and entry.kind is None:
+                name, before = entry.stage.name, unpooled.get(entry.stage.name)
+                unpooled[name] = entry.took if before is None else before.plus(entry.took)
+        return unpooled
 
 
 def passes_in(passes: Passes, full_shape: tuple[int, ...]) -> float:

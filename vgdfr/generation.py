@@ -10,7 +10,7 @@ from torch import Tensor
 from vgdfr.account import Shared, passes_in
 from vgdfr.backbones.base import Backbone, Codec
 from vgdfr.method import Method, check_frames, check_method, check_sampled
-from vgdfr.naming import path_of
+from vgdfr.naming import is_built_in, path_of
 from vgdfr.numerics import exact_float32
 from vgdfr.sampling import sampling
 from vgdfr.schedule import FrameSchedule
@@ -37,14 +37,16 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         raise ValueError(f"`shared` holds parts of another video: expected {shared.spec}, got {spec}")
     mine = shared if shared is not None and method.shares else Shared(spec)
     with sampling(backbone, mine, path_of(type(method)), method.stops(), method.accelerators) as run:
-        with backbone.counter.guarding(), run.stage("other"):  # the work of a loop outside its stages also counts
+        # "other" is the work of a loop outside its stages, which also counts; only our own loops are known to do little
+        kind = f"other {method.name}" if is_built_in(type(method)) else None
+        with run.account.sample(), backbone.counter.guarding(), run.stage("other", kind=kind):
             sampled = method.sample(run)
         measured = run.accelerated.measured()
     check_sampled(method, sampled)
     frames = None
     if sampled.latents is not None:
         decoded = run.decoded(sampled.latents)
-        with run.account.stage("interpolate"):
+        with run.account.sample(), run.account.stage("interpolate"):
             frames = method.fill(decoded, sampled.schedule, spec)
         check_frames(frames, spec)
     total = run.account.total()
@@ -54,7 +56,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         schedule=sampled.schedule,
         similarity=sampled.similarity,
         seconds=total.seconds,
-        peak_bytes=run.account.watch.peak_bytes,
+        peak_bytes=total.peak_bytes,
         notes=(*backbone.notes(spec), *sampled.notes),
         shared_stages=tuple(sorted(total.found)),
         passes=passes_in(total.passes, full_shape),
@@ -63,6 +65,9 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         latents=None if sampled.latents is None else sampled.latents.cpu(),
         dit_passes=total.passes,
         outside_latency=total.outside_latency,
+        timed=total.timed,
+        unpooled=total.unpooled,
+        observed=tuple(run.account.observed),
         accelerated=measured,
         data=sampled.data,
     )

@@ -53,6 +53,9 @@ class Method(Named, ABC):
     """False for a method that only measures. It has no master, scores or baseline; its data is in the record."""
     needs_reference: ClassVar[bool] = True
     """Whether the method's videos are compared with the baseline's. A sweep then also makes the baseline."""
+    has_cost: ClassVar[bool] = True
+    """False for a video that no generator makes in this way, such as a ceiling. Its records have no latency, no token
+    ratio and no DiT passes."""
     shares: ClassVar[bool] = True
     """False for a method that computes all of its parts itself and reuses no part of other samples."""
 

@@ -37,6 +37,30 @@ class Pass(NamedTuple):
 Passes = Counter[Pass]
 
 
+def kind_of(passes: Passes, patched: str = "") -> str | None:
+    """Returns the kind of a block with these passes, for its price; None without a pass.
+
+    Blocks of equal kind take equally long on one machine. Examples: "dit 9x8x8" is one whole forward on 9 latent frames
+    of 8 x 8. "dit 9x8x8 x2 0.10 0.25 with SkipCalls" is one pass of two forwards, in which a tenth of the attention
+    layers and a quarter of the feed-forward layers were computed, with an accelerator named by `patched`. Several
+    passes are joined by " + ".
+    """
+    each = [f"{f'{count} ' if count > 1 else ''}{_kind(made)}" for made, count in sorted(passes.items())]
+    return " + ".join(each) + (f" with {patched}" if patched else "") if each else None
+
+
+def kinds_of_rows(rows: Iterable[Sequence[int | float]]) -> dict[str, int]:
+    """Returns the number of passes of each kind in a histogram of `to_rows`."""
+    return {kind_of(Counter([made])) or "": int(count) for made, count in from_rows(rows).items()}
+
+
+def _kind(made: Pass) -> str:
+    forwards = f" x{made.forwards}" if made.forwards != 1 else ""
+    is_whole = made.attention == made.feed_forward == 1
+    share = "" if is_whole else f" {made.attention:.2f} {made.feed_forward:.2f}"
+    return f"dit {made.frames}x{made.height}x{made.width}{forwards}{share}"
+
+
 def to_rows(passes: Passes) -> list[list[int | float]]:
     """Returns the record's histogram: [frames, height, width, forwards, attention, feed_forward, count], sorted."""
     return sorted([*one, count] for one, count in passes.items())

@@ -30,7 +30,7 @@ class Sampling:
         self, backbone: Backbone, shared: Shared, owner: str, stops: Iterable[int], accelerated: Accelerated
     ) -> None:
         self.backbone, self.spec = backbone, (spec := shared.spec)
-        self.account = Account(shared, backbone.device)
+        self.account = Account(shared, backbone.device, backbone.resident_bytes)
         self.accelerated = accelerated
         self._owner = owner
         self._velocity = self.account.part("encode_prompt", _VELOCITY, lambda: backbone.velocity(spec))
@@ -56,9 +56,11 @@ class Sampling:
         return self._pass(x, sigma, step, self.steps if num_steps is None else num_steps)
 
     def _pass(self, x: Float[Tensor, "1 c n y x"], sigma: float, step: int | None, num_steps: int) -> Tensor:
-        counter = self.backbone.counter.counting(tuple(x.shape), self._velocity.text_tokens, self.account.counting)
-        with self.accelerated.around_pass(step, sigma, num_steps, tuple(x.shape)), counter:
-            return self._velocity(x, sigma, step, num_steps)
+        around, shape = self.accelerated.around_pass(step, sigma, num_steps, tuple(x.shape)), tuple(x.shape)
+        patched = "" if step is None else self.accelerated.names
+        with self.account.passing(patched) as passes, around:
+            with self.backbone.counter.counting(shape, self._velocity.text_tokens, passes):
+                return self._velocity(x, sigma, step, num_steps)
 
     def baseline(self, step: int) -> State:
         """Returns the baseline's trajectory after `step` steps, computed once for all samples of the prompt and seed.
@@ -74,7 +76,7 @@ class Sampling:
         def solved() -> State:
             return self.solve(self.baseline(before), before, step, stage="denoise_full")
 
-        return self.account.part("denoise_full", ("state", before, step), solved)
+        return self.account.part("denoise_full", ("state", before, step), solved, kind="state")
 
     def solve(
         self, state: State, first: int, last: int | None = None, stage: str = "denoise", solver: Solver | None = None
@@ -85,9 +87,10 @@ class Sampling:
         def velocity(x: Tensor, sigma: float, step: int) -> Tensor:
             return self._pass(x, sigma, step, solver.num_steps)
 
-        with self.stage(stage):
+        with self.stage(stage, kind="solve"):
             for i in range(first, solver.num_steps if last is None else last):
-                state = solver.step(velocity, state, i)
+                with self.account.passing(self.accelerated.names):
+                    state = solver.step(velocity, state, i)
         return state
 
     def shortened(
@@ -100,24 +103,33 @@ class Sampling:
         """
         return self.backbone.shortened(schedule, positions_per_layer)
 
-    def once(self, stage: str, key: tuple[Hashable, ...], compute: Callable[[], T], latest: bool = False) -> T:
+    def once(
+        self,
+        stage: str,
+        key: tuple[Hashable, ...],
+        compute: Callable[[], T],
+        latest: bool = False,
+        kind: str | None = None,
+    ) -> T:
         """Returns the result of `compute`, computed once per prompt and seed for all samples of the method's class.
 
         `key` must name everything that decides the result; its first entry is the kind. The time counts in `stage`.
-        With `latest` only the latest result of the kind is kept, for large results. A sample with accelerators computes
-        its own results.
+        With `latest` only the latest result of the key's first entry is kept, for large results. A sample with
+        accelerators computes its own results. `kind` is as in `stage`; times of stages within `compute` are apart.
         """
-        return self.account.part(stage, (self._owner, *key), compute, 2 * latest)
+        return self.account.part(stage, (self._owner, *key), compute, 2 * latest, kind)
 
     @contextmanager
-    def stage(self, name: str, latency: bool = True) -> Iterator[None]:
+    def stage(self, name: str, latency: bool = True, kind: str | None = None) -> Iterator[None]:
         """Times the block as stage `name`; a stage counts as latency unless it is opened with latency=False.
 
+        `kind` names everything that decides how long the block takes, such as "sort 9x8x8". Reports then count the
+        median over all blocks of the kind in one run, as for DiT passes. Without a kind the sample's own time counts.
         Raises ValueError for a name of a stage that comes before or after the loop.
         """
         if name in AROUND_THE_LOOP:
             raise ValueError(f"{name} is a stage around the loop and no latency; give a stage of the loop another name")
-        with self.account.stage(name, latency):
+        with self.account.stage(name, latency, kind):
             yield
 
     def decoded(self, latents: Float[Tensor, "1 c n y x"]) -> Float[Tensor, "t 3 h w"]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vgdfr.passes import Passes
 from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.stopwatch import Took
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,10 @@ class GeneratedVideo:
     schedule, similarity: the merged frames, and the similarities that decided them; None if the method has none.
     seconds: wall time by stage.
     outside_latency: stages that do not count in the latency.
-    peak_bytes: the device's peak memory; None on a CPU.
+    peak_bytes: the model's memory on a GPU, and the largest rise of any part of the sample; None on a CPU.
+    timed: count and total time of each kind of block in the latency, such as DiT passes on 9 latent frames.
+    unpooled: the time in the latency that belongs to no kind, by stage.
+    observed: kind and time of each block that was computed for this sample, in order.
     notes: sentences for the readers of the record.
     shared_stages: stages with at least one part that another sample computed.
     passes: DiT passes of the sample when made alone. A pass on fewer tokens counts as its share of the full tokens.
@@ -100,6 +104,9 @@ class GeneratedVideo:
     latents: Float[Tensor, "1 c n y x"] | None = None
     dit_passes: Passes = field(default_factory=Counter)
     outside_latency: frozenset[str] = frozenset()
+    timed: dict[str, tuple[int, Took]] = field(default_factory=dict)
+    unpooled: dict[str, Took] = field(default_factory=dict)
+    observed: tuple[tuple[str, Took], ...] = ()
     accelerated: dict[str, dict[str, float]] = field(default_factory=dict)
     data: dict[str, Any] | None = None
 

@@ -113,8 +113,13 @@ def sample_attributes(rng: np.random.Generator, held_out: bool = False) -> Attri
 
 def training_clip(seed: int, held_out: bool = False) -> Clip:
     """Returns the clip with the number `seed` in the unlimited training (or held-out) stream."""
+    return render(*training_scene(seed, held_out))
+
+
+def training_scene(seed: int, held_out: bool = False) -> tuple[Attributes, int]:
+    """Returns the attributes and the rendering seed of `training_clip`."""
     rng = np.random.default_rng([seed, int(held_out)])
-    return render(sample_attributes(rng, held_out), int(rng.integers(2**31)))
+    return sample_attributes(rng, held_out), int(rng.integers(2**31))
 
 
 def render(attributes: Attributes, seed: int, num_frames: int = NUM_FRAMES, size: int = SIZE) -> Clip:

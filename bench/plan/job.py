@@ -23,16 +23,18 @@ def checked_keep(keep: str) -> Keep:
 class Timing:
     """The settings for timing samples.
 
-    mode: "shared" measures seconds while samples are made, so shared work is timed once. "isolated" also runs each
-        sample alone from start to end.
+    mode: "shared" times each kind of work while samples are made. "isolated" also runs samples alone from start to
+        end, as a check.
+    prompts: the number of prompts with isolated runs, the first ones; None for all.
     warmups: the number of isolated runs that come first and do not count. The record lists them separately.
-    repeats: the number of isolated runs that count. The sample's latency is their median. The number is odd, so that
-        the median is the latency of one run and the sum of its stages.
+    repeats: the number of isolated runs that count. The check is their median. The number is odd, so that the median
+        is the latency of one run and the sum of its stages.
     """
 
     mode: Literal["shared", "isolated"] = "shared"
     warmups: int = 1
     repeats: int = 3
+    prompts: int | None = 1
 
     def __post_init__(self) -> None:
         if self.mode not in ("shared", "isolated"):
@@ -41,6 +43,8 @@ class Timing:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"timing.{name} must be a whole number, got {value!r}")
+        if self.prompts is not None and (type(self.prompts) is not int or self.prompts < 1):
+            raise ValueError(f"timing.prompts must be at least 1, or null for all, got {self.prompts!r}")
         if self.repeats % 2 == 0:
             raise ValueError(f"timing.repeats must be odd, so that the median is one of the runs, got {self.repeats}")
 

@@ -54,12 +54,13 @@ class Prompt:
 class Prompts:
     """The prompts to run. `source` is "embedded" or the path of a file, see `from_file`.
 
-    Only the first `limit` prompts are run, or all if it is None.
+    The first `skip` prompts are left out. Of the others the first `limit` are run, or all if it is None.
     """
 
     source: str
     limit: int | None = None
     seeds: Sequence[int] = (0,)
+    skip: int = 0
 
     @property
     def world(self) -> str | None:
@@ -69,7 +70,7 @@ class Prompts:
     def load(self) -> list[Prompt]:
         """Returns the prompts. Raises ValueError if there is none, and FileNotFoundError if the file is missing."""
         entries = embedded() if self.source == EMBEDDED else from_file(Path(self.source))
-        return _chosen([Prompt(id, text, 0) for id, text in entries], self.limit, self.seeds, self.source)
+        return _chosen([Prompt(id, text, 0) for id, text in entries], self.skip, self.limit, self.seeds, self.source)
 
     def missing(self) -> list[Asset]:
         """Returns an empty list, because these prompts need no download."""
@@ -89,7 +90,8 @@ class VBenchPrompts:
     path: a VBench_full_info.json or the vbench wheel, which is not unpacked. None means the file that `bench.prefetch`
         downloads.
     subset: the number of prompts to draw evenly with `subset_seed`, kept in VBench's order. None takes all.
-    limit: the number of prompts to take from the beginning of the result. None takes all.
+    skip, limit: the number of prompts to leave out at the beginning of the result, and the number to take from there.
+        A `limit` of None takes all.
     """
 
     path: str | None = None
@@ -98,6 +100,7 @@ class VBenchPrompts:
     subset_seed: int = 0
     limit: int | None = None
     seeds: Sequence[int] = (0,)
+    skip: int = 0
 
     @property
     def world(self) -> str:
@@ -133,11 +136,14 @@ class VBenchPrompts:
                 raise ValueError(f"prompts.subset must be between 1 and {len(prompts)}, got {self.subset}")
             order = np.random.default_rng(self.subset_seed).permutation(len(prompts))[: self.subset]
             prompts = [prompts[i] for i in sorted(order)]
-        return _chosen(prompts, self.limit, self.seeds, str(self.file))
+        return _chosen(prompts, self.skip, self.limit, self.seeds, str(self.file))
 
 
-def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], source: str) -> list[Prompt]:
-    """Returns the first `limit` prompts, each with every seed. Raises ValueError for wrong settings or no prompt."""
+def _chosen(prompts: Sequence[Prompt], skip: int, limit: int | None, seeds: Sequence[int], source: str) -> list[Prompt]:
+    """Returns the first `limit` prompts after the first `skip`, each with every seed.
+
+    Raises ValueError for wrong settings or no prompt.
+    """
     if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
         raise ValueError(f"prompts.seeds must be a list of numbers such as [0], got {seeds!r}")
     if not all(isinstance(seed, int) and seed >= 0 for seed in seeds):
@@ -151,7 +157,18 @@ def _chosen(prompts: Sequence[Prompt], limit: int | None, seeds: Sequence[int], 
             f"no prompt in {source}: expected one a line; lines that begin with # are left out (or a JSON list, JSONL, "
             "or a CSV or TSV with a prompt column, with the suffix that says so)"
         )
-    return [Prompt(p.id, p.text, seed, p.dimensions) for p in prompts[:limit] for seed in seeds]
+    check_skip(skip, len(prompts), source)
+    taken = prompts[skip:] if limit is None else prompts[skip : skip + limit]
+    return [Prompt(p.id, p.text, seed, p.dimensions) for p in taken for seed in seeds]
+
+
+def check_skip(skip: int, count: int, source: str) -> None:
+    """Raises ValueError if `skip` is no whole number from 0, or leaves out all `count` prompts of `source`."""
+    if type(skip) is not int or skip < 0:
+        raise ValueError(f"prompts.skip must be a whole number from 0, got {skip!r}")
+    if skip >= count:
+        raise ValueError(f"prompts.skip must be below {count}, the number of prompts in {source}, got {skip}; "
+                         "take a smaller one, or more prompts")  # fmt: skip
 
 
 def embedded() -> list[tuple[str, str]]:

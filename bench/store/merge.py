@@ -2,9 +2,9 @@
 
 Every sample of SOURCE is verified. A damaged or failed sample is named and not copied. SOURCE is only read. INTO may be
 new. In INTO a failed sample is replaced, a damaged one goes into quarantine, and every other finished sample stays as
-it is. Records, scores, and files that records list are copied, and no others: no logs, reports or hidden files. The
-plan of SOURCE is added to the plan of INTO. An interrupted merge continues when the same command runs again. It may run
-beside sweeps and other merges.
+it is. Records, scores, files that records list, and the prices of runs are copied, and no others: no logs, reports or
+hidden files. The plan of SOURCE is added to the plan of INTO. An interrupted merge continues when the same command runs
+again. It may run beside sweeps and other merges.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from bench.store.place import RECORD, SCORES, Place
 from bench.store.record import Record
+from bench.store.runs import copy_runs
 from bench.store.study import QUARANTINE, Store, is_full
 from bench.store.upkeep import judged, samples, unit_claimed
 
@@ -43,6 +44,7 @@ def merge(source: Path, into: Path, really: bool) -> Iterator[Outcome]:
     if really:
         store.require_writable()
         store.plan(Store(source).planned())
+        copy_runs(source, into)  # before their samples
     for place in places:
         yield _outcome(Store(source), store, place, really)
 

@@ -42,9 +42,15 @@ class Record:
     dit_passes: the DiT passes of the sample if made alone, as rows [latent frames, latent height, latent width,
         forwards, share of attention computed, share of feed-forward computed, count]. None in older records.
     outside_latency: the stages in `seconds` that are not part of `latency_s`.
+    run: the run that made the sample, see `bench.store.runs`. Older records lack it and the next three fields.
+    timed: for each kind of work in the latency, [count, wall seconds, CPU seconds]. CPU seconds are None on a GPU.
+    unpooled: the time in the latency that is of no kind, by stage: [wall seconds, CPU seconds].
+    machine: the state of the machine while the sample was made, see `bench.work.machine`.
+    dit_flops: the FLOPs of the DiT's passes if the sample is made alone; None if the model does not tell them.
     accelerated: the measurements of each accelerator, by its name.
     token_ratio: the share of latent frames that the schedule keeps. For a method without a schedule it is the share of
-        tokens that the DiT saw, over all forwards.
+        tokens that the DiT saw, over all forwards. None for a video that no generator makes in this way (a ceiling);
+        `latency_s`, `passes` and `dit_passes` are None, too.
     token_ratio_asked, frame_ratio_asked: the ratio that the settings ask for. The released search asks for a ratio of
         frames, all other schedules for a ratio of tokens. None for settings without a ratio.
     """
@@ -84,6 +90,11 @@ class Record:
     data: dict[str, Any] | None = None
     dit_passes: list[list[int | float]] | None = None
     outside_latency: list[str] = field(default_factory=list)
+    run: str | None = None
+    timed: dict[str, list[float | None]] = field(default_factory=dict)
+    unpooled: dict[str, list[float | None]] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None
+    dit_flops: float | None = None
     accelerated: dict[str, dict[str, float]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)

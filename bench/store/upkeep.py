@@ -12,6 +12,7 @@ from bench.plan.unit_name import unit_name
 from bench.store.claims import LOCKS, claimed, note_of, remove_unheld, unit_note_of
 from bench.store.place import MASTER, RECORD, Place
 from bench.store.record import Record
+from bench.store.runs import damaged_runs, folder_of
 from bench.store.study import PARTIAL, QUARANTINE, Store
 from vgdfr.files import sha256
 
@@ -86,7 +87,9 @@ def _num_frames(master: Path) -> int:
 
 
 def verify(study: Path) -> tuple[int, list[str]]:
-    """Verifies every sample. Moves damaged ones into quarantine. Returns the number of samples, and a text per fault.
+    """Verifies every sample and the files of its runs. Moves damaged samples into quarantine.
+
+    Returns the number of samples, and a text per fault.
 
     A damaged sample stays in its place, and its text says why, if a sweep has it in hand or the study cannot be
     written.
@@ -107,7 +110,7 @@ def verify(study: Path) -> tuple[int, list[str]]:
         except OSError as error:
             reason = error.strerror or error
             said.append(f"{place}: {'; '.join(wrong)}; not moved to {QUARANTINE}, {study} cannot be written: {reason}")
-    return count, said
+    return count, said + damaged_runs(study)
 
 
 def judged(place: Place, record: Record | None) -> list[str]:
@@ -145,7 +148,7 @@ def gc(study: Path, quarantined: bool, really: bool) -> list[str]:
         mine = note in (note_of(study, pid), unit_note_of(study, pid))  # other machines' processes are unknown here
         if mine and not _runs(pid) and note.stat().st_mtime < old:
             going.append(note)
-    for file in study.glob("[!.]*/[!.]*/.*"):
+    for file in (*study.glob("[!.]*/[!.]*/.*"), *folder_of(study).glob(".*")):
         if file.is_file() and file.stat().st_mtime < old:
             going.append(file)
     if quarantined and (study / QUARANTINE).is_dir():

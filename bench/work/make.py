@@ -12,8 +12,10 @@ from bench.store.record import Record
 from bench.store.study import Store, is_full
 from bench.work import rebuild
 from bench.work.files import files_of
+from bench.work.machine import watched
 from bench.work.models import free_memory
 from bench.work.outcome import Outcome, failed, reason_of
+from bench.work.prices import Prices
 from bench.work.provenance import environment
 from bench.work.records import identify, results
 from vgdfr import Backbone, BrokenVideo, GeneratedVideo, generate
@@ -21,9 +23,15 @@ from vgdfr.account import Shared
 
 
 def make(
-    store: Store, place: Place, sample: Sample, reference: Sample | None, backbone: Backbone, shared: Shared
+    store: Store,
+    place: Place,
+    sample: Sample,
+    reference: Sample | None,
+    backbone: Backbone,
+    shared: Shared,
+    prices: Prices,
 ) -> Outcome:
-    """Generates the sample and stores it at `place`. A failure is recorded there.
+    """Generates the sample and stores it at `place`, and adds its times to the run's prices. A failure is recorded.
 
     Raises OSError if the disk is full.
     """
@@ -32,12 +40,16 @@ def make(
     died = Record(status="failed", **identified, error=DIED)
     with at_work(store.folder, place.name, died):
         try:
-            video = generate(backbone, sample.spec, sample.condition.method, shared)
+            with watched(backbone.device) as machine:
+                video = generate(backbone, sample.spec, sample.condition.method, shared)
         except (Exception, SystemExit) as error:
             shared.clear()  # frees memory for the next sample
             return _record_failure(store, place, identified, error)
         try:
-            stored = _store(store, place, sample, Record(status="done", **identified, **results(video)), video)
+            prices.add(video.observed, machine)
+            prices.keep()  # before the record that names the run
+            made = Record(status="done", **identified, **results(video, sample), run=prices.run, machine=machine)
+            stored = _store(store, place, sample, made, video)
         except rebuild.Gone as error:  # the stored sample stays
             return failed("make", error)
         except Exception as error:
@@ -48,7 +60,7 @@ def make(
         "made",
         frames_sha256=stored.frames_sha256,
         seconds=stored.latency_s or sum(video.seconds.values()),
-        token_ratio=stored.token_ratio or 0.0,
+        token_ratio=stored.token_ratio,
         passes=video.passes,
         passes_done=video.passes_done,
     )

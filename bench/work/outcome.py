@@ -29,7 +29,7 @@ class Outcome:
     unrecorded: why the failure could not be recorded; empty if it was recorded or need not be.
     unscored: the metrics that have no value for the sample, each with the reason.
     frames_sha256: the hash of a made sample's frames; None for a method that makes no video.
-    seconds, token_ratio: latency and token ratio of a made sample.
+    seconds, token_ratio: latency and token ratio of a made sample. A sample without cost has no token ratio.
     passes, passes_done: the DiT passes of a made sample, if made alone and as they ran, as its record has them.
     alone_s: the latency of the sample if it was timed alone.
     """
@@ -41,7 +41,7 @@ class Outcome:
     unscored: tuple[tuple[str, str], ...] = ()
     frames_sha256: str | None = None
     seconds: float = 0.0
-    token_ratio: float = 1.0
+    token_ratio: float | None = 1.0
     passes: float = 0.0
     passes_done: float = 0.0
     alone_s: float | None = None

@@ -54,7 +54,8 @@ def text_of(outcome: Outcome, same_as: str | None = None) -> str:
         return f"{_FAILED[outcome.step]}: {why}{unrecorded}"
     text: str = outcome.kind
     if outcome.kind == "made":
-        result = f"{outcome.seconds:.1f} s, token ratio {outcome.token_ratio:.2f}"
+        ratio = "" if outcome.token_ratio is None else f", token ratio {outcome.token_ratio:.2f}"
+        result = f"{outcome.seconds:.1f} s{ratio}"
         text += f": same video as {same_as}" if same_as else f": {result}"
     return text if outcome.alone_s is None else f"{text}; alone {outcome.alone_s:.2f} s"
 

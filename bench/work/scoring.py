@@ -3,8 +3,8 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from bench.store.place import MASTER, SCORES, Place
 from bench.store.record import Record
 from bench.store.study import Store
 from bench.work import rebuild
+from bench.work.latest import Latest
 from metrics import Metric, named
-from metrics.base import jsonable
+from metrics.base import Score, jsonable
 from metrics.third_party import is_dotted_path
 from metrics.video_file import VideoFile, read
 from vgdfr.files import sha256
@@ -110,7 +111,10 @@ def _compute_missing(
     current = {name: _current(metric, reference and reference.record) for name, metric in metrics.items()}
     missing = [name for name in metrics if _out_of_date(stored.get(name), current[name])]
     # `_read` holds two videos: the sample first, then its baseline, which is reused for the next sample
-    known = {name: why for name in missing if (why := _known(metrics[name], reference))}
+    known: dict[str, Score | str] = {
+        name: found for name in missing
+        if (found := _known(metrics[name], reference) or _of_equal_frames.get(_asked(record, current[name], prompt)))
+    }  # fmt: skip
     to_read = [metrics[name] for name in missing if name not in known]
     video = _read(master) if to_read else ""
     baseline: VideoFile | str | None = None
@@ -119,9 +123,22 @@ def _compute_missing(
         baseline = _read(_master(reference.place, reference.record, condition))
     kept = _kept(record)
     for name in missing:
-        result = known.get(name) or _one(metrics[name], current[name]["id"], prompt, kept, video, baseline)
+        found = known.get(name) or _one(metrics[name], current[name]["id"], prompt, video, baseline)
+        if isinstance(found, Score):
+            _of_equal_frames.put(_asked(record, current[name], prompt), found)
+        result = found if isinstance(found, str) else _fields(metrics[name], found, kept)
         stored[name] = current[name] | NOTHING | (result if isinstance(result, dict) else {"reason": result})
     return bool(missing)
+
+
+_of_equal_frames = Latest[Score](512)  # results of some kilobytes each; conditions with equal frames share them
+
+
+def _asked(record: Record | None, current: Mapping[str, Any], prompt: str) -> tuple[Any, ...] | None:
+    """Returns everything that decides a metric's result, or None if the record does not identify its frames."""
+    if record is None or record.frames_sha256 is None or record.dropped:
+        return None
+    return record.frames_sha256, record.identity["spec"]["fps"], current["id"], current["reference_sha256"], prompt
 
 
 def _add_titles(stored: dict[str, Any], metrics: dict[str, Metric]) -> bool:
@@ -210,30 +227,26 @@ def _known(metric: Metric, reference: Stored | None) -> str | None:
     return _NO_REFERENCE if metric.needs_reference and reference is None else None
 
 
-def _one(
-    metric: Metric,
-    id: str,
-    prompt: str,
-    kept: Bool[np.ndarray, " t"] | None,
-    video: VideoFile | str,
-    baseline: VideoFile | str | None,
-) -> dict[str, Any] | str:
-    """Returns a score's fields, or the reason for no value. A str for a video is the reason why it is missing."""
+def _one(metric: Metric, id: str, prompt: str, video: VideoFile | str, baseline: VideoFile | str | None) -> Score | str:
+    """Returns a metric's result, or the reason for no value. A str for a video is the reason why it is missing."""
     reference = baseline if metric.needs_reference else None
     if isinstance(video, str) or isinstance(reference, str):
         return video if isinstance(video, str) else str(reference)
     if reference is not None and video.fps != reference.fps:
         return f"videos of equal frame rate are needed, got {video.fps} and {reference.fps} fps"
     result = metric.attempt(id, video.frames, reference.frames if reference else None, prompt)
-    if isinstance(result, str):
-        return result
-    per_frame = None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame]
     difference = max(video.difference, reference.difference if reference else 0)
-    extra = result.extra | ({"frames_difference": float(difference)} if difference else {})
+    if isinstance(result, str) or not difference:
+        return result
+    return replace(result, extra=result.extra | {"frames_difference": float(difference)})
+
+
+def _fields(metric: Metric, result: Score, kept: Bool[np.ndarray, " t"] | None) -> dict[str, Any] | str:
+    """Returns a score's fields for a result, or the reason for no value."""
     values = {
         "value": jsonable(result.value),
-        "per_frame": per_frame,
-        "extra": {k: jsonable(v) for k, v in extra.items()},
+        "per_frame": None if result.per_frame is None else [jsonable(float(v)) for v in result.per_frame],
+        "extra": {k: jsonable(v) for k, v in result.extra.items()},
     }
     try:
         return values | parts(metric, result.per_frame, kept)

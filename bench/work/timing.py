@@ -16,6 +16,7 @@ from bench.store.study import Store
 from bench.work import rebuild
 from bench.work.machine import watched
 from bench.work.outcome import Explained
+from bench.work.prices import Prices
 from bench.work.provenance import device_name, environment
 from bench.work.records import sha256_of_frames
 from metrics.video_file import read
@@ -53,13 +54,16 @@ def is_timed_here(record: Record) -> bool:
     return device_name(kind, record.environment) == device_name(kind, environment())
 
 
-def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stored, timing: Timing) -> Record:
+def timed_alone(
+    backbone: Backbone, sample: Sample, record: Record, stored: Stored, timing: Timing, prices: Prices
+) -> Record:
     """Returns `record` with the times of complete runs of its sample alone. Raises OtherPixels for differing frames.
 
     On a device without bit stability the frames may differ from the `stored` frames by TOLERATED_LEVELS. Each run then
     records its difference.
     """
-    runs = [_run(backbone, sample, record, stored, i + 1) for i in range(timing.warmups + timing.repeats)]
+    runs = [_run(backbone, sample, record, stored, i + 1, prices) for i in range(timing.warmups + timing.repeats)]
+    prices.keep()
     warmups, repeats = runs[: timing.warmups], runs[timing.warmups :]
     median = sorted(repeats, key=lambda run: run["latency_s"])[len(repeats) // 2]
     return replace(
@@ -69,10 +73,13 @@ def timed_alone(backbone: Backbone, sample: Sample, record: Record, stored: Stor
     )  # fmt: skip
 
 
-def _run(backbone: Backbone, sample: Sample, record: Record, stored: Stored, number: int) -> dict[str, Any]:
+def _run(
+    backbone: Backbone, sample: Sample, record: Record, stored: Stored, number: int, prices: Prices
+) -> dict[str, Any]:
     """Returns the entry of a record for one complete run of the sample alone."""
     with watched(backbone.device) as machine:
         video = generate(backbone, sample.spec, sample.condition.method)
+    prices.add((), machine)  # these runs check the prices, so they are not among them
     difference = 0
     if (digest := sha256_of_frames(video.frames)) != record.frames_sha256:
         difference = rebuild.difference_of(video.frames, stored())
@@ -87,12 +94,13 @@ def _run(backbone: Backbone, sample: Sample, record: Record, stored: Stored, num
         "outside_latency": sorted(video.outside_latency),
         "peak_bytes": video.peak_bytes,
         "machine": machine,
+        "run": prices.run,
         **({"frames_difference": difference} if difference else {}),
     }
 
 
 def time_stored(
-    store: Store, place: Place, sample: Sample, timing: Timing, load: Callable[[], Backbone]
+    store: Store, place: Place, sample: Sample, timing: Timing, load: Callable[[], Backbone], prices: Prices
 ) -> Record | None:
     """Times a stored sample alone. Returns its new record, or None if its record has these runs already.
 
@@ -110,7 +118,7 @@ def time_stored(
     try:
         if found.frames_sha256 is None:  # an older record
             found = replace(found, frames_sha256=sha256_of_frames(_stored_frames(place, sample, found)))
-        timed = timed_alone(load(), sample, found, partial(_stored_frames, place, sample, found), timing)
+        timed = timed_alone(load(), sample, found, partial(_stored_frames, place, sample, found), timing, prices)
     except OtherPixels as error:
         if not rebuild.is_bit_stable(found):
             raise OtherPixels(f"{error}; the sample stays as it was stored") from error

@@ -1,8 +1,9 @@
 """Works through a sweep's jobs, unit by unit: looks samples up, makes, scores and times them, and drops files."""
 
 import os
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,12 +11,14 @@ from bench.plan.condition import Sample
 from bench.plan.job import Job
 from bench.plan.units import Unit, units_of
 from bench.store.claims import LAUNCH_BEGAN, at_unit, claimed, skipped
+from bench.store.runs import kinds_of
 from bench.store.study import Store, is_full
 from bench.work import models, rebuild, scoring, timing
 from bench.work.files import largest_bytes
 from bench.work.lookup import look_up, recorded
 from bench.work.make import make
 from bench.work.outcome import Outcome, failed, reason_of
+from bench.work.prices import Prices
 from bench.work.progress import Sweep, say
 from vgdfr import Backbone
 from vgdfr.account import Shared
@@ -33,6 +36,7 @@ def run(jobs: Sequence[Job], sweep: Sweep, units: Sequence[Unit] | None = None) 
     that cannot be loaded, or a full disk, ends the sweep.
     """
     study, waiting, texts = jobs[0].study, units or units_of(jobs), _texts_of(jobs)
+    prices = Prices(study, jobs[0].condition.model.device_type)
     while waiting:
         claimed_elsewhere = []
         for unit in waiting:
@@ -45,13 +49,13 @@ def run(jobs: Sequence[Job], sweep: Sweep, units: Sequence[Unit] | None = None) 
                         sweep.end(*_named(sample), Outcome("passed over"))
                 else:
                     model = unit.samples[0][0].condition.model
-                    run_unit(unit, Store(study), partial(models.load, model, texts), sweep)
+                    run_unit(unit, Store(study), partial(models.load, model, texts), sweep, prices)
         if len(claimed_elsewhere) == len(waiting):
             time.sleep(1)
         waiting = claimed_elsewhere
 
 
-def run_unit(unit: Unit, store: Store, load: Load, sweep: Sweep) -> None:
+def run_unit(unit: Unit, store: Store, load: Load, sweep: Sweep, prices: Prices) -> None:
     """Looks up, makes, scores and times the samples of a unit, then drops files that are not to be kept.
 
     A note names the unit, except while the model loads: if the worker dies at the unit, its launch passes over it.
@@ -64,24 +68,27 @@ def run_unit(unit: Unit, store: Store, load: Load, sweep: Sweep) -> None:
         _require_space(unit, store)
         load()
     with noted(sweep.made):
-        outcomes = _make_and_score(unit, before, store, load, sweep)
+        outcomes = _make_and_score(unit, before, store, load, sweep, prices)
     if _is_to_be_timed(unit, outcomes, store):
         load()
     with noted(sweep.made):
-        _time(unit, outcomes, store, load, sweep)
+        _time(unit, outcomes, store, load, sweep, prices)
+        _price(unit, outcomes, store, load, prices)
         _drop(unit, outcomes, store)
 
 
-def _make_and_score(unit: Unit, before: dict[str, Outcome | None], store: Store, load: Load, sweep: Sweep) -> Outcomes:
+def _make_and_score(
+    unit: Unit, before: dict[str, Outcome | None], store: Store, load: Load, sweep: Sweep, prices: Prices
+) -> Outcomes:
     """Makes the samples that have no outcome yet and scores all. Ends the samples that need not be timed alone."""
     shared = Shared(unit.spec, unit.stops)
     outcomes: Outcomes = {}
-    for sample, reference, job in unit.samples:
+    for sample, reference, job in in_turns(unit):
         sweep.begin(*_named(sample))
         outcome = before[sample.key]
         if outcome is None:
             _require_space(unit, store)
-            outcome = make(store, store.at(sample.folder), sample, reference, load(), shared)
+            outcome = make(store, store.at(sample.folder), sample, reference, load(), shared, prices)
         if not outcome.has_failed and sample.condition.method.makes_video:
             outcome = _score(store, sample, reference, job, outcome)
         outcomes[sample.key] = outcome
@@ -89,6 +96,26 @@ def _make_and_score(unit: Unit, before: dict[str, Outcome | None], store: Store,
             sweep.end(*_named(sample), outcome)
     shared.clear()  # a sample that is timed alone gets all of the memory
     return outcomes
+
+
+def in_turns(unit: Unit) -> Iterator[tuple[Sample, Sample | None, Job]]:
+    """Yields the unit's samples: its baselines, then the others in a random order, the same for the same unit.
+
+    Baselines come first, since other samples are scored against them. Their passes are timed throughout a run, because
+    every condition begins with them. Conditions that branch off at the same steps follow each other, because they share
+    the large preview.
+    """
+    baselines = {reference.key for _, reference, _ in unit.samples if reference}
+    yield from (each for each in unit.samples if each[0].key in baselines)
+    by_stops: dict[frozenset[int], list[tuple[Sample, Sample | None, Job]]] = {}
+    for each in unit.samples:
+        if each[0].key not in baselines:
+            by_stops.setdefault(each[0].condition.method.stops(), []).append(each)
+    random_order, groups = random.Random(unit.name), list(by_stops.values())
+    random_order.shuffle(groups)
+    for group in groups:
+        random_order.shuffle(group)
+        yield from group
 
 
 def _score(store: Store, sample: Sample, reference: Sample | None, job: Job, outcome: Outcome) -> Outcome:
@@ -104,7 +131,9 @@ def _score(store: Store, sample: Sample, reference: Sample | None, job: Job, out
 
 
 def _has_time_alone(sample: Sample, job: Job, outcome: Outcome) -> bool:
-    return job.timing.mode == "isolated" and sample.condition.method.makes_video and not outcome.has_failed
+    method = sample.condition.method
+    is_checked = job.timing.mode == "isolated" and sample.prompt in job.prompts[: job.timing.prompts]
+    return is_checked and method.makes_video and method.has_cost and not outcome.has_failed
 
 
 def _is_to_be_timed(unit: Unit, outcomes: Outcomes, store: Store) -> bool:
@@ -117,22 +146,40 @@ def _is_to_be_timed(unit: Unit, outcomes: Outcomes, store: Store) -> bool:
     return False
 
 
-def _time(unit: Unit, outcomes: Outcomes, store: Store, load: Load, sweep: Sweep) -> None:
+def _time(unit: Unit, outcomes: Outcomes, store: Store, load: Load, sweep: Sweep, prices: Prices) -> None:
     """Times samples alone, where the job asks for it, and ends these samples."""
     for sample, _, job in unit.samples:
         if not _has_time_alone(sample, job, outcome := outcomes[sample.key]):
             continue
         sweep.begin(*_named(sample), "alone")
         try:
-            timed = timing.time_stored(store, store.at(sample.folder), sample, job.timing, load)
+            timed = timing.time_stored(store, store.at(sample.folder), sample, job.timing, load, prices)
             if timed is not None:
                 outcome = replace(
                     outcome, kind="timed" if outcome.kind == "found" else outcome.kind, alone_s=timed.latency_s
                 )
+                outcomes[sample.key] = outcome
         except (Exception, SystemExit) as error:
             models.free_memory()
             outcome = failed("time", error)
         sweep.end(*_named(sample), outcome)
+
+
+def _price(unit: Unit, outcomes: Outcomes, store: Store, load: Load, prices: Prices) -> None:
+    """Times the kinds of work of the unit's samples that this run has not timed, if the run made one of the samples."""
+    if not any(outcome.kind in ("made", "timed") for outcome in outcomes.values()):
+        return
+    found = [record for sample, _, _ in unit.samples if (record := recorded(store, sample)) and kinds_of(record)]
+    if not prices.lacking(kind for record in found for kind in kinds_of(record)):
+        return
+    try:
+        prices.measure(load(), unit.spec, found)
+        prices.keep()
+    except Exception as error:
+        if is_full(error):
+            raise
+        models.free_memory()
+        say(f"{unit.name}: not all kinds of work could be timed, so latencies may be missing: {reason_of(error)}")
 
 
 def _drop(unit: Unit, outcomes: Outcomes, store: Store) -> None:

@@ -92,6 +92,11 @@ class Backbone(ABC):
         Raises ValueError for positions that do not fit the model or the schedule.
         """
 
+    @cached_property
+    def resident_bytes(self) -> int | None:
+        """Returns a GPU's memory before the first sample: the model's. None on a CPU."""
+        return torch.cuda.memory_allocated(self.device) if self.device.type == "cuda" else None
+
     def notes(self, spec: VideoSpec) -> tuple[str, ...]:
         """Returns sentences for the readers of a record about the encoding of its prompt."""
         return ()
@@ -163,7 +168,7 @@ class Model(ABC):
         return self.device_type == "cpu" and getattr(self, "device", "cpu") != "auto"
 
     @property
-    def gpu_gib(self) -> float | None:
+    def gpu_gib(self) -> float | int | None:
         """Returns the memory in GiB that the GPU must have, or None without such a demand."""
         return None
 

@@ -153,7 +153,7 @@ class Checkpoint(Model):
         return f"{self.path} ({dtypes}) on {self.device}"
 
     @property
-    def gpu_gib(self) -> float | None:
+    def gpu_gib(self) -> float | int | None:
         return self.min_gpu_gib
 
     @property

@@ -34,7 +34,7 @@ def _passes(trial: Trial, method: Method, video: GeneratedVideo) -> list[str]:
         return [*lines, "the model does not know its FLOPs, so DiT work is not known"]
     work = flops.dit_work(rows, spec.num_inference_steps * trial.ground.backbone.architecture.forwards_per_step)
     lines.append(f"DiT work: {work:.2f} of the baseline's, in FLOPs")
-    if work >= 1 and method.role != "reference" and method.makes_video:
+    if work >= 1 and method.role != "reference" and method.makes_video and method.has_cost:
         lines.append("warning: no DiT work was saved")
     return lines
 

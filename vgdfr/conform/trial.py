@@ -233,11 +233,11 @@ def _interrupted(
 def in_new_process(function: Callable[..., T], *arguments: Any) -> T:
     """Returns the result of `function` in a new process, with as many threads as this process has.
 
-    The process is forked from a server that has imported this module and has made no sample. Each new process
-    therefore saves the seconds that the import of PyTorch takes.
+    The process is forked from a server that has imported this module and the model's, and has made no sample. Each new
+    process therefore saves the seconds that the imports of PyTorch and diffusers take.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "vgdfr.backbones.hunyuan_backbone", "vgdfr.backbones.text"])
     with ProcessPoolExecutor(1, context, torch.set_num_threads, (torch.get_num_threads(),)) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -5,12 +5,13 @@ from typing import Any
 from vgdfr.accelerator import Accelerator
 from vgdfr.method import Method
 from vgdfr.methods.baseline import Baseline, BaselineRerun, FewerSteps
+from vgdfr.methods.interpolated import Interpolated
 from vgdfr.methods.rope_proxy import RopeProxy
 from vgdfr.methods.vgdfr import Vgdfr
 from vgdfr.naming import class_at, path_of
 
 BUILT_IN: dict[str, type[Method]] = {
-    kind.__name__.lower(): kind for kind in (Baseline, BaselineRerun, FewerSteps, Vgdfr, RopeProxy)
+    kind.__name__.lower(): kind for kind in (Baseline, BaselineRerun, FewerSteps, Vgdfr, Interpolated, RopeProxy)
 }
 """The built-in methods by their name in a record."""
 

@@ -1,14 +1,15 @@
 """The steps of the compression module: preview, compare, merge, encode (paper, section 3.2, steps 1 to 4)."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from einops import reduce
 from jaxtyping import Float
 from torch import Tensor
 
+from vgdfr.backbones.base import Codec
 from vgdfr.method import refuse_wrong_kind
 from vgdfr.methods.scheduling import Rule, refuse_other
 from vgdfr.methods.similarity import frame_similarity
@@ -66,7 +67,7 @@ class Preview:
             as_released, sigmas = self.preview_latent == "as_released", run.solver.sigmas
             return multi_step_denoise(run.velocity, here.x, here.velocity, sigmas, k, self.preview_steps, as_released)
 
-        return Source(run.once(stage, key, denoised), key)
+        return Source(run.once(stage, key, denoised, kind="preview latent"), key)
 
     def frames(self, run: Sampling, source: Source, stage: str = STAGE) -> Float[Tensor, "t 3 h2 w2"]:
         """Returns the preview: the small frames that the compression decoder D_comp makes of a latent.
@@ -74,32 +75,82 @@ class Preview:
         Their nominal range is [-1, 1]. Raises BrokenVideo if a value is not finite.
         """
 
-        def decoded() -> Float[Tensor, "t 3 h2 w2"]:
-            with run.backbone.codec.reduced(self.spatial_levels):
-                frames = run.backbone.codec.decode(source.latent)
-            refuse_not_finite(frames)
-            return frames
-
-        return run.once(stage, ("preview", source.key, self.spatial_levels), decoded, latest=True)
+        operation = decoding(run.backbone.codec, source.latent, self.spatial_levels)
+        key = ("preview", source.key, self.spatial_levels)
+        return run.once(stage, key, operation.compute, latest=True, kind=operation.kind)
 
     def similarity(self, run: Sampling, source: Source, stage: str = STAGE) -> Similarity:
         """Returns the SSIM between frames of a latent's preview that are 1, 2 and 3 apart."""
-        frames, dtype = self.frames(run, source, stage), getattr(torch, self.similarity_dtype)
-        return run.once(
-            stage,
-            ("similarity", source.key, self.spatial_levels, self.similarity_dtype),
-            lambda: frame_similarity((frames / 2 + 0.5).clamp(0, 1), dtype),
-        )
+        operation = comparing(self.frames(run, source, stage), self.similarity_dtype)
+        key = ("similarity", source.key, self.spatial_levels, self.similarity_dtype)
+        return run.once(stage, key, operation.compute, kind=operation.kind)
 
     def encoded(self, run: Sampling, source: Source, schedule: FrameSchedule) -> Float[Tensor, "1 c kept y x"]:
         """Returns the latent that the compression encoder E_comp makes of a preview's merged frames."""
-        frames = self.frames(run, source)
+        operation = encoding(run.backbone.codec, self.frames(run, source), self.spatial_levels, schedule)
+        key = ("merged", source.key, self.spatial_levels, schedule.segments)
+        return run.once(STAGE, key, operation.compute, kind=operation.kind)
 
-        def encode() -> Float[Tensor, "1 c kept y x"]:
-            with run.backbone.codec.reduced(self.spatial_levels):
-                return run.backbone.codec.encode(merge(frames, schedule))
 
-        return run.once(STAGE, ("merged", source.key, self.spatial_levels, schedule.segments), encode)
+class Operation(NamedTuple):
+    """A piece of the module's work and its kind: all operations of one kind take equally long on one machine."""
+
+    kind: str
+    compute: Callable[[], Any]
+
+
+def decoding(codec: Codec, latent: Float[Tensor, "1 c n y x"], levels: int) -> Operation:
+    """Returns the work of D_comp, `levels` spatial levels smaller than the VAE's decoder, on a latent."""
+
+    def decoded() -> Float[Tensor, "t 3 h2 w2"]:
+        with codec.reduced(levels):
+            frames = codec.decode(latent)
+        refuse_not_finite(frames)
+        return frames
+
+    return Operation(f"decode {_size(latent)} levels {levels}", decoded)
+
+
+def comparing(frames: Float[Tensor, "t 3 h2 w2"], dtype: Dtype) -> Operation:
+    """Returns the work of the SSIM between a preview's frames, in [-1, 1]."""
+    size = "x".join(map(str, (len(frames), *frames.shape[-2:])))
+    return Operation(
+        f"ssim {size} {dtype}", lambda: frame_similarity((frames / 2 + 0.5).clamp(0, 1), getattr(torch, dtype))
+    )
+
+
+def encoding(
+    codec: Codec, frames: Float[Tensor, "t 3 h2 w2"], levels: int, schedule: FrameSchedule | None = None
+) -> Operation:
+    """Returns the work of E_comp, `levels` spatial levels smaller than the VAE's encoder, on frames.
+
+    `schedule` merges the frames first.
+    """
+
+    def encoded() -> Float[Tensor, "1 c kept y x"]:
+        with codec.reduced(levels):
+            return codec.encode(frames if schedule is None else merge(frames, schedule))
+
+    count = len(frames) if schedule is None else len(schedule.kept_frames)
+    size = "x".join(map(str, (count, *frames.shape[-2:])))
+    return Operation(f"encode {size} levels {levels}", encoded)
+
+
+def operation_of(kind: str, codec: Codec, latent: Float[Tensor, "1 c n y x"]) -> Operation | None:
+    """Returns an operation of this kind on a `latent` of the full size, or on grey frames. None for another kind."""
+    name, *rest = kind.split()
+    if name not in ("decode", "ssim", "encode"):
+        return None
+    size, *settings = rest
+    if name == "decode":
+        return decoding(codec, latent, int(settings[1])) if size == _size(latent) else None
+    count, height, width = map(int, size.split("x"))
+    frames = torch.zeros(count, 3, height, width, device=latent.device)
+    return comparing(frames, cast(Dtype, settings[0])) if name == "ssim" else encoding(codec, frames, int(settings[1]))
+
+
+def _size(latent: Float[Tensor, "1 c n y x"]) -> str:
+    return "x".join(map(str, latent.shape[-3:]))
 
 
 def scheduled(

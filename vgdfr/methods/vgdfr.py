@@ -164,7 +164,7 @@ class Vgdfr(Method):
             with run.shortened(schedule, positions_per_layer(schedule.kept_latents, layers, num_layers)):
                 return run.solve(y, self.k, stage="denoise_compressed").x
 
-        return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest)
+        return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest, kind="merged start")
 
     def fill(
         self, frames: Float[Tensor, "kept 3 h w"], schedule: FrameSchedule | None, spec: VideoSpec

@@ -2,7 +2,8 @@
 
 Hydra's public API composes; Hydra starts nothing. A sweep's conditions are the product of all swept values, as with
 Hydra's own sweeper: the experiment's `hydra.sweeper.params` first, then the command line's overrides. An experiment
-file may hold several such sweeps: `sweeps`, a list of override sets, each of which is swept in turn.
+file may hold several such sweeps: `sweeps`, a list of override sets, each of which is swept in turn. `comparisons` are
+further sets, of conditions to compare with. A command line that sets the method or its accelerators leaves them out.
 """
 
 import copy
@@ -121,8 +122,8 @@ def _values(override: Override) -> list[str]:
 
 def _conditions(whole: DictConfig, parsed: Sequence[Override], multirun: bool) -> Iterator[tuple[str, ...]]:
     """Yields the overrides of each condition."""
-    sets = _sets(whole)
-    if not (multirun or sets or str(whole.hydra.mode).endswith("MULTIRUN")):
+    sets, further = _sets(whole, "sweeps"), _comparisons(whole, parsed)
+    if not (multirun or sets or further or str(whole.hydra.mode).endswith("MULTIRUN")):
         if swept := [override.input_line for override in parsed if override.is_sweep_override()]:
             hint = "; a decimal point is a full stop" * bool(re.search(r"=-?0,\d+$", str(swept[0])))
             raise ValueError(
@@ -134,8 +135,8 @@ def _conditions(whole: DictConfig, parsed: Sequence[Override], multirun: bool) -
         raise ValueError("a sweep has one experiment, as each experiment has a sweep of its own; run a sweep for each")
     # as Hydra's sweeper writes them: a list is one value there
     common = quoted(f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items())
-    for one in sets or [[]]:
-        values = {each.get_key_element(): _values(each) for each in [*_parsed([*common, *one]), *parsed]}
+    for one in [*([*common, *each] for each in sets or [[]]), *further]:
+        values = {each.get_key_element(): _values(each) for each in [*_parsed(one), *parsed]}
         yield from itertools.product(*values.values())
 
 
@@ -205,16 +206,27 @@ def _overlap(a: str, b: str) -> bool:
     return f"{a}.".startswith(f"{b}.") or f"{b}.".startswith(f"{a}.")
 
 
-def _sets(whole: DictConfig) -> list[list[str]]:
-    """Returns the override sets of the experiment's `sweeps`. Raises ValueError unless they are a list of mappings."""
-    sets = whole.sweeps
+def _sets(whole: DictConfig, name: str) -> list[list[str]]:
+    """Returns the override sets that the experiment's `name` lists. A set in which a list is empty has no conditions.
+
+    Raises ValueError unless they are a list of mappings.
+    """
+    sets = whole[name]
     if sets is None:
         return []
     if not OmegaConf.is_list(sets) or not len(sets) or not all(OmegaConf.is_dict(each) for each in sets):
         raise ValueError(
-            f"sweeps must be a list of override sets, such as [{{method: vgdfr, method.k: '5,10'}}], got {sets}"
+            f"{name} must be a list of override sets, such as [{{method: vgdfr, method.k: '5,10'}}], got {sets}"
         )
-    return [quoted(f"{key}={_string(value)}" for key, value in each.items()) for each in sets]
+    filled = [each for each in sets if [] not in each.values()]  # a resolver's list is a plain list
+    return [quoted(f"{key}={_string(value)}" for key, value in each.items()) for each in filled]
+
+
+def _comparisons(whole: DictConfig, parsed: Sequence[Override]) -> list[list[str]]:
+    """Returns the sets of the experiment's `comparisons`, none if an override sets the method or its accelerators."""
+    sets = _sets(whole, "comparisons")
+    is_set = any(each.key_or_group.partition(".")[0] in ("method", "accelerator") for each in parsed)
+    return [] if is_set else sets
 
 
 def _string(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The values that conf/ computes: ${embedded_checkpoint:}, ${each_layer:} and ${and_recommended:STUDY}."""
 
 import csv
+import json
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -9,7 +10,8 @@ from bench.plan.compose.instances import instance
 from vgdfr import Model
 from vgdfr.embedded import CHECKPOINT
 
-RECOMMENDATION = "report/rope_sensitivity.csv"  # a file that analysis.rope_sensitivity writes into its study
+# files that analysis.rope_sensitivity writes into its study: the recommended layers, and the prompts that selected them
+RECOMMENDATION, SELECTED_BY = "report/rope_sensitivity.csv", "report/rope_sensitivity_prompts.json"
 
 
 def _each_layer(_root_: DictConfig) -> str:
@@ -28,7 +30,8 @@ def _and_recommended(study: str, _root_: DictConfig) -> str:
     """Resolves ${and_recommended:STUDY} to a comma and the layers that the study's report recommends.
 
     Resolves to an empty string where there is no such report, or the model is not downloaded yet. Raises ValueError for
-    a report without a recommended layer, or of a model with another number of layers.
+    a report without a recommended layer, or of a model with another number of layers, and if a prompt of the
+    configuration is among the prompts that selected the layers.
     """
     file = Path(study) / RECOMMENDATION
     if not file.is_file():
@@ -47,7 +50,30 @@ def _and_recommended(study: str, _root_: DictConfig) -> str:
             f"{file} is of a model of {len(rows)} layers, this one has {count}; make its own by "
             "+exp=rope_sensitivity, or name another study (sensitivity_study=DIR)"
         )
+    _check_held_out(Path(study), _root_)
     return f",[{','.join(chosen)}]"
+
+
+def _check_held_out(study: Path, _root_: DictConfig) -> None:
+    """Raises ValueError if a prompt of the configuration is among the prompts that selected the layers of `study`."""
+    file = study / SELECTED_BY
+    try:
+        selecting = set(json.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        raise ValueError(
+            f"{file} must hold the prompts that selected the layers, but it is missing or damaged; write it again: "
+            f"python -m analysis.rope_sensitivity {study}"
+        ) from None
+    try:
+        texts = {prompt.text for prompt in instance("prompts", _root_.prompts).load()}
+    except FileNotFoundError:  # the check of the prompts reports the missing file
+        return
+    if shared := sorted(texts & selecting):
+        raise ValueError(
+            f"{len(shared)} of the {len(texts)} prompts are among the {len(selecting)} prompts that selected the "
+            f"layers in {study}, such as {shared[0]!r}; judge the layers on other prompts, such as "
+            f"prompts.skip={len(selecting)}, or leave them out with sensitivity_study=none"
+        )
 
 
 def register() -> None:
