@@ -15,7 +15,16 @@ from metrics.base import EMBEDDED as EMBEDDED
 EFFICIENCY = (
     Column("latency_s", "Latency (s)", "s", 2, -1, "Efficiency"),
     Column("speedup", "Speedup", "", 2, 1, "Efficiency"),
+    Column("of_bound", "Of bound", "", 2, 0, "Efficiency"),
     Column("token_ratio", "Tokens", "", 2, 0, "Efficiency"),
+)
+# Columns of priced latencies. All prompts share one price per kind of work, so an interval over prompts does not
+# hold the error of the prices. Two runs of Table 1 on one machine differ by up to 5 % in a Speedup cell.
+PRICED, PRICE_ERROR = ("latency_s", "speedup", "of_bound"), 0.05
+# columns that a table shows on request
+ON_REQUEST = (
+    Column("dit_work", "DiT work", "", 2, 0, "Efficiency"),
+    Column("peak_gib", "Peak (GiB)", "GiB", 2, -1, "Efficiency"),
 )
 # The paper's metrics in its order, with motion, because a frozen video does not flicker.
 _DEFAULT = ("clip_temp", "clipsim", "vqa", "flicker", "motion", "psnr", "ssim", "lpips", "cosine")
@@ -34,7 +43,7 @@ def has(samples: pd.DataFrame, name: str) -> bool:
 
 def column_of(samples: pd.DataFrame, name: str) -> Column:
     """Returns the column `name`. For a metric from outside this project, its scores describe the column."""
-    for column in EFFICIENCY:
+    for column in (*EFFICIENCY, *ON_REQUEST):
         if column.name == name:
             return column
     told = samples[f"{name}.about"].dropna() if f"{name}.about" in samples else ()
@@ -57,16 +66,19 @@ def columns(samples: pd.DataFrame, names: Sequence[str] | None = None) -> list[C
     ordered = [column for group in groups for column in (*chosen, *own) if column.group == group]
     if not any(is_filled(samples, column.name) for column in EFFICIENCY):
         return [column for column in ordered if is_filled(samples, column.name)]
-    return [*ordered, *EFFICIENCY]
+    # older records do not hold FLOPs, and some models do not tell theirs
+    bounded = is_filled(samples, "bound")
+    return [*ordered, *(column for column in EFFICIENCY if column.name != "of_bound" or bounded)]
 
 
 def _named(samples: pd.DataFrame, name: str, chosen: Sequence[Column]) -> Column:
     for column in chosen:
         if name in (column.name, in_paper(column)):
             return column
-    if name in metrics_of(samples) or name in [column.name for column in EFFICIENCY]:
+    measured = [column.name for column in (*EFFICIENCY, *ON_REQUEST)]
+    if name in metrics_of(samples) or name in measured:
         return column_of(samples, name)
-    there = list(dict.fromkeys([*map(in_paper, chosen), *metrics_of(samples), *(c.name for c in EFFICIENCY)]))
+    there = list(dict.fromkeys([*map(in_paper, chosen), *metrics_of(samples), *measured]))
     near = get_close_matches(name.lower(), there, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     hint = hint or "; if it is a metric, score it first: python -m bench.score STUDY --metrics NAME"

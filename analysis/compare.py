@@ -1,16 +1,20 @@
 """Makes the report of `python -m analysis.statistics`: means and paired differences, also by content of the prompts."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.columns import Column, columns
+from analysis.columns import PRICE_ERROR, Column, columns
 from analysis.complete import incomplete
-from analysis.output import Report, csv_of
-from analysis.render import Sheet, plain
-from analysis.statistics import HOW_INTERVALS, NOTHING, Interval, paired, ratio_of_latencies
+from analysis.differences import beyond_prices, comparable, difference, rows_named
+from analysis.mark_notes import note_on_intervals
+from analysis.output import Report, csv_of, file_name
+from analysis.render import Cell, Sheet, plain
+from analysis.statistics import CONFIDENCE, NOTHING, Interval, holm, p_value
 from analysis.study import SPEEDS, Study, StudyError
 from analysis.table import Row, Table, table_of
 
@@ -27,7 +31,9 @@ class Finding(NamedTuple):
     """One column of one condition within a group of samples.
 
     `difference` is the paired difference to the baseline. It is empty for a baseline, for the speed-up, and where there
-    is no baseline.
+    is no baseline. `p_holm` is the difference's p-value against zero, adjusted for the number of conditions that the
+    group compares in this column, or None below MIN_PROMPTS prompts. `differs`: p_holm is below 0.05, and latencies are
+    `beyond_prices`.
     """
 
     group: str
@@ -35,6 +41,8 @@ class Finding(NamedTuple):
     column: Column
     mean: Interval
     difference: Interval
+    p_holm: float | None = None
+    differs: bool = False
 
 
 class Pair(NamedTuple):
@@ -66,10 +74,29 @@ def _findings(table: Table, by: str | None, allow_mixed: bool, names: Sequence[s
         for row in part.rows:
             reference = part.reference(row.video)
             for column in shown:
-                difference = NOTHING
+                found = NOTHING
                 if reference and row is not reference and column.name != "speedup":
-                    difference = paired(row.values(column.name), reference.values(column.name))
-                out.append(Finding(group, row, column, row.mean(column.name), difference))
+                    found = difference(row, reference, column)
+                out.append(Finding(group, row, column, row.mean(column.name), found))
+    return _corrected(out, table)
+
+
+def _corrected(found: Sequence[Finding], table: Table) -> list[Finding]:
+    """Returns the findings with their p-values, adjusted within each group and column."""
+    p: dict[tuple[str, str], dict[int, float]] = {}
+    for i, f in enumerate(found):
+        if f.difference.low is None:
+            continue
+        reference = table.reference(f.row.video)
+        value = reference and p_value(comparable(f.row, f.column), comparable(reference, f.column))
+        if value is not None:
+            p.setdefault((f.group, f.column.name), {})[i] = value
+    adjusted = {i: q for own in p.values() for i, q in zip(own, holm(list(own.values())), strict=True)}
+    out = list(found)
+    for i, q in adjusted.items():
+        row, column, reference = out[i].row, out[i].column, table.reference(out[i].row.video)
+        differs = q < 1 - CONFIDENCE and reference is not None and beyond_prices(row, reference, column)
+        out[i] = out[i]._replace(p_holm=q, differs=differs)
     return out
 
 
@@ -82,10 +109,7 @@ def between(
     StudyError for an unknown condition, and for conditions without common samples.
     """
     table = table_of(study, allow_mixed=allow_mixed)
-    chosen = [{row.slug for row in table.rows if name in (row.slug, row.title)} for name in (a, b)]
-    if missing := [name for name, slugs in zip((a, b), chosen, strict=True) if not slugs]:
-        there = ", ".join(dict.fromkeys(row.slug for row in table.rows))
-        raise StudyError(f"there is no condition {' or '.join(missing)}; there are {there}")
+    chosen = [{row.slug for row in rows_named(table, name)} for name in (a, b)]
     out = []
     for group, part in _tables(table, by, allow_mixed):
         for video in part.videos:
@@ -94,19 +118,13 @@ def between(
                 continue
             where = ", ".join(text for text in (group, video) if text)
             for column in columns(table.samples, names):
-                difference = _difference(rows[0], rows[1], column)
-                if difference.n or difference.infinite:
+                found = difference(rows[0], rows[1], column)
+                if found.n or found.infinite:
                     one, other = (row.mean(column.name) for row in (rows[0], rows[1]))
-                    out.append(Pair(where, column, one, other, difference))
+                    out.append(Pair(where, column, one, other, found))
     if not out:
         raise StudyError(f"{a} and {b} have no sample of the same prompt, seed and video settings")
     return out
-
-
-def _difference(a: Row, b: Row, column: Column) -> Interval:
-    if column.name == "speedup":
-        return ratio_of_latencies(b.samples, a.samples)
-    return paired(a.values(column.name), b.values(column.name))
 
 
 def _tables(table: Table, by: str | None, allow_mixed: bool) -> list[tuple[str, Table]]:
@@ -153,7 +171,8 @@ def _text(value: Interval, digits: int, n: int, signed: bool = False) -> str:
     return ", ".join((f"{value.value:{sign}.{digits}f}{ends}", *counts))
 
 
-_HOW = f"{HOW_INTERVALS} Infinite values are counted apart. The same prompts are drawn for all columns."
+def _on_intervals(columns: Sequence[Column]) -> str:
+    return f"{note_on_intervals(columns)} Infinite values are counted apart."
 
 
 def sheets(found: Sequence[Finding], banner: str | None = None) -> list[Sheet]:
@@ -163,40 +182,68 @@ def sheets(found: Sequence[Finding], banner: str | None = None) -> list[Sheet]:
     """
     out = []
     for group in dict.fromkeys(f.group for f in found):
-        own: dict[str, list[Finding]] = {}
+        rows: dict[str, list[Finding]] = {}
         for f in found:
             if f.group == group:
-                own.setdefault(f.row.condition, []).append(f)
-        first = next(iter(own.values()))
-        body = [
-            plain(fs[0].row.title, str(fs[0].row.n), str(fs[0].row.n_failed),
-                  *(_text(f.mean, f.column.digits, f.row.n) for f in fs))
-            for fs in own.values()
-        ]  # fmt: skip
-        header = ("Method", "n", "failed", *(f.column.title for f in first))
-        title = f"Means: {group}" if group else "Means"
-        out.append(Sheet(header, tuple(body), title=title, notes=(_HOW,), banner=None if out else banner))
-        compared = [i for i in range(len(first)) if any(fs[i].difference.n for fs in own.values())]
-        body = []
-        for fs in own.values():
-            if not fs[0].row.is_reference and compared:
-                differences = [fs[i] for i in compared]
-                n = max(f.difference.n + f.difference.infinite for f in differences)
-                texts = (_text(f.difference, f.column.digits, n, signed=True) for f in differences)
-                body.append(plain(fs[0].row.title, str(n), *texts))
-        if body:
-            header = ("Method", "n", *(first[i].column.title for i in compared))
-            title = f"Minus the baseline: {group}" if group else "Minus the baseline"
-            alone = [f.column.title for i, f in enumerate(first) if i not in compared and f.column.name != "speedup"]
-            notes = [
-                _DIFFERENCES,
-                *[f"These columns have no difference, because the baseline has no such value: {', '.join(alone)}."]
-                * bool(alone),
-            ]
-            out.append(Sheet(header, tuple(body), title=title, notes=tuple(notes)))
-    return out
+                rows.setdefault(f.row.condition, []).append(f)
+        made = (_means_sheet(group, [*rows.values()]), _differences_sheet(group, [*rows.values()]))
+        out += [sheet for sheet in made if sheet]
+    return [replace(out[0], banner=banner), *out[1:]] if out else out
 
 
+def _means_sheet(group: str, rows: Sequence[Sequence[Finding]]) -> Sheet:
+    """Returns the means of a group. `rows` has the findings of each condition, in one order of columns."""
+    columns = [f.column for f in rows[0]]
+    body = [
+        plain(fs[0].row.title, str(fs[0].row.n), str(fs[0].row.n_failed),
+              *(_text(f.mean, f.column.digits, f.row.n) for f in fs))
+        for fs in rows
+    ]  # fmt: skip
+    header = ("Method", "n", "failed", *(column.title for column in columns))
+    return Sheet(header, tuple(body), title=f"Means: {group}" if group else "Means", notes=(_on_intervals(columns),))
+
+
+def _differences_sheet(group: str, rows: Sequence[Sequence[Finding]]) -> Sheet | None:
+    """Returns the differences to the baseline of a group, or None if there are none."""
+    first = rows[0]
+    compared = [i for i in range(len(first)) if any(fs[i].difference.n for fs in rows)]
+    body = [_differences_row([fs[i] for i in compared]) for fs in rows if compared and not fs[0].row.is_reference]
+    if not body:
+        return None
+    alone = [f.column.title for i, f in enumerate(first) if i not in compared and f.column.name != "speedup"]
+    by_run = any(fs.column.name == "latency_s" for fs in first)
+    notes = [_DIFFERENCES + f" {_IN_LATENCY}" * by_run]
+    notes += _on_corrections([fs[i] for fs in rows for i in compared])
+    if alone:
+        notes.append(f"No difference, because no sample has a value on both sides: {', '.join(alone)}.")
+    header = ("Method", "n", *(first[i].column.title for i in compared))
+    title = f"Minus the baseline: {group}" if group else "Minus the baseline"
+    return Sheet(header, tuple(body), title=title, notes=tuple(notes))
+
+
+def _differences_row(found: Sequence[Finding]) -> tuple[Cell, ...]:
+    n = max(f.difference.n + f.difference.infinite for f in found)
+    texts = (_text(f.difference, f.column.digits, n, signed=True) for f in found)
+    cells = (Cell(text, "best" * f.differs) for text, f in zip(texts, found, strict=True))
+    return *plain(found[0].row.title, str(n)), *cells
+
+
+def _on_corrections(found: Sequence[Finding]) -> list[str]:
+    counts = Counter(f.column.name for f in found if f.p_holm is not None)
+    if not counts:
+        return []
+    most, total = max(counts.values()), sum(counts.values())
+    return [
+        f"Bold: the difference is not 0 (t test, p < {1 - CONFIDENCE:.2f}) after Holm's correction for the up to "
+        f"{most} conditions of its column. The intervals are not corrected: of {total} intervals about "
+        f"{(1 - CONFIDENCE) * total:.0f} would exclude 0 by chance if no condition differed."
+    ]
+
+
+_IN_LATENCY = (
+    "In Latency a sample counts only if one run priced both sides, and bold also needs a difference of more than "
+    f"{100 * PRICE_ERROR:.0f} %."
+)
 _DIFFERENCES = (
     "Mean paired differences over the n samples that a condition and its baseline both have. A cell over fewer samples "
     "says its own n."
@@ -215,9 +262,11 @@ def _pairs_sheet(pairs: Sequence[Pair], a: str, b: str) -> Sheet:
         body.append(plain(p.column.title, p.group, _text(p.a, digits, n), _text(p.b, digits, n), difference, str(n)))
     note = (
         f"Differences are {a} minus {b} over the n samples that both have; in Speedup, the ratio of the second's mean "
-        "latency to the first's. The means are over all samples of each; they say their n where it is another."
+        "latency to the first's. In Latency and Speedup a sample counts only if one run priced both. Each mean is over "
+        "all samples of its condition, and says its n if that differs."
     )
-    return Sheet(("Column", "Of", a, b, "Difference", "n"), tuple(body), title=f"{a} and {b}", notes=(note, _HOW))
+    notes = (note, _on_intervals(list(dict.fromkeys(p.column for p in pairs))))
+    return Sheet(("Column", "Of", a, b, "Difference", "n"), tuple(body), title=f"{a} and {b}", notes=notes)
 
 
 def report(
@@ -238,18 +287,14 @@ def report(
             | {name: v for part in parts for name, v in _ends(part, getattr(p, part)).items()}
             for p in pairs
         ]
-        stem = f"statistics-{_file_name(pair[0])}-against-{_file_name(pair[1])}{end}"
+        stem = f"statistics-{file_name(pair[0])}-against-{file_name(pair[1])}{end}"
         return Report(stem, (_pairs_sheet(pairs, *pair),), {f"{stem}.csv": csv_of(rows)})
     table = table_of(study, allow_mixed=allow_mixed)
     found = _findings(table, by, allow_mixed, names)
     rows = [
         {"group": f.group, "method": f.row.title, "slug": f.row.slug, "video": f.row.video, "k": f.row.k,
          "theta": f.row.theta, "n": f.row.n, "n_failed": f.row.n_failed, "column": f.column.name}
-        | _ends("mean", f.mean) | _ends("difference", f.difference)
+        | _ends("mean", f.mean) | _ends("difference", f.difference) | {"difference_p_holm": f.p_holm}
         for f in found
     ]  # fmt: skip
     return Report(f"statistics{end}", tuple(sheets(found, incomplete(table))), {f"statistics{end}.csv": csv_of(rows)})
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.=-]+", "-", text).strip("-")

@@ -13,15 +13,16 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-# A best cell is bold and a second best cell is underlined. An aside is a row from elsewhere, in italics where Markdown
-# does not need them.
-MARKS = ("", "best", "second", "aside")
+# A best cell is bold and a second best cell is underlined. A grey cell is grey, which is a ~ in Markdown. An aside is
+# a row from elsewhere, in italics where Markdown does not need them.
+MARKS = ("", "best", "second", "grey", "aside")
 TEMPLATE = Path(__file__).with_name("page.html")
 DAGGER = "†"  # marks a column's title; a note that begins with it explains it
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "θ": r"$\theta$", "†": r"$^\dagger$", "–": "--",
-    "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "×": r"$\times$", "<": r"\textless{}",
+    "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "×": r"$\times$", "▲": r"$\triangle$",
+    "‡": r"$^\ddagger$", "<": r"\textless{}",
     ">": r"\textgreater{}",
 }  # fmt: skip
 
@@ -70,11 +71,11 @@ def markdown(sheet: Sheet) -> str:
     Markdown has no cell over several columns, so a line below the table names the groups.
     """
     # Italics mean the second best. A row from elsewhere says so itself.
-    marks = {"": "", "best": "**", "second": "_", "aside": ""}
+    marks = {"": "{}", "best": "**{}**", "second": "_{}_", "grey": "~{}", "aside": "{}"}
 
     def text(cell: Cell) -> str:
         escaped = re.sub(r"([|<*`])", r"\\\1", cell.text)
-        return marks[cell.mark] + escaped + marks[cell.mark] if escaped else ""
+        return marks[cell.mark].format(escaped) if escaped else ""
 
     header, body = [text(Cell(title)) for title in sheet.header], [[text(cell) for cell in row] for row in sheet.rows]
     widths = [max(3, *(len(row[i]) for row in [header, *body])) for i in range(len(header))]
@@ -93,8 +94,14 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """Returns a booktabs tabular. The banner and notes that begin with † are rows, the other notes comments below."""
-    marks = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "aside": r"\textit{{{}}}"}
+    """Returns a booktabs tabular. The banner and notes that begin with † are rows, the other notes comments below.
+
+    Grey cells need the package xcolor, and a comment says so.
+    """
+    marks = {
+        "": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "grey": r"\textcolor{{gray}}{{{}}}",
+        "aside": r"\textit{{{}}}",
+    }  # fmt: skip
 
     def line(texts: list[str]) -> str:
         return " & ".join(texts) + r" \\"
@@ -117,7 +124,9 @@ def latex(sheet: Sheet) -> str:
         out.append(line([marks[cell.mark].format(escaped(cell.text)) for cell in row]))
     out.append(r"\bottomrule")
     out += [across(note, r"\footnotesize") for note in sheet.notes if note.startswith(DAGGER)]
-    out += [r"\end{tabular}", *(f"% {line}" for note in sheet.notes for line in note.splitlines())]
+    grey = any(cell.mark == "grey" for row in sheet.rows for cell in row)
+    out += [r"\end{tabular}", *[r"% needs \usepackage{xcolor}"] * grey]
+    out += [*(f"% {line}" for note in sheet.notes for line in note.splitlines())]
     return "\n".join(out) + "\n"
 
 
@@ -128,7 +137,10 @@ def escaped(text: str) -> str:
 
 def fragment(sheet: Sheet) -> str:
     """Returns the table as HTML to embed in a page. A wide table scrolls within its frame."""
-    tags = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>", "aside": "<em>{}</em>"}
+    tags = {
+        "": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>", "grey": '<span class="grey">{}</span>',
+        "aside": "<em>{}</em>",
+    }  # fmt: skip
 
     def prose(text: str) -> str:
         return _prose(text, html.escape, "<code>{}</code>")

@@ -1,7 +1,7 @@
 """Makes a table of a study: a row per condition, with its samples and means. Refuses mixtures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.bound import of_bound
 from analysis.columns import Column, columns, metrics_of
+from analysis.common_setting import common_interpolator
 from analysis.mixtures import refuse, refuse_mixtures
 from analysis.statistics import NOTHING, Interval, interval, speedup
 from analysis.study import Study, StudyError
 
 FRAMES = ("all", "kept", "interpolated")
+_RATIOS = {"speedup": speedup, "of_bound": of_bound}  # columns that are no means over samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,18 +86,19 @@ class Row:
         return self.samples[name].dropna() if name in self.samples else pd.Series(dtype=float)
 
     def mean(self, name: str) -> Interval:
-        """Returns the mean over the samples with its interval; for "speedup" the ratio of mean latencies."""
+        """Returns the mean over the samples with its interval; for "speedup" and "of_bound" a ratio of means."""
         if name not in self._means:
-            absent = name not in self.samples
-            self._means[name] = (
-                NOTHING if absent else speedup(self.samples) if name == "speedup" else interval(self.samples[name])
-            )
+            if name in _RATIOS:
+                self._means[name] = _RATIOS[name](self.samples)
+            else:
+                self._means[name] = interval(self.samples[name]) if name in self.samples else NOTHING
         return self._means[name]
 
     def present(self, name: str) -> int:
         """Returns how many samples have a value, infinite values included."""
         if name not in self._counts:
-            self._counts[name] = int(self.samples[name].notna().sum()) if name in self.samples else 0
+            there = self.samples[name].notna().sum() if name in self.samples else self.mean(name).n
+            self._counts[name] = int(there)
         return self._counts[name]
 
 
@@ -126,6 +130,15 @@ class Table:
         """The video settings, in the table's order."""
         return list(dict.fromkeys(row.video for row in self.rows))
 
+    @cached_property
+    def main(self) -> str | None:
+        """The family that the table is about, such as "VGDFR"; see `main_family`."""
+        return main_family(row for row in self.rows if row.ranked)
+
+    def block(self, row: Row) -> tuple[object, ...]:
+        """Returns the row's block. A rule stands between blocks: each k of the main family, and all other rows."""
+        return row.video, row.k if self.main in (None, row.family) or row.is_reference else "others"
+
     def reference(self, video: str) -> Row | None:
         return next((row for row in self.rows if row.is_reference and row.video == video), None)
 
@@ -143,12 +156,14 @@ class Table:
 
 
 def table_of(study: Study, frames: str = "all", allow_mixed: bool = False) -> Table:
-    """Returns a row per condition, sorted by video setting, then the reference first, then by method, k and theta.
+    """Returns a row per condition, sorted by video setting, then by block: reference, main family, other rows.
 
+    Within the main family, such as VGDFR in a study of Table 1, rows are sorted by k and theta. The other rows are
+    sorted by role, methods first, and then by family.
     A table of kept or interpolated `frames` has no latency, speed-up and tokens, which are of whole samples. If any
-    latency is of isolated runs, only isolated runs count. Raises StudyError if there is no finished baseline or there
-    are two references, if a sample is there twice, and if the table would mix models, devices (unless `allow_mixed`),
-    versions of the generator, settings or ways to score.
+    latency is priced, only priced latencies count; of older records, isolated runs count before others. Raises
+    StudyError if there is no finished baseline or there are two references, if a sample is there twice, and if the
+    table would mix models, devices (unless `allow_mixed`), versions of the generator, settings or ways to score.
     """
     if frames not in FRAMES:
         raise StudyError(f"frames must be one of {', '.join(FRAMES)}, got {frames!r}")
@@ -175,12 +190,22 @@ def table_of(study: Study, frames: str = "all", allow_mixed: bool = False) -> Ta
             )
     if not any(row.n for row in references):
         raise StudyError("the study has no finished baseline sample to compare with; run its sweep again")
-    return Table(study, tuple(sorted(rows, key=_place)), probes, frames, timing)
+    rows.sort(key=lambda row: row.method)  # a fixed order decides which of several families with k and theta is first
+    main = main_family(row for row in rows if row.ranked)
+    return Table(study, tuple(sorted(rows, key=lambda row: _place(row, main))), probes, frames, timing)
 
 
-def _place(row: Row) -> tuple[object, ...]:
+def main_family(rows: Iterable[Row]) -> str | None:
+    """Returns the first family with k and theta, or else with k, or else None."""
+    with_k = [row for row in rows if row.k is not None]
+    return next((row.family for row in sorted(with_k, key=lambda row: row.theta is None)), None)
+
+
+def _place(row: Row, main: str | None) -> tuple[object, ...]:
     video = [_natural(part) for part in row.video.split(", ")]
-    return video, not row.is_reference, row.method, row.k or 0, row.theta or 0, row.other
+    group = () if row.family == main else (row.role != "method", row.role, row.family)
+    other = [_natural(part) for part in row.other.split(", ")]
+    return video, not row.is_reference, row.family != main, group, row.k or 0, row.theta or 0, other
 
 
 def _natural(text: str) -> tuple[str, float, str]:
@@ -203,19 +228,20 @@ def _each_once(samples: pd.DataFrame) -> pd.DataFrame:
 def _of_frames(samples: pd.DataFrame, frames: str) -> pd.DataFrame:
     """Returns the samples with scores over some frames, without the measurements of whole samples."""
     scores = {name: samples[f"{name}.{frames}"] for name in metrics_of(samples)}
-    whole = dict.fromkeys(("latency_s", "reference_latency_s", "speedup", "token_ratio"), np.nan)
+    whole = dict.fromkeys(("latency_s", "reference_latency_s", "speedup", "bound", "token_ratio"), np.nan)
     return samples.assign(**scores, **whole)
 
 
 def kind_of_timing(samples: pd.DataFrame) -> str:
-    """Returns the kind of latencies that count: "isolated" if any finished sample has isolated runs, else "shared"."""
-    return "isolated" if ((samples["status"] == "done") & (samples["timing"] == "isolated")).any() else "shared"
+    """Returns the kind of latencies that count: "pooled" if any finished sample has priced work, then "isolated"."""
+    there = set(samples["timing"][samples["status"] == "done"])
+    return next((kind for kind in ("pooled", "isolated") if kind in there), "shared")
 
 
 def of_one_timing(samples: pd.DataFrame) -> pd.DataFrame:
     """Returns the samples without the latencies of the kind that does not count."""
     counts = samples["timing"] == kind_of_timing(samples)
-    seconds = ("latency_s", "reference_latency_s", "speedup")
+    seconds = ("latency_s", "elapsed_s", "reference_latency_s", "speedup")
     return samples.assign(**{name: samples[name].where(counts) for name in seconds})
 
 
@@ -256,25 +282,3 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return None if math.isnan(number) else number
-
-
-@dataclass(frozen=True)
-class CommonSetting:
-    """A setting such as "interpolator=rife", and the titles of the methods that have it in all of their conditions."""
-
-    setting: str
-    titles: tuple[str, ...]
-
-
-def common_interpolator(samples: pd.DataFrame) -> CommonSetting | None:
-    """Returns the interpolator that all conditions share, or None if it differs or is the default everywhere.
-
-    Only methods count that name an interpolator in some condition. Settings do not name the default interpolator.
-    """
-    conditions = samples.drop_duplicates("slug")
-    named = conditions["settings"].str.extract(r"(?:^|, )(interpolator=[^,]*)")[0]
-    naming = conditions[conditions["method"].isin(conditions["method"][named.notna()])]
-    settings = named[naming.index].unique()
-    if len(settings) != 1 or pd.isna(settings[0]):
-        return None
-    return CommonSetting(settings[0], tuple(naming.sort_values("method", kind="stable")["title"].unique()))

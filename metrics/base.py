@@ -52,7 +52,8 @@ class About:
 
     `better` is 1 if higher values are better, -1 if lower values are better, and 0 for neither. `embedded` metrics use
     small networks trained on the embedded world. `network` says which kind of network a learned metric needs, such as
-    "a CLIP model".
+    "a CLIP model". A metric that rewards frozen videos names in `shown_with` the metric to read next to it. Tables mark
+    no best value in the column of such a metric.
     """
 
     name: str
@@ -64,10 +65,12 @@ class About:
     embedded: bool = False
     network: str = ""
     needs_reference: bool = False
+    shown_with: str = ""
 
     def stored(self) -> dict[str, Any]:
         """Returns the fields that scores.json holds for a metric from outside this package."""
-        return {f: getattr(self, f) for f in ("title", "unit", "digits", "better", "group", "needs_reference")}
+        fields = ("title", "unit", "digits", "better", "group", "needs_reference", "shown_with")
+        return {f: getattr(self, f) for f in fields}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Metric:
 
     `compute` also gets a second video if the metric `needs_reference`, then a text if it `needs_prompt`. `unit` is ""
     for a plain number. `higher_is_better` is None if neither direction is better. A metric that rewards frozen videos
-    names in `shown_with` the metric to read next to it.
+    names in `shown_with` the metric to read next to it; tables mark no best value in its column.
 
     The `id` identifies a number. It holds `name`, `version`, `preprocessing`, the sha256 of `weights`, and the device
     if `runs_on` returns another one than "cpu". Raise `version` when the numbers change. A metric without `runs_on`
@@ -141,6 +144,7 @@ class Metric:
             self.embedded,
             self.network,
             self.needs_reference,
+            self.shown_with,
         )
 
     @property

@@ -1,17 +1,19 @@
 """The statistics command: differences over common samples, breakdowns, output and refusals."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from processes import run
+from scipy import stats
 from test_table1 import write
 
 from analysis import Study, StudyError
 from analysis.compare import between, findings, report, sheets
 from analysis.output import write_and_print
+from analysis.statistics import NOTHING
 from analysis.study import record_in
 
 
@@ -45,6 +47,29 @@ def test_differences_are_over_common_samples(study: Path) -> None:
     assert found["baseline", "flicker"].mean.n == 3 and found["baseline", "flicker"].difference.n == 0
     assert found[SLUG, "latency_s"].difference.value == -2.5
     assert found[SLUG, "speedup"].mean[::3] == (20 / 15, 2)
+
+
+def test_latencies_of_two_runs_are_not_compared(tmp_path: Path) -> None:
+    for prompt in "abcdef":
+        write(tmp_path, "baseline", prompt, 10.0, {"flicker": 0.5})
+        write(tmp_path, SLUG, prompt, 5.0, {"flicker": 0.7}, environment={"cpu": "another machine"})
+    found = {f.column.name: f for f in findings(Study(tmp_path)) if f.row.slug == SLUG}
+    assert found["latency_s"].mean.value == 5.0 and found["flicker"].difference.n == 6
+    assert found["latency_s"].difference == NOTHING and found["latency_s"].p_holm is None
+    assert "latency_s" not in {pair.column.name for pair in between(Study(tmp_path), SLUG, "Original")}
+    less = sheets(findings(Study(tmp_path)))[1]
+    assert "Latency (s)" not in less.header and "no sample has a value on both sides: CLIPT" in " ".join(less.notes)
+
+
+def test_a_latency_within_the_error_of_prices_does_not_differ_from_the_baselines(tmp_path: Path) -> None:
+    for i, prompt in enumerate("abcdef"):
+        write(tmp_path, "baseline", prompt, 10.0 + i, {"flicker": 0.5})
+        for k, share in ((5, 0.97), (10, 0.9)):
+            write(tmp_path, f"vgdfr-k{k}-theta0.5", prompt, share * (10.0 + i), {"flicker": 0.7})
+    found = {(f.row.k, f.column.name): f for f in findings(Study(tmp_path))}
+    assert all((found[k, "latency_s"].p_holm or 1.0) < 0.05 for k in (5, 10))
+    assert [found[k, "latency_s"].differs for k in (5, 10)] == [False, True]
+    assert found[5, "flicker"].differs and not found[None, "flicker"].differs
 
 
 def test_breakdown_by_content_and_video(study: Path) -> None:
@@ -123,9 +148,35 @@ def test_they_are_written_where_asked_and_nowhere_else(study: Path, tmp_path: Pa
 
 
 def test_the_command(study: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "analysis.statistics"]
-    assert (
-        "## Means: still" in subprocess.run([*command, study, "--by", "speed"], capture_output=True, text=True).stdout
-    )
-    wrong = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
+    assert "## Means: still" in run("analysis.statistics", str(study), "--by", "speed").stdout
+    wrong = run("analysis.statistics", str(tmp_path / "nowhere"))
     assert wrong.returncode == 1 and wrong.stderr.startswith("error: ") and "Traceback" not in wrong.stderr
+
+
+def test_differences_to_the_baseline_are_corrected_for_their_number(tmp_path: Path) -> None:
+    """Of 10 conditions one differs clearly. One differs with p = 0.03, which is no finding among 10."""
+    draw = np.random.default_rng(2)
+    noise = draw.normal(size=(10, 8))
+    noise -= noise.mean(axis=1, keepdims=True)
+    shifts = [9.0, p_shift(noise[1], 0.03), *[0.0] * 8]
+    for p in range(8):
+        write(tmp_path, "baseline", f"p{p}", 1.0, {"clipsim": 0.0})
+        for i, shift in enumerate(shifts):
+            write(tmp_path, f"vgdfr-k{i + 1}-theta0.5", f"p{p}", 1.0, {"clipsim": noise[i, p] + shift})
+    found = {f.row.k: f for f in findings(Study(tmp_path), names=["clipsim"])}
+    clear, near = found[1], found[2]
+    assert near.difference.low is not None and near.difference.low > 0, "alone it would be a finding"
+    assert near.p_holm == pytest.approx(9 * 0.03)
+    assert clear.p_holm is not None and clear.p_holm < 0.05 and found[None].p_holm is None
+    _, less = sheets([*found.values()])
+    assert [row[0].text for row in less.rows if row[2].mark == "best"] == ["VGDFR (k=1, θ=0.5)"]
+    assert "after Holm's correction for the up to 10 conditions of its column." in " ".join(less.notes)
+    main(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "report" / "statistics.csv").read_text().splitlines()))
+    row = next(r for r in rows if (r["k"], r["column"]) == ("2", "clipsim"))
+    assert float(row["difference_p_holm"]) == pytest.approx(9 * 0.03)
+
+
+def p_shift(noise: np.ndarray, p: float) -> float:
+    """Returns the shift that gives values with the mean 0 this p-value."""
+    return float(stats.t.isf(p / 2, len(noise) - 1) * stats.sem(noise))
