@@ -3,12 +3,14 @@
 import hashlib
 import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.embedded.world import SPEEDS
 from bench.plan import prompts as module
 from bench.plan.prompts import Prompts, VBenchPrompts, id_of, vbench
 
@@ -59,9 +61,38 @@ def test_prompts_by_dimension_subset_and_seed(listed: Path) -> None:
         ({"dimensions": ["beauty"]}, "prompts.dimensions must be a list of color, human_action.*unknown .'beauty'"),
         ({"dimensions": "scene"}, "prompts.dimensions must be a list of"),
         ({"subset": 10}, "prompts.subset must be between 1 and 9, got 10"),
+        (
+            {"subset": 4, "skip": 4},
+            "prompts.skip must be below 4, the number of prompts in .*VBench_full_info.json, got 4",
+        ),
+        ({"skip": True}, "prompts.skip must be a whole number from 0, got True"),
     ):
         with pytest.raises(ValueError, match=message):
             texts(**settings)
+
+
+def test_a_range_of_prompts_is_named_by_skip_and_limit(listed: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("one\ntwo\nthree\n")
+    for take in (
+        lambda **s: Prompts("embedded", **s), lambda **s: VBenchPrompts(str(listed), **s),
+        lambda **s: VBenchPrompts(str(listed), subset=4, **s), lambda **s: Prompts(str(tmp_path / "mine.txt"), **s),
+    ):  # fmt: skip
+        every = take().load()
+        assert take(skip=1).load() == every[1:] and take(skip=0).load() == every
+        assert take(skip=1, limit=2).load() == every[1:3] == [*take(limit=3).load()[1:]]
+        assert take(skip=len(every) - 1, limit=20).load() == every[-1:]
+        seeded = take(skip=1, limit=1, seeds=(0, 4)).load()
+        assert [(p.id, p.seed_index) for p in seeded] == [(every[1].id, 0), (every[1].id, 4)]
+        with pytest.raises(ValueError, match=f"prompts.skip must be below {len(every)}, the number of prompts in"):
+            take(skip=len(every)).load()
+
+
+def test_each_20_embedded_prompts_hold_every_speed_profile_equally_often() -> None:
+    first, others = (Prompts("embedded", 20, skip=skip).load() for skip in (0, 20))
+    for taken in (first, others):
+        assert Counter(prompt.id.split("-")[1] for prompt in taken) == dict.fromkeys(SPEEDS, 4)
+    assert not {p.text for p in first} & {p.text for p in others}
+    assert len({p.seed for p in first + others}) == 40
 
 
 def test_another_list_is_refused_and_a_missing_one_is_to_be_downloaded(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The experiments on RoPE take the model's own layers, make equal sets once, and end in a report."""
 
 import csv
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from studies import stored
 from analysis import Study
 from analysis.output import write_and_print
 from analysis.rope_sensitivity.__main__ import report as reported
+from bench.embedded.world import SPEEDS
 from bench.plan.command_line import CONF
-from bench.plan.compose.resolvers import RECOMMENDATION
+from bench.plan.compose.resolvers import RECOMMENDATION, SELECTED_BY
 from bench.plan.job import Job
 from bench.plan.prompts import Prompt
 from bench.plan.settings import job_of
@@ -37,12 +40,13 @@ def layers(jobs: Sequence[Job]) -> list[object]:
     return list(dict.fromkeys(m.global_layers for m in methods if isinstance(m, Vgdfr)))
 
 
-def report(study: Path, recommended: tuple[int, ...], count: int) -> Path:
-    """Writes a file with those columns of analysis.rope_sensitivity that are read."""
+def report(study: Path, recommended: tuple[int, ...], count: int, prompts: Sequence[str] = ("a prompt",)) -> Path:
+    """Writes files with those columns and prompts of analysis.rope_sensitivity that are read."""
     file = study / RECOMMENDATION
     file.parent.mkdir(parents=True)
     rows = [f"{n},single,1,{int(n in recommended)}" for n in range(count)]
     file.write_text("\n".join(["layer,block,rank,recommended", *rows, ""]))
+    (study / SELECTED_BY).write_text(json.dumps([*prompts]))
     return file
 
 
@@ -135,6 +139,39 @@ def test_a_report_of_another_model_or_a_damaged_one_is_refused(
             planned(*arguments)
 
 
+def test_the_layers_are_selected_and_judged_on_other_prompts_of_every_speed_profile(tmp_path: Path) -> None:
+    taken = {name: planned(f"+exp={name}", f"root={tmp_path}")[0].prompts
+             for name in ("rope_sensitivity", "rope_proxy", "rope_assignment")}  # fmt: skip
+    assert taken["rope_proxy"] == taken["rope_sensitivity"]
+    selecting, judging = ({p.text for p in taken[name]} for name in ("rope_sensitivity", "rope_assignment"))
+    assert len(selecting) == len(judging) == 20 and not selecting & judging
+    for prompts in taken.values():
+        assert Counter(prompt.id.split("-")[1] for prompt in prompts) == dict.fromkeys(SPEEDS, 4)
+
+
+def test_a_sweep_that_would_judge_on_selecting_prompts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("one\ntwo\nthree\n")
+    arguments = ["+exp=rope_assignment", f"root={tmp_path}", "prompts=file", f"prompts.source={tmp_path / 'mine.txt'}"]
+    report(tmp_path / "rope_sensitivity", (2, 5), 12, ["two", "five"])
+    assert layers(planned(*arguments, "prompts.skip=2"))[-1] == (2, 5)
+    assert layers(planned(*arguments, "prompts.skip=0", "prompts.limit=1"))[-1] == (2, 5)
+    message = (
+        r"1 of the 2 prompts are among the 2 prompts that selected the layers in .*rope_sensitivity, such as 'two'; "
+        r"judge the layers on other prompts, such as prompts.skip=2, or leave them out with sensitivity_study=none"
+    )
+    with pytest.raises(ValueError, match=message):
+        planned(*arguments, "prompts.skip=1")
+    assert layers(planned(*arguments, "prompts.skip=1", "sensitivity_study=none")) == ["paper", "all", "none"]
+    with pytest.raises(ValueError, match="prompts.skip must be below 3, the number of prompts in .*mine.txt, got 20"):
+        planned(*arguments)
+    with pytest.raises(OSError, match=f"prompts.source.*{tmp_path / 'other.txt'}, which is no file"):
+        planned(*arguments[:3], f"prompts.source={tmp_path / 'other.txt'}")
+    for damaged in ("{", "3"):
+        (tmp_path / "rope_sensitivity" / SELECTED_BY).write_text(damaged)
+        with pytest.raises(ValueError, match=r"_prompts.json must hold .*write it again: python -m analysis.rope_sens"):
+            planned(*arguments, "prompts.skip=2")
+
+
 def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """The samples are real samples of a random model. The numbers mean nothing, but every layer is in the report."""
     common = [f"model.backbone.path={tiny_checkpoint}", f"root={tmp_path}", *SMALL]
@@ -160,4 +197,10 @@ def test_from_sweeps_to_a_report_and_the_assignment(tiny_checkpoint: Path, tmp_p
     chosen = tuple(int(row["layer"]) for row in rows if row["recommended"] == "1")
     assert [row["block"] for row in rows] == ["dual"] * 3 + ["single"] * 2 and len(chosen) == 2
     assert all(re.fullmatch(r"-?[\d.e-]+", row["proxy_preference"]) for row in rows)
-    assert chosen in layers(planned("+exp=rope_assignment", *common))
+    jobs = planned("+exp=rope_assignment", *common)
+    assert chosen in layers(jobs)
+    run(jobs, Sweep(5, 5))
+    made = reported(Study(folder), None, "psnr", 2, Study(tmp_path / "rope_assignment"))
+    assert f"recommended ({chosen[0]}, {chosen[1]})" in made.text and "| all " in made.text and "| none " in made.text
+    with pytest.raises(ValueError, match="1 of the 1 prompts are among the 1 prompts that selected the layers"):
+        planned("+exp=rope_assignment", *common, "prompts.skip=0")

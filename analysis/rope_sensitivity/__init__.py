@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analysis.columns import column_of, is_filled
-from analysis.statistics import Interval, paired
+from analysis.columns import Column, column_of, is_filled
+from analysis.rope_sensitivity.prompts import profiles_of
+from analysis.statistics import CONFIDENCE, Interval, holm, p_value, paired
 from analysis.study import Study, StudyError, record_in
 from bench.store.facts import data_of
 from metrics import about
 from metrics.base import DIFFERENCE
 
 EFFECTS = ("preference", "global_alone", "local_alone")
-_SAMPLE = ["prompt", "seed"]
+SAMPLE = ["prompt", "seed"]
 _HOW = "a whole study is made by: python -m bench.sweep +exp=rope_sensitivity"
 
 
@@ -30,7 +31,8 @@ class Sensitivity:
     values: a row per sample (prompt, seed) and a column per choice: none, all, and only_N and all_but_N for each layer.
         A missing value is NaN.
     dual, single: the numbers of dual-stream and of single-stream layers. paper: the layers of the paper's list.
-    settings: the model, method and video settings that all samples share.
+    settings: the model, method and video settings that all samples share. texts: the prompts of all samples.
+    profiles: the speed profiles of prompts of the embedded world, by the prompts' names.
     failed: the number of failed samples. untried: the number of planned samples without a record.
 
     Raises StudyError if no sample has a finite value under all choices.
@@ -44,6 +46,8 @@ class Sensitivity:
     single: int
     paper: tuple[int, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+    profiles: Mapping[str, str] = field(default_factory=dict)
     failed: int = 0
     untried: int = 0
 
@@ -73,13 +77,34 @@ class Sensitivity:
         local_alone: the loss when only this layer turns local, from all layers global.
         preference: the mean of both over the comparable samples, so that all layers have the same samples.
         """
-        v, c = self.values, self.comparable
+        v = self.values
         gains = {
-            "preference": lambda n: ((c[f"only_{n}"] + c["all"]) / 2, (c["none"] + c[f"all_but_{n}"]) / 2),
+            "preference": self._preference,
             "global_alone": lambda n: (v[f"only_{n}"], v["none"]),
             "local_alone": lambda n: (v["all"], v[f"all_but_{n}"]),
         }
         return {e: pd.DataFrame([self._gain(*pair(n)) for n in self.layers], dtype=float) for e, pair in gains.items()}
+
+    @cached_property
+    def tests(self) -> pd.DataFrame:
+        """The p-value of each layer's preference against zero: a row per layer with `p` and `p_corrected`.
+
+        `p_corrected` is corrected for the number of layers (Holm). Both are NaN if the prompts are too few for a test.
+        """
+        raw = [p_value(as_global - as_local) for as_global, as_local in map(self._preference, self.layers)]
+        tested = [p for p in raw if p is not None]  # all layers have the same samples, so all have a p or none has
+        corrected = holm(tested) if tested else raw
+        return pd.DataFrame({"p": raw, "p_corrected": corrected}, dtype=float)
+
+    @property
+    def separated(self) -> tuple[int, ...]:
+        """The layers whose preference is separated from zero, after the correction for the number of layers."""
+        return tuple(n for n in self.layers if self.tests["p_corrected"][n] < 1 - CONFIDENCE)
+
+    def _preference(self, n: int) -> tuple[pd.Series, pd.Series]:
+        """Returns the values with layer `n` global and with layer `n` local, over the comparable samples."""
+        c = self.comparable
+        return (c[f"only_{n}"] + c["all"]) / 2, (c["none"] + c[f"all_but_{n}"]) / 2
 
     @property
     def overall(self) -> Interval:
@@ -126,6 +151,11 @@ class Sensitivity:
         return ", ".join(texts) or None
 
 
+def p_text(p: float) -> str:
+    """Returns a p-value with two digits."""
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 def agreement(a: Sensitivity, b: Sensitivity, effect: str) -> tuple[float | None, float | None, int]:
     """Returns Spearman's rank correlation of the layers by one of EFFECTS, its p, and the number of layers.
 
@@ -144,6 +174,25 @@ def sensitivity(study: Study, metric: str = "lpips") -> Sensitivity:
     A metric that was not scored is replaced by the embedded judge's version. Raises StudyError for another metric, and
     for a study that mixes settings or lacks conditions or scores.
     """
+    column, samples, common = scored(study, metric, _HOW)
+    every = frozenset(range(common["dual"] + common["single"]))
+    choices = {"none": frozenset(), "all": every}
+    choices |= {f"only_{n}": frozenset({n}) for n in every} | {f"all_but_{n}": every - {n} for n in every}
+    tidy = pd.concat(
+        [samples[[each == own for each in samples["layers"]]].assign(choice=n) for n, own in choices.items()]
+    )
+    if missing := [name for name in choices if name not in set(tidy["choice"])]:
+        raise StudyError(f"{study.name} has no finished sample of global_layers={', '.join(missing)}; {_HOW}")
+    values = tidy.pivot(index=SAMPLE, columns="choice", values="value")
+    return Sensitivity(column.title, column.unit, column.better, values, **common)
+
+
+def scored(study: Study, metric: str, how: str) -> tuple[Column, pd.DataFrame, dict[str, Any]]:
+    """Returns the metric's column, the finished samples of methods with global layers, and fields of Sensitivity.
+
+    The samples have the columns prompt, seed, layers (the set of global layers) and value. The fields are those that do
+    not depend on the measure. Raises StudyError as `sensitivity` does. `how` says how such a study is made.
+    """
     samples, judged = study.samples.reset_index(), f"{metric}_embedded"
     column = column_of(samples, judged if about(judged) and not is_filled(samples, metric) else metric)
     if column.group != DIFFERENCE or not column.better:
@@ -153,7 +202,7 @@ def sensitivity(study: Study, metric: str = "lpips") -> Sensitivity:
     samples = samples[takes_layers & samples["role"].isin(("method", "ablation"))]
     if samples.empty:
         no_videos = "" if study.samples["makes_video"].any() else " and no videos"
-        raise StudyError(f"{study.name} holds no sample of a method with global_layers{no_videos}; {_HOW}")
+        raise StudyError(f"{study.name} holds no sample of a method with global_layers{no_videos}; {how}")
     common, samples = _common(study, samples), samples[samples["status"] == "done"]
     scores = samples.reindex(columns=[column.name, f"{column.name}.id", f"{column.name}.reason"])
     scores.columns = ["value", "id", "reason"]
@@ -163,19 +212,12 @@ def sensitivity(study: Study, metric: str = "lpips") -> Sensitivity:
         raise StudyError(
             f"{study.name} has no {column.name}: {why}; python -m bench.score STUDY --metrics {column.name}"
         )
-    every = frozenset(range(common["dual"] + common["single"]))
-    choices = {"none": frozenset(), "all": every}
-    choices |= {f"only_{n}": frozenset({n}) for n in every} | {f"all_but_{n}": every - {n} for n in every}
-    layers = [frozenset(json.loads(text)["global"]) for text in samples["layers"]]
-    made = samples[[*_SAMPLE, "slug"]].assign(value=scores["value"])
-    tidy = pd.concat([made[[each == own for each in layers]].assign(choice=name) for name, own in choices.items()])
-    if (again := tidy.duplicated([*_SAMPLE, "choice"])).any():
-        prompt, slug = tidy.loc[again, ["prompt", "slug"]].iloc[0]
+    layers = pd.Series([frozenset(json.loads(text)["global"]) for text in samples["layers"]], samples.index)
+    made = samples[[*SAMPLE, "slug"]].assign(layers=layers, value=scores["value"])
+    if (again := made.duplicated([*SAMPLE, "layers"])).any():
+        prompt, slug = made.loc[again, ["prompt", "slug"]].iloc[0]
         raise StudyError(f"{study.name} has {prompt} twice for {slug}; remove the samples that do not belong")
-    if missing := [name for name in choices if name not in set(tidy["choice"])]:
-        raise StudyError(f"{study.name} has no finished sample of global_layers={', '.join(missing)}; {_HOW}")
-    values = tidy.pivot(index=_SAMPLE, columns="choice", values="value")
-    return Sensitivity(column.title, column.unit, column.better, values, **common)
+    return column, made, common
 
 
 def proxy_sensitivity(study: Study) -> Sensitivity:
@@ -194,7 +236,7 @@ def proxy_sensitivity(study: Study) -> Sensitivity:
         | {f"{kind}_{n}": error for kind in ("only", "all_but") for n, error in enumerate(own[kind])}
         for own in errors
     ]
-    values = pd.DataFrame(rows, pd.MultiIndex.from_frame(measured[_SAMPLE]))
+    values = pd.DataFrame(rows, pd.MultiIndex.from_frame(measured[SAMPLE]))
     common = _common(study, samples[samples["method"].isin(measured["method"])])
     return Sensitivity("velocity error", "", -1, values, **common)
 
@@ -220,6 +262,7 @@ def _common(study: Study, samples: pd.DataFrame) -> dict[str, Any]:
     layers = json.loads(done["layers"].iloc[0])
     return {
         "dual": layers["dual"], "single": layers["single"], "paper": tuple(layers["paper"]), "settings": settings,
+        "texts": frozenset(samples["prompt_text"]), "profiles": profiles_of(samples),
         "failed": len(samples) - len(done), "untried": len(study.planned - set(study.samples["sample"])),
     }  # fmt: skip
 
@@ -231,7 +274,7 @@ def _one(kind: str, settings: pd.DataFrame, study: Study) -> Mapping[Any, Any]:
         differing = distinct.loc[:, distinct.nunique(dropna=False) > 1].to_dict("records")
         texts = sorted(", ".join(f"{name}={value}" for name, value in row.items()) for row in differing)
         raise StudyError(
-            f"{study.name} mixes {len(texts)} {kind}, of which a sensitivity study has one: {'; '.join(texts)}. "
+            f"{study.name} mixes {len(texts)} {kind}, of which this report takes one: {'; '.join(texts)}. "
             "Run the sweep into a folder of its own (study=NAME)"
         )
     return {} if distinct.empty else distinct.iloc[0].dropna().to_dict()

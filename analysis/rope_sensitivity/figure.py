@@ -13,9 +13,10 @@ from bench.drawing import Axes, Figure, Line2D, Rectangle, settings
 # Okabe and Ito's palette: colour-blind readers can distinguish its colours, and their lightness differs in grey.
 GLOBAL_ALONE, LOCAL_ALONE, INK = "#0072B2", "#E69F00", "#222222"
 RECOMMENDED: dict[str, Any] = {"marker": "v", "color": INK, "ls": "", "ms": 6}
+SEPARATED: dict[str, Any] = {"marker": "*", "color": INK, "ls": "", "ms": 6.5}
 PAPER: dict[str, Any] = {"marker": "D", "mfc": "none", "mec": INK, "ls": "", "ms": 4.5}
 # Inches. A layout by matplotlib's solver would differ in the last bits from run to run, and so would the files.
-LEFT, TOP, BOTTOM, HEIGHT, ROW_GAP, BLOCK_GAP = 1.1, 0.65, 1.15, 2.1, 0.85, 0.15
+LEFT, TOP, BOTTOM, HEIGHT, ROW_GAP, BLOCK_GAP = 1.1, 0.75, 1.3, 2.1, 0.95, 0.15
 
 
 def scale_of(study: Sensitivity) -> tuple[float, str]:
@@ -53,25 +54,31 @@ def draw(full: Sensitivity, proxy: Sensitivity | None, chosen: tuple[int, ...]) 
             for (title, own), wide in zip(blocks.items(), widths, strict=True):
                 axis = axes(left, bottom, wide, HEIGHT, first)
                 _bars(axis, study, own)
-                _lists(axis, own, {1.1: (chosen, RECOMMENDED), 1.04: (full.paper, PAPER)})
-                axis.set_title(title if row == 0 else "", fontsize=9, pad=26)
+                lists = {1.04: (full.paper, PAPER), 1.1: (chosen, RECOMMENDED), 1.16: (study.separated, SEPARATED)}
+                _lists(axis, own, lists)
+                axis.set_title(title if row == 0 else "", fontsize=9, pad=32)
                 axis.tick_params(labelleft=first is None)
                 axis.set(xlabel="layer", ylabel=_label(study) if first is None else "")
                 left, first = left + wide + BLOCK_GAP, first or axis
-        marks = {
-            "turned global alone: gain": Rectangle((0, 0), 1, 1, color=GLOBAL_ALONE),
-            "turned local alone: loss": Rectangle((0, 0), 1, 1, color=LOCAL_ALONE),
-            "recommended": Line2D([], [], **RECOMMENDED), "paper's list": Line2D([], [], **PAPER),
-        }  # fmt: skip
-        figure.legend(
-            [*marks.values()], [*marks], loc="lower center", ncols=4 if bars > 7 else 2, frameon=False, fontsize=8,
-            bbox_to_anchor=((LEFT + bars / 2) / width, 0.04 / height), handlelength=1.2, columnspacing=1.2,
-            title=_prompts(studies), title_fontsize=8,
-        )  # fmt: skip
+        anchor = ((LEFT + bars / 2) / width, 0.04 / height)
+        _legend(figure, anchor, 5 if bars > 9 else 2, _prompts(studies))
         if proxy:
             side = 3.1
             _ranks(axes(width - side - 0.15, (height - side) / 2 + 0.1, side, side), full, proxy, chosen)
     return figure
+
+
+def _legend(figure: Figure, anchor: tuple[float, float], columns: int, title: str) -> None:
+    marks = {
+        "turned global alone: gain": Rectangle((0, 0), 1, 1, color=GLOBAL_ALONE),
+        "turned local alone: loss": Rectangle((0, 0), 1, 1, color=LOCAL_ALONE),
+        "recommended": Line2D([], [], **RECOMMENDED), "paper's list": Line2D([], [], **PAPER),
+        "separated from zero, corrected": Line2D([], [], **SEPARATED),
+    }  # fmt: skip
+    figure.legend(
+        [*marks.values()], [*marks], loc="lower center", ncols=columns, frameon=False, fontsize=8,
+        bbox_to_anchor=anchor, handlelength=1.2, columnspacing=1.2, title=title, title_fontsize=8,
+    )  # fmt: skip
 
 
 def _prompts(studies: list[Sensitivity]) -> str:
