@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,6 +35,11 @@ def add_out(parser: argparse.ArgumentParser, default: str = "report") -> None:
 def names_in(text: str | None) -> list[str] | None:
     """Returns the names of an option such as --columns, which commas separate, or None without the option."""
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def file_name(text: str) -> str:
+    """Returns the text as part of a file's name, with a dash for every other character."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-")
 
 
 def csv_of(rows: Iterable[Mapping[str, Any]]) -> str:

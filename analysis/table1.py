@@ -7,37 +7,29 @@ as samples.csv and samples.parquet. --paper adds table1-trends.tex, and --out DI
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from analysis import paper_table, render
+from analysis import paper_table, plain_comparison, render
+from analysis.cells import cell_text
 from analysis.columns import EFFICIENCY, EMBEDDED, Column, columns, has, in_paper
+from analysis.common_setting import common_interpolator
 from analysis.complete import incomplete, unscored, without_video
+from analysis.mark_notes import note_on_intervals, notes_on_marks
 from analysis.marks import marks
+from analysis.mixtures import made_otherwise
 from analysis.output import Report, add_out, csv_of, names_in, samples_files, write_and_print
 from analysis.render import Cell, Sheet
-from analysis.statistics import HOW_INTERVALS, MIN_PROMPTS, Interval
+from analysis.statistics import MIN_PROMPTS
 from analysis.study import Study
-from analysis.table import FRAMES, Row, Table, common_interpolator, table_of
+from analysis.table import FRAMES, Table, table_of
+from analysis.timing import note_on_bound, notes_on_timing, without_speedup
+from analysis.trends import trends_sheet
+from metrics.base import DIFFERENCE
 from vgdfr_commands.start import run
-
-
-def printed(mean: Interval, digits: int, intervals: bool = False) -> str:
-    """Returns the number, with the ends of its interval if `intervals`, or an en dash for no number."""
-    if mean.value is None:
-        return "–"
-    text = f"{mean.value:.{digits}f}"
-    return f"{text} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]" if intervals and mean.low is not None else text
-
-
-def _cell(row: Row, column: Column, intervals: bool) -> str:
-    """Returns the mean, and its n if that is smaller than the row's n."""
-    mean, there = row.mean(column.name), row.present(column.name)
-    text = printed(mean, column.digits, intervals)
-    return f"{text} (n={there})" if mean.value is not None and there < row.n else text
 
 
 def table_sheet(
@@ -51,10 +43,10 @@ def table_sheet(
     marked = marks(table, shown)
     body, rules = [], set()
     for i, row in enumerate(table.rows):
-        if i and (table.rows[i - 1].video, table.rows[i - 1].k) != (row.video, row.k):
+        if i and table.block(table.rows[i - 1]) != table.block(row):
             rules.add(len(body))
         count = f"{row.n}, {row.n_failed} failed" if row.n_failed else str(row.n)
-        cells = (Cell(_cell(row, c, intervals), marked.get((row.condition, c.name), "")) for c in shown)
+        cells = (Cell(cell_text(row, c, intervals), marked.get((row.condition, c.name), "")) for c in shown)
         body.append((Cell(row.title), Cell(count), *cells))
         if beside_paper and (own := paper_table.row_of(row)):
             texts = (own.get(in_paper(c), "–") for c in shown)
@@ -68,12 +60,12 @@ def table_sheet(
         rows=tuple(body),
         groups=tuple(groups),
         rules=frozenset(rules),
-        notes=(*notes(table, shown, intervals, bool(marked)), *without_video(table)),
+        notes=(*notes(table, shown, intervals, marked), *without_video(table)),
         banner=" ".join(filter(None, (incomplete(table), unscored(table, shown)))) or None,
     )
 
 
-def notes(table: Table, shown: Sequence[Column], intervals: bool, marked: bool) -> list[str]:
+def notes(table: Table, shown: Sequence[Column], intervals: bool, marked: Mapping[tuple[str, str], str]) -> list[str]:
     """Returns the notes that explain the columns `shown`."""
     names = {c.name for c in shown}
     first = f"Study `{table.title}`: means over n samples per row. A cell says its own n where it has fewer."
@@ -82,41 +74,21 @@ def notes(table: Table, shown: Sequence[Column], intervals: bool, marked: bool) 
     if "token_ratio" in names:
         first += " Tokens is the share of latent frames that the DiT sees after compression."
     out = [first]
-    if marked:
-        out.append(
-            f"{competing(table)}, the best value is bold and the second best is underlined (in italics where there are "
-            "no underlines), also where they differ by less than chance. Within a column, only rows over the same "
-            "samples are ranked, the largest group of them. A column in which one of them has an infinite value is not "
-            "ranked."
-        )
+    out += notes_on_marks(table, shown, marked)
     if intervals:
         enough = any(row.mean(c.name).low is not None for row in table.rows for c in shown)
-        out.append(HOW_INTERVALS if enough else f"No intervals: they need {MIN_PROMPTS} prompts or more.")
+        out.append(note_on_intervals(shown) if enough else f"No intervals: they need {MIN_PROMPTS} prompts or more.")
     if {"latency_s", "speedup"} & names:
-        out += _notes_on_timing(table)
+        out += notes_on_timing(table)
+    if "of_bound" in names:
+        out.append(note_on_bound())
     if common := common_interpolator(table.samples):
         titles = " and ".join(common.titles)
         out.append(f"In all {titles} rows the merged frames were filled in by {common.setting}.")
+    out += plain_comparison.notes(table, names)
     out += [table.mixture] if table.mixture else []
+    out += made_otherwise(table.samples) if any(c.group == DIFFERENCE for c in shown) else []
     return [*out, *_notes_on_scores(table, shown)]
-
-
-def _notes_on_timing(table: Table) -> list[str]:
-    samples, out = table.samples, []
-    if samples["timing"].nunique() > 1:
-        out.append(f"Latency and Speedup are of samples timed {table.timing} alone; others are left out.")
-    elif samples["shared_stages"].notna().any():
-        out.append(
-            "The conditions of a prompt share the first steps, the preview and equal schedules. These were computed "
-            "and timed once, and a latency is the sum of the sample's parts."
-        )
-    alone = int((samples["latency_s"].notna() & samples["other_run"]).sum())
-    if alone:
-        out.append(
-            f"Speedup leaves out {alone} sample{'s' * (alone > 1)} whose baseline was timed in another run: on another "
-            "machine, or with another number of threads, other packages or other code."
-        )
-    return [*out, *(f"{row.title}: {note}." for row in table.rows for note in row.notes if "latency" in note)]
 
 
 def _notes_on_scores(table: Table, shown: Sequence[Column]) -> list[str]:
@@ -140,20 +112,11 @@ def _notes_on_scores(table: Table, shown: Sequence[Column]) -> list[str]:
         judge = (samples["model"].fillna("embedded") == "embedded").all()
         fills = "; metrics=embedded fills it by the small judge" * bool(judge)
         out.append(f"A dash in a whole column: not computed{fills}. {needs}.")
-    infinite = {row.title: row.mean("psnr").infinite for row in table.rows if "psnr" in [c.name for c in shown]}
-    if identical := [f"{title}: {n}" for title, n in infinite.items() if n]:
+    if "psnr" in [c.name for c in shown] and any(row.mean("psnr").infinite for row in table.rows):
         out.append(
-            "Videos identical to their baseline (infinite PSNR, left out of its mean): " + "; ".join(identical) + "."
+            "Videos identical to their baseline have an infinite PSNR. Its mean leaves them out and counts them."
         )
     return out
-
-
-def competing(table: Table) -> str:
-    """Returns the beginning of a sentence, which tells the rows that compete for the best."""
-    ranked = [row for row in table.rows if row.ranked]
-    if len({row.family for row in ranked}) == 1:
-        return f"Of the {ranked[0].name} rows, ablations apart"
-    return "Of all methods' rows, ablations and diagnostics apart"
 
 
 def truncation(samples: pd.DataFrame, column: Column) -> str:
@@ -213,7 +176,7 @@ def report(
     table = table_of(study, frames, allow_mixed)
     sheets = [table_sheet(table, names, intervals, beside_paper)]
     if beside_paper:
-        sheets.append(paper_table.trends_sheet(table, columns(table.samples, names)))
+        sheets.append(trends_sheet(table, columns(table.samples, names)))
     # a table of some frames or columns has another name, so that it does not overwrite the whole table
     stem = "-".join(("table1", *([] if frames == "all" else [frames]), *([] if names is None else names)))
     files = {
@@ -233,7 +196,9 @@ def command() -> str | int:
     parser.add_argument("--intervals", action="store_true", help="print 95 %% intervals next to the means")
     parser.add_argument("--paper", action="store_true", help="add the paper's rows and compare its trends")
     parser.add_argument(
-        "--strict", action="store_true", help="end with status 1 unless all samples are finished and scored"
+        "--strict",
+        action="store_true",
+        help="end with status 1 unless all samples are finished, scored, timed, and made as their baselines were",
     )
     parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices in one table")
     add_out(parser)
@@ -245,6 +210,8 @@ def command() -> str | int:
     write_and_print(replace(made, files={**made.files, **samples}), given.study, given.out)
     if given.strict and made.sheets[0].banner is not None:
         return "the study is not complete: see the line above the table"
+    if given.strict and (reasons := [*made_otherwise(study.samples), *without_speedup(study.samples)]):
+        return "\n".join(reasons)
     return 0
 
 

@@ -1,9 +1,11 @@
 """Runs the project's commands as processes of their own, without the seconds that each would take to import torch.
 
-The processes are forked from a server that has imported torch (multiprocessing's forkserver). They have their own
-environment, output and signals, and run the module as `python -m` does. Processes that they start are started as usual.
+The processes are forked from a server that has imported torch and diffusers (multiprocessing's forkserver). They have
+their own environment, output and signals, and run the module as `python -m` does. Processes that they start are started
+as usual.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -27,6 +29,15 @@ if os.geteuid() == 0:
     sets[0] &= ~0b110
     assert libc.capset(head, sets) == 0
 """
+
+
+# The modules of sweeps and reports. A sweep imports diffusers' models when it loads a model, which takes half of a
+# small sweep's CPU seconds.
+PRELOADED = [
+    "bench.work.worker", "bench.work.sweep", "bench.plan.compose", "bench.plan.jobs", "bench.prefetch",
+    "bench.store.upkeep", "vgdfr.backbones.hunyuan_backbone", "vgdfr.backbones.text", "vgdfr.conform.report",
+    "analysis.paper",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class Running:
 @cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.work.worker", "bench.plan.compose", "bench.prefetch", "bench.store.upkeep"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
@@ -113,12 +124,15 @@ def _be(module: str, arguments: tuple[str, ...], before: str, environment: dict[
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for part in environment.get("PYTHONPATH", "").split(os.pathsep):  # as Python does at its start
+        if part and part not in sys.path:
+            sys.path.insert(1, part)
         customize = os.path.join(part, "sitecustomize.py")
         if part and os.path.isfile(customize):
             exec(compile(Path(customize).read_text(), customize, "exec"), {"__name__": "sitecustomize"})
+    gc.freeze()  # a collection passes over the objects of the imported modules
     exec(before, {})
     # the server has imported the module
-    warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)
+    warnings.filterwarnings("ignore", rf"'{module}(\.__main__)?' found in sys.modules", RuntimeWarning)
     if module == "-c":
         code, *rest = arguments
         sys.argv = [module, *rest]

@@ -52,6 +52,52 @@ def test_an_experiment_may_hold_several_sweeps(tmp_path: Path) -> None:
     assert [job.condition.slug for job in jobs(*mine, f"root={tmp_path}", "model.video.num_frames=33")] == slugs
 
 
+COMPARISONS = """
+study: mixed
+prompts: {limit: 1}
+hydra: {mode: MULTIRUN, sweeper: {params: {method: vgdfr, method.k: "5,10", method.theta: 0.5}}}
+comparisons:
+  - {method: fewer_steps, method.steps: "${oc.select:model.fewer_steps,[]}"}
+  - {method: interpolated, method.k: 10, method.theta: 0.5}
+"""
+
+
+def test_comparisons_are_made_unless_the_command_line_sets_the_method(tmp_path: Path) -> None:
+    mine = [*my_experiment(tmp_path, COMPARISONS), f"root={tmp_path}"]
+    paper = ["vgdfr-k5-theta0.5", "vgdfr-k10-theta0.5"]
+    ceiling = "interpolated-k10-theta0.5"
+
+    def slugs(*overrides: str) -> list[str]:
+        return [job.condition.slug for job in jobs(*mine, *overrides)]
+
+    assert slugs() == slugs("model.video.num_frames=33") == [
+        *paper, "fewersteps-steps=25", "fewersteps-steps=35", ceiling
+    ]  # fmt: skip
+    assert slugs("method.theta=0.7") == ["vgdfr-k5-theta0.7", "vgdfr-k10-theta0.7"]
+    assert slugs("method.k=4") == ["vgdfr-k4-theta0.5"]
+    assert len(plan(*mine, "accelerator=custom", "accelerator._target_=x.Y").configs) == 2
+    assert slugs("comparisons=null") == paper
+    assert slugs("model.fewer_steps=[]") == [*paper, ceiling], "an empty list gives no conditions"
+    assert slugs("model.fewer_steps=[12]") == [*paper, "fewersteps-steps=12", ceiling]
+    with pytest.raises(ValueError, match="steps .method.steps. must be below num_inference_steps .30., got 35 .in the"):
+        slugs("model.video.num_inference_steps=30")
+
+
+def test_table_1_has_its_comparisons_for_each_model_that_names_step_counts(tmp_path: Path) -> None:
+    for model, steps in (("embedded", (25, 35)), ("hunyuan_video", (17, 40))):
+        given = plan("+exp=table1", f"model={model}")
+        counts = [config.method.steps for config in given.configs if config.method._target_ == "vgdfr.FewerSteps"]
+        assert tuple(counts) == steps and len(given.configs) == 15 + 6
+    assert len(plan("+exp=table1", "method.k=5").configs) == 5
+    custom = plan("+exp=table1", "model=custom", "prompts.source=mine.txt")
+    assert not any("fewer_steps" in " ".join(given) for given in custom.conditions)
+
+
+def test_comparisons_that_are_no_list_of_override_sets_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="comparisons must be a list of override sets, such as .* got "):
+        plan(*my_experiment(tmp_path, "comparisons: {method: baseline}\n"))
+
+
 def test_a_sweep_of_the_experiments_sweeper_is_common_to_all_its_sets(tmp_path: Path) -> None:
     common = "hydra: {sweeper: {params: {'+resolution': '64px,96px'}}}\nsweeps: [{method: baseline}, {method.k: 5}]\n"
     configs = plan(*my_experiment(tmp_path, common)).configs

@@ -236,6 +236,7 @@ def test_classes_that_keep_every_promise(tried: Case, ground: Ground) -> None:
         case("vgdfr.Baseline"),
         case("vgdfr.FewerSteps", steps=2),
         case("vgdfr.RopeProxy", k=2, theta=0.5),
+        case("vgdfr.Interpolated", k=2, theta=0.5),
         case("SkipSteps", ("every=1",)),
     ],
 )

@@ -1,12 +1,12 @@
 """Projected costs of a study's samples, of models of conf, and of the paper's Table 1."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from processes import run
 from test_figures import change, sample, twin
 from test_figures import study as made_study
 
@@ -174,8 +174,7 @@ def test_flops_are_of_the_checkpoint_that_made_the_study(study: Path, tmp_path: 
 
 
 def test_what_is_no_study_is_refused_in_a_line_and_nothing_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "analysis.cost", str(tmp_path / "nowhere")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run("analysis.cost", str(tmp_path / "nowhere"))
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "is no folder" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 

@@ -11,6 +11,7 @@ from plans import dry_run
 from bench.dry_run import ASSUMED_TFLOPS, ASSUMED_TOKENS
 from vgdfr.flops import Flops
 from vgdfr.presets import PRESETS
+from vgdfr.schedule import uniform
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +23,14 @@ def hunyuan() -> Flops:
 def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
     arguments = ["+exp=smoke", f"root={tmp_path}", "--dry-run"]
     sweep, launch = processes.run("bench.sweep", *arguments), processes.run("bench.launch", "-n", "2", *arguments)
-    assert sweep.returncode == launch.returncode == 0 and "16 conditions, 1 prompts" in sweep.stdout == launch.stdout
+    assert sweep.returncode == launch.returncode == 0 and "22 conditions, 1 prompts" in sweep.stdout == launch.stdout
 
 
 def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> None:
     """The test also plans for a cluster that does not exist."""
     arguments = ["+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", "hydra/launcher=slurm"]
+    whole = dry_run(*arguments)
+    arguments.append("comparisons=null")  # the paper's rows alone
     said = processes.run("bench.sweep", *arguments, "--dry-run", HF_HUB_OFFLINE="1")
     assert said.returncode == 0, said.stderr
     assert "16 conditions, 100 prompts and seeds, 1,600 samples; 0 finished" in said.stdout
@@ -39,6 +42,10 @@ def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> No
     about = 50 + 5 * (45 + 40 + 35) * hunyuan.cost_ratio(round(ASSUMED_TOKENS * 25))
     assert f"DiT work of a prompt: about {about:.0f} and at most 650 full passes" in said.stdout
     assert "vqa will be a dash without an ONNX export of DOVER" in said.stdout
+    assert "22 conditions, 100 prompts and seeds, 2,200 samples; 0 finished" in whole
+    # fewer steps, the baseline again, and the steps of uniform merging; the ceilings make no pass of their own
+    more = 17 + 40 + 50 + 45 * hunyuan.cost_ratio(len(uniform(97, 4, frames_per_latent=4).kept_latents))
+    assert f"DiT work of a prompt: about {about + more:.0f} and at most {650 + more:.0f} full passes" in whole
     hours = 100 * 650 * hunyuan.dit(25) / (ASSUMED_TFLOPS * 1e12) / 3600
     found = re.search(r"at most (\d+) GPU-hours, at 183 TFLOP/s", said.stdout)
     assert found and hours < int(found[1]) < 1.1 * hours, "the VAE's work makes up the difference"
@@ -52,9 +59,11 @@ def test_work_that_depends_on_no_schedule_is_one_number(tmp_path: Path) -> None:
     assert "3 conditions, 6 prompts and seeds, 18 samples" in said and "85 full passes" in said
     said = dry_run(f"root={tmp_path}", "method=uniform", "method.k=5,10", "prompts.limit=3")
     assert "at most" not in said
-    alone = dry_run(f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated")
+    alone = dry_run(
+        f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated", "timing.prompts=null"
+    )
     once = dry_run(f"root={tmp_path}", "method=fewer_steps", "method.steps=10")
-    of_baseline = dry_run(f"root={tmp_path}", "method=baseline", "timing=isolated")
+    of_baseline = dry_run(f"root={tmp_path}", "method=baseline", "timing=isolated", "timing.prompts=null")
     work = [
         float(re.findall(r"timing: ([\d.,]+) TFLOP", text)[0].replace(",", "")) for text in (alone, once, of_baseline)
     ]
@@ -99,7 +108,7 @@ def test_videos_of_several_lengths_are_told_apart(tmp_path: Path) -> None:
         (["hw=24g"], "this hw profile is for a GPU of 21 GiB, but the model runs on cpu"),
         (["prompts=file"], "prompts.source has no value; give it, as prompts.source=..."),
         (["threads=0"], "threads must be a whole number from 1, or null for PyTorch's own choice, got 0"),
-        (["+timing.foo=3"], "there is no setting timing.foo. There are mode, repeats, warmups"),
+        (["+timing.foo=3"], "there is no setting timing.foo. There are mode, prompts, repeats, warmups"),
         (["--cfg", "job"], "--dry-run and --cfg print different things; give one of them"),
     ],
 )

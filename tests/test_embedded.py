@@ -29,6 +29,7 @@ def test_clips_are_deterministic_and_differ_by_seed() -> None:
     a, b, c = world.training_clip(5), world.training_clip(5), world.training_clip(6)
     assert np.array_equal(a.frames, b.frames) and not np.array_equal(a.frames, c.frames)
     assert a.frames.shape == (65, 64, 64, 3) and a.frames.dtype == np.uint8
+    assert a.caption == world.training_scene(5)[0].caption
 
 
 @pytest.mark.parametrize("background", world.BACKGROUNDS)
@@ -57,7 +58,7 @@ def test_shapes_move_where_captions_say() -> None:
 def test_prompts_are_held_out_balanced_and_as_generated() -> None:
     assert json.loads(EMBEDDED_FILE.read_text()) == world.prompt_list()
     held_out = {a.caption for a in world.all_attributes() if a.held_out}
-    trained = {world.training_clip(seed).caption for seed in range(300)}
+    trained = {world.training_scene(seed)[0].caption for seed in range(300)}
     texts = [entry["text"] for entry in world.prompt_list()]
     assert len(set(texts)) == len(texts) == 65
     for values in (world.COLOURS, world.SHAPES, world.BACKGROUNDS):

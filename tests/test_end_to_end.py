@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +25,30 @@ def succeeded(module: str, *arguments: str) -> Finished:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "bench.sweep", "+exp=smoke", f"root={root}"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "16 made, 0 found, 0 failed of 16 samples" in result.stdout
+    result = succeeded("bench.sweep", "+exp=smoke", f"root={root}")
+    assert "22 made, 0 found, 0 failed of 22 samples" in result.stdout
     return root / "smoke"
 
 
 def test_the_report_has_the_papers_rows(study: Path) -> None:
     printed = succeeded("analysis.table1", str(study)).stdout
-    assert printed.count("| VGDFR (k=") == 15 and "| Original" in printed
+    assert printed.count("| VGDFR (k=") == 16 and "| Original" in printed, "15 rows of the paper, and uniform merging"
     rows = list(csv.DictReader((study / "report" / "table1.csv").read_text().splitlines()))
     settings = [(row["k"], row["theta"]) for row in rows]
     assert settings[0] == ("", "")
-    assert settings[1:] == [(str(k), f"0.{t}") for k in (5, 10, 15) for t in (5, 6, 7, 8, 9)]
-    for row in rows:
-        assert row["n"] == "1" and 0 < float(row["token_ratio"]) <= 1 and float(row["latency_s"]) > 0
+    assert settings[1:16] == [(str(k), f"0.{t}") for k in (5, 10, 15) for t in (5, 6, 7, 8, 9)]
+    assert [row["method"] for row in rows[16:]] == [
+        "Fewer steps (steps=8)", "Fewer steps (steps=11)", "VGDFR (schedule=uniform)", "Ceiling", "Ceiling",
+        "Original again",
+    ]  # fmt: skip
+    assert settings[16:] == [("", ""), ("", ""), ("5", ""), ("5", "0.5"), ("15", "0.9"), ("", "")]
+    assert all(row["n"] == "1" for row in rows)
+    ceilings = [row for row in rows if row["method"] == "Ceiling"]
+    for row in ceilings:
+        assert row["latency_s"] == row["speedup"] == row["token_ratio"] == "" and float(row["psnr"]) > 0
+    for row in (row for row in rows if row not in ceilings):
+        assert 0 < float(row["token_ratio"]) <= 1 and float(row["latency_s"]) > 0
+    assert "A ceiling is no generator" in printed and "DiT work is tokens times layers" in printed
     ratios = [float(row["token_ratio"]) for row in rows[1:6]]
     assert ratios == sorted(ratios), "a higher theta merges less"
 
@@ -59,11 +65,11 @@ def test_a_stored_study_is_scored_for_more_by_several_processes_and_generates_no
     ]
     done = [process.wait() for process in running]
     assert [each.returncode for each in done] == [0, 0, 0]
-    assert all("16 samples scored" in each.stdout for each in done)
+    assert all("22 samples scored" in each.stdout for each in done)
     assert {file: json.loads(file.read_text())["scores"] for file in before} == before
     assert {file: file.stat().st_mtime_ns for file in masters} == masters
     more = run(*command, "lpips,psnr")
-    assert more.returncode == 1 and "lpips: no value for 15 samples: torchvision AlexNet" in more.stdout
+    assert more.returncode == 1 and "lpips: no value for 21 samples: torchvision AlexNet" in more.stdout
     assert "python -m bench.prefetch metrics=paper" in more.stdout and "scored for psnr\n" in more.stdout
 
 
@@ -156,8 +162,8 @@ def test_the_comparison_is_drawn(study: Path, tmp_path: Path) -> None:
 def test_every_condition_is_drawn_in_the_tables_order(study: Path, tmp_path: Path) -> None:
     table = table_of(Study(study))
     shown = conditions_of(table, "00-still")
-    assert len(shown) == 16 and shown[0][0].title == "Original" and shown[-1][0].title == "VGDFR (k=15, θ=0.9)"
-    assert shown[-1][0].slug == "vgdfr-k15-theta0.9"
+    assert len(shown) == 22 and shown[0][0].title == "Original" and shown[15][0].title == "VGDFR (k=15, θ=0.9)"
+    assert shown[15][0].slug == "vgdfr-k15-theta0.9" and shown[-1][0].title == "Original again"
     assert draw_prompt(table, tmp_path, Choices("00-still"), grid=True).stat().st_size > 10_000
     with pytest.raises(StudyError, match="no sample of prompt nothing; prompts: 00-still"):
         conditions_of(table, "nothing")

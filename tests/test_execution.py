@@ -88,53 +88,17 @@ def test_offloaded_blocks_come_in_one_at_a_time_when_their_turn_comes(
 
 COMPILED = """
 import sys, torch
-from processes import run
 from safetensors.torch import save_file
+from torch._inductor import config
 from vgdfr import Baseline, HunyuanVideo, Vgdfr, VideoSpec, generate
-from vgdfr.backbones.execution import Execution
-
-model = HunyuanVideo(sys.argv[1], dtype="float32", device="cpu", execution=Execution(compile="inductor"))
-backbone, spec = model.load(), VideoSpec("a red circle stays still over sand", 3, 32, 32, 33, 4, 6.0, 7.0, 12)
-methods = {
-    "baseline": Baseline(), "merging": Vgdfr(k=1, theta=0.01, global_layers=(1, 4), interpolator="linear"),
-}
-made = {name: generate(backbone, spec, method).latents for name, method in methods.items()}
-assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-save_file(made, sys.argv[2])
-"""
-
-
-def test_blocks_compiled_by_inductor_give_the_same_latents_but_for_rounding(
-    tiny_checkpoint: Path, backbone: Backbone, spec: VideoSpec, tmp_path: Path
-) -> None:
-    """The code is really generated and compiled, in a process of its own for the reason given below."""
-    file = tmp_path / "latents.safetensors"
-    done = run(
-        "-c",
-        COMPILED,
-        str(tiny_checkpoint),
-        str(file),
-        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"),
-        TORCHINDUCTOR_COMPILE_THREADS="1",
-    )
-    assert done.returncode == 0, done.stderr
-    assert list((tmp_path / "inductor").rglob("*.so")), "something was compiled"
-    made = load_file(file)
-    for name, method in (("baseline", Baseline()), ("merging", MERGING)):
-        expected = generate(backbone, spec, method).latents
-        assert expected is not None and 0 < (made[name] - expected).abs().max() < 1e-5
-
-
-COUNT_GRAPHS = """
-import sys, torch
-from vgdfr import HunyuanVideo, VideoSpec
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.rope import shortened
 from vgdfr.methods.layers import positions_per_layer
 
-model = HunyuanVideo(sys.argv[1], dtype="float32", device="cpu", execution=Execution(compile="eager"))
-backbone = model.load()
-spec = VideoSpec("a red circle", 3, 32, 32, 33, 4, 6.0, 7.0, 12)
+checkpoint, file, compiler = sys.argv[1:]
+config.compile_threads, config.cpp.simdlen, config.cpp.cxx = 1, 1, (compiler,)
+model = HunyuanVideo(checkpoint, dtype="float32", device="cpu", execution=Execution(compile="inductor"))
+backbone, spec = model.load(), VideoSpec("a red circle stays still over sand", 3, 32, 32, 33, 4, 6.0, 7.0, 12)
 with torch.inference_mode():
     velocity, x = backbone.velocity(spec), backbone.noise(spec)
     print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
@@ -148,18 +112,43 @@ with torch.inference_mode():
             with shortened(backbone.transformer, backbone.rope_site, positions_per_layer(kept, layers, 5), 9):
                 velocity(x[:, :, kept], 0.5)
         print(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+methods = {
+    "baseline": Baseline(), "merging": Vgdfr(k=1, theta=0.01, global_layers=(1, 4), interpolator="linear"),
+}
+save_file({name: generate(backbone, spec, method).latents for name, method in methods.items()}, file)
 """
 
 
-def test_a_compiled_dit_has_its_graphs_before_the_first_step(tiny_checkpoint: Path) -> None:
-    """No latency holds a compilation, for any schedule and with the baseline in between.
+@pytest.fixture(scope="module")
+def compiled(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], list[int]]:
+    """Returns latents that blocks compiled by inductor gave, and the number of graphs before and after each pass.
 
-    The test runs in a process of its own, because the tests' type checks would be traced, too, and compiled again for
-    each shape.
+    The code is really generated and compiled, without the compiler's optimizations, which take most of its time. This
+    happens in a process of its own, because the tests' type checks would be traced, too, and compiled again for each
+    shape.
     """
-    done = run("-c", COUNT_GRAPHS, str(tiny_checkpoint))
+    folder = tmp_path_factory.mktemp("compiled")
+    file, compiler = folder / "latents.safetensors", folder / "compiler"
+    compiler.write_text('#!/bin/sh\nexec "${CXX:-g++}" "$@" -O0\n')
+    compiler.chmod(0o755)
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+    done = run("-c", COMPILED, str(tiny_checkpoint), str(file), str(compiler), **cache)
     assert done.returncode == 0, done.stderr
-    counts = [int(line) for line in done.stdout.split()]
+    assert list((folder / "inductor").rglob("*.so")), "something was compiled"
+    return load_file(file), [int(line) for line in done.stdout.split()]
+
+
+def test_blocks_compiled_by_inductor_give_the_same_latents_but_for_rounding(
+    compiled: tuple[dict[str, Tensor], list[int]], backbone: Backbone, spec: VideoSpec
+) -> None:
+    for name, method in (("baseline", Baseline()), ("merging", MERGING)):
+        expected = generate(backbone, spec, method).latents
+        assert expected is not None and 0 < (compiled[0][name] - expected).abs().max() < 1e-5
+
+
+def test_a_compiled_dit_has_its_graphs_before_the_first_step(compiled: tuple[dict[str, Tensor], list[int]]) -> None:
+    """No latency holds a compilation, for any schedule and with the baseline in between."""
+    counts = compiled[1]
     assert counts[0] > 0 and len(counts) == 8 and len(set(counts)) == 1
 
 

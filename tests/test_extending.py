@@ -187,7 +187,7 @@ def test_the_metric_is_scored_for_each_sample_and_says_how_to_show_it(mine: Path
         assert score["id"].startswith("my_metric.sharpness-v1-") and len(score["per_frame"]) == 33
         assert score["about"] == {
             "title": "Sharpness", "unit": "", "digits": 1, "better": 1, "group": "Video Quality",
-            "needs_reference": False,
+            "needs_reference": False, "shown_with": "",
         }  # fmt: skip
 
 

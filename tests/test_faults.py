@@ -78,7 +78,8 @@ def at_each_call(
     folder.mkdir()
     code = [
         "import json, os, resource, signal, sys, time", "from pathlib import Path", "import torch", settings,
-        "def fault(module, args, output):", f"    if type(module).__name__ != {module!r}: return",
+        "def fault(module, args, output):",
+        f"    if type(module).__name__ != {module!r} or output[0].is_meta: return",  # FLOPs are counted on meta
         "    from bench.store.claims import note_of, unit_note_of",
         textwrap.indent(textwrap.dedent(body).strip(), "    "),
         "torch.nn.modules.module.register_module_forward_hook(fault)",
@@ -262,18 +263,18 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(
 def test_workers_killed_at_random_moments_leave_nothing_half_written(
     arguments: list[str], tmp_path: Path, keep: str
 ) -> None:
-    """kill -9 hits one of four workers six times: in turn a worker that makes a sample, and any worker."""
+    """kill -9 hits one of four workers four times: in turn a worker that makes a sample, and any worker."""
     rng, study = random.Random(0), tmp_path / "tiny"
     arguments.append(f"keep={keep}")
     launch = start("bench.launch", "-n", "4", *arguments, **slow(tmp_path / "site"))
     kills = 0
-    while kills < 6 and launch.poll() is None:
+    while kills < 4 and launch.poll() is None:
         time.sleep(rng.uniform(0.1, 0.8))
         at_work = {int(note.stem.rpartition("-")[2]) for note in (study / ".locks").glob("at-work-*.json")}
         if not at_work and not kills:  # all workers are still starting
             continue
         assert launch.process.pid is not None
-        running = children(launch.process.pid)
+        running = [pid for pid in children(launch.process.pid) if runs(pid)]
         chosen = [pid for pid in running if pid in at_work] if kills % 2 == 0 else running
         if not chosen:
             continue
@@ -406,7 +407,10 @@ def test_gc_removes_old_notes_of_this_machine_s_dead_processes_only(tmp_path: Pa
 
 
 def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """The disk is a real file system in memory. Another file fills it while the second sample is made."""
+    """The disk is a real file system in memory. Another file fills it while the third sample is made.
+
+    The second sample merges nothing, so it makes no DiT pass of its own.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", disk], capture_output=True).returncode:
@@ -424,7 +428,7 @@ def test_a_full_disk_ends_the_sweep_with_what_is_stored_whole(tiny_checkpoint: P
         full = run("bench.sweep", *arguments, **site)
         assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr, full.stdout + full.stderr
         assert "stopped: OSError: [Errno 28] No space left on device" in full.stdout, full.stdout
-        assert intact(disk / "tiny") == 1 and "1 made, 0 found, 0 failed of 9 samples" in full.stdout
+        assert intact(disk / "tiny") == 2 and "2 made, 0 found, 0 failed of 9 samples" in full.stdout
         assert not list(disk.glob("tiny/[!.]*/.partial-*"))
         (disk / "other").unlink()
         assert run("bench.sweep", *arguments).returncode == 0 and intact(disk / "tiny") == 9

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from processes import run
 
 from analysis import figures
 from analysis.figures import Choices, content, timeline, tokens, tradeoff
@@ -179,8 +178,7 @@ def test_the_papers_grid_shows_the_baseline_and_of_each_k_first_middle_and_last_
 
 @pytest.mark.parametrize("module", ["figures", "cost", "paper"])
 def test_what_is_no_study_is_refused_in_a_line_and_nothing_is_written(module: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", f"analysis.{module}", str(tmp_path / "nowhere")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(f"analysis.{module}", str(tmp_path / "nowhere"))
     assert done.returncode == 1 and done.stderr.startswith("error: ") and "is no folder" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
@@ -314,10 +312,10 @@ def test_conditions_identical_to_the_baseline_are_named_below_the_trade_off(stud
 
 def test_different_devices_are_drawn_together_where_that_is_asked_for(study: Path, tmp_path: Path) -> None:
     change(study, "baseline/*", lambda r: r["identity"]["model"].update(device_type="cuda"))
-    command = [sys.executable, "-m", "analysis.figures", str(study), "--only", "timeline", "--out", str(tmp_path)]
-    refused = subprocess.run(command, capture_output=True, text=True)
+    command = ["analysis.figures", str(study), "--only", "timeline", "--out", str(tmp_path)]
+    refused = run(*command)
     assert refused.returncode == 1 and "--allow-mixed" in refused.stderr
-    assert subprocess.run([*command, "--allow-mixed"]).returncode == 0 and (tmp_path / "timeline.png").is_file()
+    assert run(*command, "--allow-mixed").returncode == 0 and (tmp_path / "timeline.png").is_file()
 
 
 def scores(study: Path, place: str, how: Callable[[dict[str, Any]], object]) -> None:
@@ -347,7 +345,7 @@ def test_each_condition_that_a_trade_off_leaves_out_is_named_with_the_reason(stu
     said = below(tradeoff.tradeoff(panels))
     for line in (
         f"1 without PSNR (no reference video), not drawn: {of[0.8]}",
-        f"1 without a speed-up (the baseline was timed in another run), not drawn: {of[0.7]}",
+        f"1 without a speed-up (its baseline was timed in another run), not drawn: {of[0.7]}",
         f"1 with samples at infinite PSNR, which the mean leaves out: {of[0.5]}",
         "1 left out as ablation or diagnostic: VGDFR (k=5, θ=0.9)",
     ):
@@ -395,8 +393,8 @@ def test_any_scored_metrics_can_be_chosen(study: Path, tmp_path: Path) -> None:
         "value": 0.25, "reason": None, "id": "mine-v1", "about":
         {"title": "Mine", "unit": "m", "digits": 2, "better": 0, "group": "Difference"},
     }))  # fmt: skip
-    command = [sys.executable, "-m", "analysis.figures", str(study), "--only", "tradeoff", "content", "--out"]
-    done = subprocess.run([*command, str(tmp_path), "--columns", "mine,psnr"], capture_output=True, text=True)
+    command = ["analysis.figures", str(study), "--only", "tradeoff", "content", "--out"]
+    done = run(*command, str(tmp_path), "--columns", "mine,psnr")
     assert done.returncode == 0, done.stderr
     assert sorted(f.name for f in tmp_path.glob("*.png")) == ["content-mine-psnr.png", "tradeoff-mine-psnr.png"]
     mine, psnr = tradeoff.panels(table_at(study), ["mine", "psnr"])

@@ -6,8 +6,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from processes import run
 from test_table1 import table_in
 
 from analysis import StudyError
@@ -149,6 +148,9 @@ def test_samples_of_different_devices_are_shown_together_where_that_is_asked_for
 
 def test_what_is_best_is_best_in_table_1_too(tmp_path: Path, videos: tuple[Path, Path]) -> None:
     study = make(tmp_path / "s", videos)
+    for i in range(3, 8):
+        for slug, clipsim in (("baseline", 0.5), ("vgdfr-k5-theta0.9", 0.5), ("vgdfr-k10-theta0.5", 0.45 - i / 1000)):
+            write(study, slug, f"{i:02}", f"prompt {i}", None, {"clipsim_embedded": clipsim})
     write(study, "vgdfr-k15-theta0.5", "00-still", PROMPTS["00-still"], None, {"clipsim_embedded": 0.5})
     data = document(write_gallery(study, tmp_path / "out").parent)
     table = table_in(study)
@@ -244,8 +246,7 @@ def test_what_it_cannot_show_or_must_not_overwrite_is_an_error(study: Path, tmp_
     with pytest.raises(StudyError, match="is no folder"):
         write_gallery(tmp_path / "nowhere")
     assert [p.name for p in tmp_path.rglob("*")] == ["mine", "thesis.txt"], "nothing was written"
-    command = [sys.executable, "-m", "analysis.gallery", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run("analysis.gallery", str(tmp_path))
     assert done.returncode == 1 and re.fullmatch(r"error: .* holds no samples; .*\n", done.stderr) and not done.stdout
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.plan.condition import Condition, VideoSettings
 from bench.plan.prompts import Prompt
-from bench.work.records import results
+from bench.work.records import mean_share_of_tokens
 from vgdfr import (
     Accelerator,
     Backbone,
@@ -266,8 +266,8 @@ def test_tokens_of_a_method_without_a_schedule_are_those_that_its_passes_saw(
             run.velocity(run.noise[:, :, :3], 1.0)  # a pass on a third of the latent frames
         return Sampled(run.baseline(run.steps).x)
 
-    assert results(made(backbone, spec, fewer))["token_ratio"] == pytest.approx((4 + 1 / 3) / 5)
-    assert results(generate(backbone, spec, Baseline()))["token_ratio"] == 1.0
+    assert mean_share_of_tokens(made(backbone, spec, fewer)) == pytest.approx((4 + 1 / 3) / 5)
+    assert mean_share_of_tokens(generate(backbone, spec, Baseline())) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ TABLE_1 = [  # the columns of the paper's Table 1, and this project's Motion
 @pytest.mark.parametrize("expected", TABLE_1, ids=[each.name for each in TABLE_1])
 def test_the_columns_of_table_1(expected: About) -> None:
     metric = METRICS[expected.name]
-    assert about(expected.name) == replace(expected, needs_reference=metric.needs_reference)
+    frozen = "motion" if expected.title.startswith(("CLIPT", "FLICKER")) else ""
+    assert about(expected.name) == replace(expected, needs_reference=metric.needs_reference, shown_with=frozen)
 
 
 def test_no_two_metrics_share_a_title() -> None:
@@ -80,7 +81,11 @@ def test_what_is_stored_comes_back() -> None:
         "better": -1,
         "group": "Difference",
         "needs_reference": True,
+        "shown_with": "motion",
     }
     shown = about("my_pkg.sharpness", stored)
-    assert shown == About("my_pkg.sharpness", "Sharpness", "levels", 1, -1, "Difference", needs_reference=True)
+    expected = About("my_pkg.sharpness", "Sharpness", "levels", 1, -1, "Difference", needs_reference=True)
+    assert shown == replace(expected, shown_with="motion")
     assert shown is not None and shown.stored() == stored
+    older = {name: value for name, value in stored.items() if name != "shown_with"}
+    assert about("my_pkg.sharpness", older) == expected, "older scores do not say it"

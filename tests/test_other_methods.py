@@ -16,11 +16,13 @@ from processes import run
 from test_table1 import main, table_in
 
 from analysis import Study, StudyError, compare, cost, figures, paper_table
+from analysis.columns import EFFICIENCY
 from analysis.complete import incomplete
 from analysis.figures import tradeoff, videos
 from analysis.figures.videos import find, papers_columns
 from analysis.gallery import write_gallery
 from analysis.gallery.data import gallery_data
+from analysis.marks import rivals
 from analysis.model_cost import flops_of_record
 from analysis.publish.runs import conditions_of
 from analysis.study import record_in
@@ -69,13 +71,15 @@ def skip_steps(folder: Path, every: int, **other: Any) -> None:
 
 
 def copy(
-    folder: Path, source: str, slug: str, facts: dict[str, Any], latency_s: Callable[[dict[str, Any]], float]
+    folder: Path, source: str, slug: str, facts: dict[str, Any], latency_s: Callable[[dict[str, Any]], float | None]
 ) -> None:
     """Copies each sample of the condition `source` to `slug`, with other facts and another latency."""
     for sample in sorted((folder / source).iterdir()):
         shutil.copytree(sample, there := folder / slug / sample.name)
         record = json.loads((there / "record.json").read_text())
-        record |= NEW | facts | {"slug": slug, "latency_s": latency_s(record)}
+        own_s = latency_s(record)
+        timed = {} if own_s is None else {"skipping": [1, own_s, own_s]}  # work that only this sample's record times
+        record |= NEW | facts | {"slug": slug, "latency_s": own_s, "timed": timed, "unpooled": {}}
         (there / "record.json").write_text(json.dumps(record))
 
 
@@ -88,16 +92,17 @@ def change(folder: Path, how: Callable[[dict[str, Any]], object]) -> None:
 
 def test_another_method_is_a_row_of_table_1_that_competes_and_is_compared(study: Path) -> None:
     table = table_in(study)
-    titles = ["Original", "SkipSteps (every=2)", "SkipSteps (every=3)", "VGDFR (k=2, θ=0.5)", "VGDFR (k=2, θ=0.9)"]
+    titles = ["Original", "VGDFR (k=2, θ=0.5)", "VGDFR (k=2, θ=0.9)", "SkipSteps (every=2)", "SkipSteps (every=3)"]
     assert [line.title for line in table.rows] == titles
     rows = table_sheet(table, ["latency_s", "speedup"]).rows
-    assert {row[0].text: row[2].mark for row in rows if row[2].mark == "best"} == {titles[2]: "best"}
-    assert table.rows[2].mean("speedup").value == pytest.approx(3 / 2 * (table.rows[1].mean("speedup").value or 0))
-    said = notes(table, [], False, True)
+    assert not any(cell.mark for row in rows for cell in row), "two prompts separate nothing"
+    assert {row.title for row in rivals(table.rows, EFFICIENCY[0])} == set(titles[1:])
+    assert table.rows[4].mean("speedup").value == pytest.approx(3 / 2 * (table.rows[3].mean("speedup").value or 0))
+    said = notes(table, [], False, {(table.rows[4].condition, "latency_s"): "best"})
     assert any(
         note.startswith("Of all methods' rows, ablations and diagnostics apart, the best value is") for note in said
     )
-    found = list(csv.DictReader(io.StringIO(csv_text(table))))[1]
+    found = list(csv.DictReader(io.StringIO(csv_text(table))))[3]
     assert (found["method"], found["k"], found["theta"]) == ("SkipSteps (every=2)", "", "")
     assert [paper_table.setting_of(row) for row in table.rows] == [(None,), None, None, None, None]
 
@@ -141,7 +146,7 @@ def test_nothing_overlaps_in_a_trade_off_of_six_families(study: Path) -> None:
 def test_brackets_in_a_title_are_no_settings(study: Path) -> None:
     change(study / "skipsteps-every=2", lambda r: r.update(title="Pairs & <co> (hold)"))
     figure = figures.FIGURES["qualitative"].draw(table_of(Study(study)), figures.Choices())
-    assert [ax.get_title() for ax in figure.axes[:2]] == ["Original", "Pairs & <co> (hold)\nevery=2"]
+    assert [ax.get_title() for ax in figure.axes[:5:3]] == ["Original", "Pairs & <co> (hold)\nevery=2"]
 
 
 def test_a_long_label_of_the_comparison_stays_beside_its_frames(study: Path) -> None:
@@ -169,7 +174,7 @@ def test_every_figure_is_drawn_with_it_or_says_why_not(study: Path, tmp_path: Pa
             shutil.rmtree(folder)
     table = table_of(Study(study))
     titles = [row.title for row, _ in papers_columns(table, "00-still")]
-    assert titles[:3] == ["Original", "SkipSteps (every=2)", "SkipSteps (every=3)"]
+    assert (titles[0], *titles[-2:]) == ("Original", "SkipSteps (every=2)", "SkipSteps (every=3)")
     drawn = {each.name: each for each in figures.draw(table, tmp_path / "figures")}
     missing = {name for name, each in drawn.items() if each.reason}
     assert missing == {"ablation"} | ({"timeline", "tokens"} if alone else set())
@@ -187,11 +192,11 @@ def test_every_figure_is_drawn_with_it_or_says_why_not(study: Path, tmp_path: Pa
 def test_the_gallery_shows_its_videos_with_title_and_settings(study: Path) -> None:
     table = table_in(study)
     data = gallery_data(table, lambda folder: folder.name)
-    assert [(c["title"], c["baseline"]) for c in data["conditions"]][:2] == [
+    assert [(c["title"], c["baseline"]) for c in data["conditions"]][:4:3] == [
         ("Original", True), ("SkipSteps (every=2)", False)
     ]  # fmt: skip
     speedup = [c["title"] for c in data["columns"]].index("Speedup")
-    baseline, skipped = data["prompts"][0]["samples"][:2]
+    baseline, skipped = data["prompts"][0]["samples"][:4:3]
     assert skipped["video"] and "segments" not in skipped and skipped["scores"][speedup] > 0
     assert baseline["scores"][speedup] is None and write_gallery(table, study / "report" / "gallery").is_file()
 
@@ -308,7 +313,7 @@ def test_trackers_show_it_and_the_reference_comes_first_whatever_its_name(study:
     assert [c.name for c in conditions][:2] == ["zero", "skipsteps-every=2"]
     assert all(c.summary([])["speedup"] > 0 for c in conditions[1:])
     table = table_in(study)
-    assert [row.title for row in table.rows][:2] == ["Plain", "SkipSteps (every=2)"]
+    assert [row.title for row in table.rows][:4:3] == ["Plain", "SkipSteps (every=2)"]
     assert [row.mean("speedup").value is None for row in table.rows] == [True, False, False, False, False]
     assert [d["reference"] for d in gallery_data(table, lambda _: None)["conditions"]] == [0] * 5
 
@@ -325,15 +330,90 @@ def test_two_references_and_two_methods_under_one_name_are_refused(study: Path) 
 
 
 def test_ablations_and_diagnostics_do_not_compete(study: Path) -> None:
-    for role in ("ablation", "diagnostic"):
+    for role in ("diagnostic", "ablation"):
         change(study / "skipsteps-every=3", lambda r, role=role: r.update(role=role))
         table = table_in(study)
-        best = [row[0].text for row in table_sheet(table, ["latency_s"]).rows if row[2].mark == "best"]
-        assert best == ["SkipSteps (every=2)"]
+        competing = [row.title for row in rivals(table.rows, EFFICIENCY[0])]
+        assert "SkipSteps (every=2)" in competing and "SkipSteps (every=3)" not in competing
         panels = tradeoff.panels(table_of(Study(study)))
         assert "SkipSteps (every=3)" not in [p.row.title for p in panels[0].points]
-        said = "1 left out as ablation or diagnostic: SkipSteps (every=3)"
-        assert said in " ".join(tradeoff.tradeoff(panels).get_supxlabel().split())
+        assert [[row.slug for row, _ in p.levels] for p in panels] == [["skipsteps-every=3"] * (role == "diagnostic")]
+    said = "1 left out as ablation or diagnostic: SkipSteps (every=3)"
+    assert said in " ".join(tradeoff.tradeoff(panels).get_supxlabel().split())
+
+
+CEILING: dict[str, Any] = {
+    "method": {"name": "interpolated", "k": 2, "theta": 0.9}, "title": "Ceiling", "family": "Ceiling",
+    "settings": ["k2", "theta0.9"], "role": "diagnostic", "token_ratio": None, "passes": None, "dit_passes": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def with_ceiling(study: Path) -> Path:
+    """Returns the study with a ceiling of VGDFR's k and theta, which has no cost, and with the baseline again."""
+    schedules = {
+        f.parent.name[:8]: json.loads(f.read_text())["schedule"] for f in study.glob("vgdfr-k2-theta0.9/*/record.json")
+    }
+    copy(study, "vgdfr-k2-theta0.9", "interpolated-k2-theta0.9", CEILING, lambda r: None)
+    for file in study.glob("interpolated-*/*/record.json"):
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"schedule": schedules[file.parent.name[:8]]}))
+    again = {"method": {"name": "baselinererun"}, "title": "Original again", "family": "Original again", "settings": []}
+    copy(study, "vgdfr-k2-theta0.5", "baselinererun", again | {"role": "diagnostic"}, lambda r: r["latency_s"])
+    return study
+
+
+def test_a_video_without_cost_has_dashes_in_every_table_and_is_a_level_in_the_trade_off(with_ceiling: Path) -> None:
+    table = table_in(with_ceiling)
+    assert [row.title for row in table.rows[-2:]] == ["Ceiling (k=2, θ=0.9)", "Original again"]
+    cells = [cell.text for cell in table_sheet(table, ["psnr", "latency_s", "speedup", "token_ratio"]).rows[-2]]
+    assert cells[3:] == ["–"] * 3 and float(cells[2]) > 0
+    assert table.samples.loc["interpolated-k2-theta0.9", "dit_work"].isna().all()
+    panel = tradeoff.panels(table)[0]
+    assert [row.title for row, _ in panel.levels] == ["Ceiling (k=2, θ=0.9)", "Original again"]
+    figure = tradeoff.tradeoff([panel])
+    for row, value in panel.levels:
+        assert value == row.mean("psnr").value
+        lines = [line for line in figure.axes[0].lines if np.asarray(line.get_ydata()).tolist() == [value, value]]
+        across = [line for line in lines if np.asarray(line.get_xdata()).tolist() == [0, 1]]
+        assert across and all(line.get_linestyle() != "-" for line in across), "a dotted line across the panel"
+    legend = [text.get_text() for text in figure.legends[1].get_texts()]
+    assert legend[-2:] == ["Ceiling (k=2, θ=0.9)", "Original again"]
+    assert "left out" not in " ".join(figure.get_supxlabel().split())
+    said = "Left out, because no generator makes their videos in this way: Ceiling (k=2, θ=0.9)."
+    assert said in cost.report(Study(with_ceiling)).text
+
+
+def test_a_level_without_a_finite_score_is_not_drawn_and_the_figure_says_so(with_ceiling: Path) -> None:
+    for file in with_ceiling.glob("baselinererun/*/scores.json"):
+        scores = json.loads(file.read_text())
+        scores["scores"]["psnr"]["value"] = "inf"
+        file.write_text(json.dumps(scores))
+    panel = tradeoff.panels(table_in(with_ceiling))[0]
+    assert [row.title for row, _ in panel.levels] == ["Ceiling (k=2, θ=0.9)"]
+    below = " ".join(tradeoff.tradeoff([panel]).get_supxlabel().split())
+    assert "1 at infinite PSNR, not drawn: Original again" in below
+
+
+def test_every_other_report_takes_a_video_without_cost(with_ceiling: Path, tmp_path: Path) -> None:
+    table = table_in(with_ceiling)
+    reasons = {each.name: each.reason for each in figures.draw(table, tmp_path / "figures")}
+    assert [name for name, reason in reasons.items() if reason] == ["ablation"]
+    assert find(table, "00-still", 2, 0.9)[1][0].slug == "vgdfr-k2-theta0.9", "the method, not its ceiling, is compared"
+    ceiling = next(row for row in table.rows if row.title.startswith("Ceiling"))
+    original, own = videos.of_one_seed([table.rows[0], ceiling], "00-still")
+    assert "tokens" not in (videos.comparison(original, own).get_suptitle())
+    data = gallery_data(table, lambda folder: folder.name)
+    place = [c["title"] for c in data["conditions"]].index(ceiling.title)
+    costs = [i for i, c in enumerate(data["columns"]) if c["name"] in ("latency_s", "speedup", "token_ratio")]
+    sample = data["prompts"][0]["samples"][place]
+    assert [sample["scores"][i] for i in costs] == [None] * 3 and sample["segments"]
+    condition = next(c for c in conditions_of(Study(with_ceiling)) if c.name == "interpolated-k2-theta0.9")
+    summary, rows = condition.summary(["psnr"]), condition.table(["psnr"])
+    assert not {"latency_s", "token_ratio", "speedup", "passes"} & set(summary) and summary["psnr"] > 0
+    assert rows["latency_s"].tolist() == rows["token_ratio"].tolist() == [None, None]
+    found = {f.row.title: f for f in compare.findings(Study(with_ceiling)) if f.column.name == "latency_s"}
+    assert found[ceiling.title].difference.n == 0
 
 
 def test_a_setting_of_all_rows_of_a_method_is_said_once_with_the_methods_title(study: Path) -> None:
@@ -341,12 +421,12 @@ def test_a_setting_of_all_rows_of_a_method_is_said_once_with_the_methods_title(s
         settings = [f"every={every}", "interpolator=rife"]
         change(study / f"skipsteps-every={every}", lambda r, own=settings: r.update(settings=own))
     table = table_in(study)
-    assert [row.title for row in table.rows][1:3] == ["SkipSteps (every=2)", "SkipSteps (every=3)"]
+    assert [row.title for row in table.rows][3:] == ["SkipSteps (every=2)", "SkipSteps (every=3)"]
     said = "In all SkipSteps rows the merged frames were filled in by interpolator=rife."
-    assert said in notes(table, [], False, False)
+    assert said in notes(table, [], False, {})
     change(study / "skipsteps-every=3", lambda r: r.update(title="SkipSteps + Cache"))
     said = "In all SkipSteps and SkipSteps + Cache rows the merged frames were filled in by interpolator=rife."
-    assert said in notes(table_in(study), [], False, False)
+    assert said in notes(table_in(study), [], False, {})
 
 
 def test_a_method_that_makes_no_video_is_in_no_table_and_keeps_its_data(study: Path) -> None:

@@ -83,7 +83,7 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
         (["thetaa", "method.k=1"], "the argument 'thetaa' cannot be read: expected KEY=VALUE"),
         (["method.k=(1"], "the argument 'method.k=(1' cannot be read: expected KEY=VALUE"),
         (["+thread=2"], "there is no setting thread; did you mean threads?"),
-        (["+foo=1"], "there is no setting foo. There are accelerator, allow_mismatch, exp, "),
+        (["+foo=1"], "there is no setting foo. There are accelerator, allow_mismatch, comparisons, exp, "),
         (["method.thet=0.5", "method.kk=5"], "there is no setting method.thet; did you mean method.theta?"),
     ],
 )  # fmt: skip

@@ -170,7 +170,7 @@ def test_scores_hold_how_to_show_it_and_ours_stay_as_they_are(outside: Any, tmp_
     assert sharp["value"] == pytest.approx(np.abs(np.diff(frames, axis=1)).mean()) and len(sharp["per_frame"]) == 4
     assert sharp["about"] == {
         "title": "Sharpness", "unit": "levels", "digits": 1, "better": 1, "group": "Video Quality",
-        "needs_reference": False,
+        "needs_reference": False, "shown_with": "",
     }  # fmt: skip
     assert distance["value"] == pytest.approx(np.abs(frames - reference).mean()) and distance["extra"] == {
         "letters": 34

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser
 from test_figures import study as made_study
 from test_figures import twin
 from test_gallery import browser as chromium
+from test_rope_assignment import write_assignment
 from test_rope_sensitivity import write_proxy, write_study
 from test_table1 import table_in
 
@@ -67,12 +68,14 @@ def test_every_section_is_made_below_the_papers_folder_and_nowhere_else(study: P
     for record in [*study.glob("*/*/record.json"), *ablation.glob("*/*/record.json")]:
         write_master(record.parent / "master.mkv", np.full((65, 16, 16, 3), 90, np.uint8), 12)
     rope, proxy = write_study(tmp_path / "rope_sensitivity", "ab"), write_proxy(tmp_path / "rope_proxy")
-    for name, there in (("ablation", ablation), ("rope_sensitivity", rope), ("rope_proxy", proxy)):
+    judging = write_assignment(tmp_path / "rope_assignment", "cd")
+    siblings = {"ablation": ablation, "rope_sensitivity": rope, "rope_proxy": proxy, "rope_assignment": judging}
+    for name, there in siblings.items():
         assert study_beside(study, None, name) == there
     before = {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
     out = tmp_path / "out"
-    html = make(Paper(table_in(study), out, ablation, rope, proxy)).read_text()
-    assert "Not shown" not in html
+    html = make(Paper(table_in(study), out, ablation, rope, proxy, judging)).read_text()
+    assert "Not shown" not in html and "Assignments on other prompts" in html
     assert all(f'id="{i}">{title}<' in html for i, (title, _) in enumerate(paper.SECTIONS, 1))
     wanted = [f"figures/{name}.png" for name in (*paper.FROM_STUDY, "ablation", "rope_sensitivity")]
     wanted += [f"tables/table1{end}" for end in (".md", ".csv", ".tex", ".html", "-trends.tex")]
@@ -81,6 +84,7 @@ def test_every_section_is_made_below_the_papers_folder_and_nowhere_else(study: P
         "tables/samples.parquet",
         "tables/statistics.csv",
         "tables/rope_sensitivity.csv",
+        "tables/rope_assignment.csv",
         "tables/cost.csv",
         "gallery/index.html",
     ]
@@ -94,6 +98,18 @@ def test_every_section_is_made_below_the_papers_folder_and_nowhere_else(study: P
     with pytest.raises(StudyError, match="holds something else; --out must be a folder"):
         make(Paper(table_in(study), foreign, None, None, None))
     assert [f.name for f in foreign.iterdir()] == ["index.html"] and "Holidays" in (foreign / "index.html").read_text()
+
+
+def test_assignments_that_were_judged_on_selecting_prompts_are_not_shown_and_the_sensitivity_is(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper, "SECTIONS", [s for s in paper.SECTIONS if s[0] == "RoPE sensitivity"])
+    rope, judging = write_study(tmp_path / "rope_sensitivity", "ab"), write_assignment(tmp_path / "judging", "bcd")
+    html = make(Paper(table_in(study), tmp_path / "out", None, rope, None, judging)).read_text()
+    assert "Recommended global layers" in html and "1 of the 3 prompts of judging are among the 2 prompts" in html
+    shutil.rmtree(rope / "none")
+    html = make(Paper(table_in(study), tmp_path / "out", None, rope, None, judging)).read_text()
+    assert "no finished sample of global_layers=none" in html and "Recommended global layers" not in html
 
 
 def test_the_folder_has_what_the_study_allows_and_says_what_it_lacks(

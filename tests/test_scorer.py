@@ -4,8 +4,6 @@ import csv
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from jaxtyping import UInt8
+from processes import run
 
 import conf
 from metrics import METRICS
@@ -258,13 +257,13 @@ def test_scoring_the_lossy_preview_is_another_number_and_is_said(tmp_path: Path)
 
 
 def test_the_command_prints_a_table_and_errors_on_one_line(folders: tuple[Path, Path]) -> None:
-    command = [sys.executable, "-m", "metrics", *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["metrics", *map(str, folders)]
+    done = run(*command)
     assert done.returncode == 0 and done.stdout.splitlines()[0].split()[:3] == ["video", "psnr", "(dB)"]
-    done = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True)
+    done = run(*command[:-1], "nowhere")
     assert done.returncode == 1 and done.stderr == "error: there is nothing at nowhere\n"
     (folders[1] / "deep" / "b.mkv").write_bytes(b"no video")
-    done = subprocess.run([*command, "--csv"], capture_output=True, text=True)
+    done = run(*command, "--csv")
     assert done.returncode == 1 and done.stderr == "error: 1 of 2 pairs could not be scored: deep/b\n"
     assert [row["name"] for row in csv.DictReader(done.stdout.splitlines())] == ["deep/a", "deep/b"]
 

@@ -7,7 +7,18 @@ import time
 import numpy as np
 import pytest
 
-from vgdfr import Baseline, BaselineRerun, FewerSteps, Method, Sampled, Sampling, Vgdfr, VideoSpec, generate
+from vgdfr import (
+    Baseline,
+    BaselineRerun,
+    FewerSteps,
+    Interpolated,
+    Method,
+    Sampled,
+    Sampling,
+    Vgdfr,
+    VideoSpec,
+    generate,
+)
 from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone
 
@@ -28,6 +39,7 @@ METHODS: tuple[Method, ...] = (
     Vgdfr(k=2, theta=0.01),
     Vgdfr(k=2, theta=0.01, max_merge=2),
     FewerSteps(2),
+    Interpolated(k=1, theta=0.01),
 )
 
 

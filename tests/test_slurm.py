@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from plans import jobs, line, plan
+from processes import Finished, run
 from studies import stored
 
 from bench.plan.job import Launcher
@@ -36,10 +37,8 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "bench.sweep", "--multirun", *arguments]
 
 
-def sweep(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=1800, env=os.environ | environment
-    )
+def sweep(*arguments: str, **environment: str) -> Finished:
+    return run("bench.sweep", "--multirun", *arguments, **environment)
 
 
 def before_each_call(folder: Path, body: str) -> dict[str, str]:

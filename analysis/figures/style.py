@@ -2,14 +2,14 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from analysis.output import write
-from analysis.table import Row
+from analysis.table import Row, main_family
 from bench.drawing import Axes, Figure, Line2D, Patch, settings
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish. Each k has the same colour in every figure.
@@ -84,12 +84,6 @@ class Look:
         """Draws a marker with error bars `xerr` and `yerr`."""
         ax.errorbar(x, y, color=self.colour, alpha=0.35, lw=1, zorder=2, **bars)
         ax.plot(x, y, ls="", zorder=4, **self.style)
-
-
-def main_family(rows: Iterable[Row]) -> str | None:
-    """Returns the first family with k and theta, or else with k, or else None."""
-    with_k = [row for row in rows if row.k is not None]
-    return next((row.family for row in sorted(with_k, key=lambda row: row.theta is None)), None)
 
 
 def looks(rows: Sequence[Row]) -> dict[str, Look]:

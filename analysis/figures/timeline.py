@@ -107,7 +107,7 @@ def _schedules(ax: Axes, data: Timeline, num_frames: int) -> None:
             colour = FACTOR_COLOURS[factor]
             ax.barh(y, length, 0.72, left=start - 0.5, color=colour, edgecolor="white", linewidth=0.8)
         ax.vlines(record["schedule"]["kept_frames"], y + 0.16, y + 0.36, color="black", lw=0.9)
-        share = f"{record['token_ratio']:.0%} of tokens"
+        share = "" if record["token_ratio"] is None else f"{record['token_ratio']:.0%} of tokens"
         ax.annotate(share, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
     ax.set(xlim=(-0.5, num_frames - 0.5), xlabel="frame (ticks: kept, or stands for those merged with it)")

@@ -2,20 +2,22 @@
 
 By default the metrics are LPIPS, PSNR and CLIPSIM. The main family, such as VGDFR in a study of Table 1, has a line per
 k and a marker per theta. Any other family has colours of its own and hollow markers. If it has thetas it has a line per
-k, and else one line through its conditions. A legend on the right names these lines or conditions. Each video setting
-has a row of panels. The text below names the conditions that a panel does not draw.
+k, and else one line through its conditions. A dotted line across a panel is the level of a diagnostic condition, such
+as a ceiling or the noise floor. A legend on the right names these lines or conditions. Each video setting has a row of
+panels. The text below names the conditions that a panel does not draw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import fill
+from typing import Any
 
 from analysis.columns import Column
 from analysis.figures.caption import INCHES_PER_LINE, NO_RIVAL, left_out, means, wrapped, write_below
-from analysis.figures.style import BASELINE, GREY, RC, Look, colour_of, looks, main_family, marker_of
+from analysis.figures.style import BASELINE, GREY, LEGEND_LETTERS, RC, Look, colour_of, looks, marker_of
 from analysis.statistics import Interval
 from analysis.study import StudyError
-from analysis.table import Row, Table
+from analysis.table import Row, Table, main_family
 from bench.drawing import Axes, Figure, Line2D, settings
 
 METRICS = ("lpips", "psnr", "clipsim")
@@ -43,6 +45,7 @@ class Panel:
     """The conditions of one video setting under one metric, and the value of the baseline if it has one.
 
     left_out: conditions that the panel does not draw, or not all samples of, with the reason.
+    levels: diagnostic conditions with the metric's mean.
     """
 
     column: Column
@@ -50,6 +53,7 @@ class Panel:
     points: tuple[Point, ...]
     baseline: Interval | None
     left_out: tuple[tuple[Row, str], ...]
+    levels: tuple[tuple[Row, float], ...] = ()
 
     @property
     def title(self) -> str:
@@ -96,19 +100,22 @@ def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
 
 
 def _panel(table: Table, video: str, rows: Sequence[Row], column: Column) -> Panel:
-    pairs = [(row, reason) for row in rows if (reason := _reason(table, row, column))]
+    reasons = {row: _reason(table, row, column) if row.ranked or row.video == video else NO_RIVAL for row in rows}
+    pairs = [(row, reason) for row, reason in reasons.items() if reason]
     drawn = [row for row in rows if row.ranked and None not in (row.mean("speedup").value, row.mean(column.name).value)]
     at = [(row.mean("speedup").value or 0.0, row.mean(column.name).value or 0.0) for row in drawn]
     best = pareto(at, column.better) if column.better else [False] * len(at)
     points = (Point(row, row.mean("speedup"), row.mean(column.name), b) for row, b in zip(drawn, best, strict=True))
     reference = table.reference(video)
     baseline = reference.mean(column.name) if reference and reference.mean(column.name).value is not None else None
-    return Panel(column, video, tuple(points), baseline, tuple(pairs))
+    diagnostics = [row for row in rows if row.role == "diagnostic" and row.video == video]
+    levels = tuple((row, value) for row in diagnostics if (value := row.mean(column.name).value) is not None)
+    return Panel(column, video, tuple(points), baseline, tuple(pairs), levels)
 
 
 def _reason(table: Table, row: Row, column: Column) -> str | None:
     """Returns why the row, or a part of its samples, is not drawn. Returns None for a row that is drawn as a whole."""
-    if not row.ranked:
+    if not row.ranked and row.role != "diagnostic":
         return NO_RIVAL
     if not row.n:
         return "without a finished sample"
@@ -118,9 +125,9 @@ def _reason(table: Table, row: Row, column: Column) -> str | None:
     if metric.value is None:
         said = missing["reason"][(missing["condition"] == row.condition) & (missing["metric"] == column.name)]
         return f"without {column.title} ({said.iloc[0] if len(said) else 'not scored'}), not drawn"
-    if row.mean("speedup").value is None:
-        if row.samples["other_run"].any():
-            why = "the baseline was timed in another run"
+    if row.ranked and row.mean("speedup").value is None:
+        if len(reasons := row.samples["no_speedup"].dropna()):
+            why = reasons.iloc[0]
         elif row.present("latency_s"):
             why = "no finished baseline of the same prompt was timed so"
         else:
@@ -135,6 +142,8 @@ def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
     rows = [point.row for point in every]
     look, main = looks(rows), main_family(rows)
     names = list({look[row.slug].label: look[row.slug].handle() for row in rows if row.family != main}.values())
+    level = _level_styles(data)
+    names += [Line2D([], [], label=fill(title, LEGEND_LETTERS), **style) for title, style in level.items()]
     lines = [line for handle in names for line in str(handle.get_label()).split("\n")]
     columns = len({panel.column.name for panel in data})
     down = len(data) // columns
@@ -147,6 +156,8 @@ def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
         figure = Figure((width, height), layout="constrained")
         for ax, panel in zip(figure.subplots(down, columns, squeeze=False).flat, data, strict=True):
             _draw(ax, panel, look, main)
+            for row, value in panel.levels:
+                ax.axhline(value, zorder=1, **level[replace(row, video="").title])
         handles = _handles(data, rows, main)
         figure.legend(
             handles=handles,
@@ -158,6 +169,12 @@ def tradeoff(data: Sequence[Panel], banner: str | None = None) -> Figure:
             figure.legend(handles=names, loc="outside right upper")
         write_below(figure, below)
     return figure
+
+
+def _level_styles(data: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """Returns a dotted line's style for each diagnostic condition, by title without the video setting."""
+    titles = dict.fromkeys(replace(row, video="").title for panel in data for row, _ in panel.levels)
+    return {title: {"color": BASELINE, "lw": 1.1, "ls": (0, (1, 1 + 1.5 * i))} for i, title in enumerate(titles)}
 
 
 def _handles(data: Sequence[Panel], rows: Sequence[Row], main: str | None) -> list[Line2D]:

@@ -88,9 +88,10 @@ def telling_prompt(table: Table) -> str:
 def find(table: Table, prompt: str, k: int | None = None, theta: float | None = None) -> tuple[Shown, Shown]:
     """Returns the finished samples of `prompt` under the reference and under one condition with `k` and `theta`.
 
-    By default it is the lowest k and its middle theta, or the first method if none has thetas. A condition without
-    other settings is preferred. Both samples are of the first video setting and seed that has both. Raises StudyError
-    that lists the prompts and conditions of the study, if there is not exactly one such condition.
+    By default it is the lowest k and its middle theta, or the first method if none has thetas. A method is preferred to
+    an ablation or diagnostic, and a condition without other settings to one with them. Both samples are of the first
+    video setting and seed that has both. Raises StudyError that lists the prompts and conditions of the study, if there
+    is not exactly one such condition.
     """
     pairs = {row: own for row in table.rows if not row.is_reference and (own := table.reference(row.video))}
     there = [
@@ -104,6 +105,7 @@ def find(table: Table, prompt: str, k: int | None = None, theta: float | None = 
         thetas = sorted({row.theta or 0.0 for row in by_theta if row.k == k}) or [0.0]
         theta = thetas[len(thetas) // 2] if theta is None else theta
         found = [row for row in there if (row.k, row.theta) == (k, theta)]
+        found = [row for row in found if row.ranked] or found
         found = [row for row in found if not row.other] or found
     if len(slugs := {row.slug for row in found}) != 1:
         finished = ", ".join(row.title for row in _rows_of(table, prompt))
@@ -153,7 +155,8 @@ def comparison(baseline: Shown, shown: Shown, across: int = 9) -> Figure:
         if schedule:
             _schedule(figure, figure.add_subplot(cells[2, :]), record, row.theta, count)
         speedup = f", speed-up {sample['speedup']:.2f}" if pd.notna(sample["speedup"]) else ""
-        title = f'"{sample["prompt_text"]}"   tokens {sample["token_ratio"]:.2f}{speedup}'
+        tokens = f"   tokens {sample['token_ratio']:.2f}" if pd.notna(sample["token_ratio"]) else ""
+        title = f'"{sample["prompt_text"]}"{tokens}{speedup}'
         figure.suptitle(title, fontsize=10)
     return figure
 

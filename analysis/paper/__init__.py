@@ -27,6 +27,7 @@ class Paper:
     ablation: Path | None
     rope: Path | None
     rope_proxy: Path | None
+    rope_assignment: Path | None = None
     allow_mixed: bool = False
 
     @property
@@ -73,11 +74,18 @@ def cost_section(paper: Paper) -> list[Block]:
 
 
 def rope_section(paper: Paper) -> list[Block]:
-    """Returns the layers' sensitivity to Global-RoPE."""
+    """Returns the layers' sensitivity to Global-RoPE and the judgement of the recommended layers if there is one."""
     if paper.rope is None:
         raise StudyError("there is no such study next to this one; run: python -m bench.sweep +exp=rope_sensitivity")
     proxy = paper.rope_proxy and Study(paper.rope_proxy, experiment="rope_proxy")
-    return [_block(rope_report(Study(paper.rope, experiment="rope_sensitivity"), proxy), paper)]
+    study = Study(paper.rope, experiment="rope_sensitivity")
+    if paper.rope_assignment is None:
+        return [_block(rope_report(study, proxy), paper)]
+    try:
+        judging = Study(paper.rope_assignment, experiment="rope_assignment")
+        return [_block(rope_report(study, proxy, assignment=judging), paper)]
+    except StudyError as error:  # an error of the sensitivity itself is raised again
+        return [_block(rope_report(study, proxy), paper), Block("Assignments on other prompts", reason=str(error))]
 
 
 def gallery_section(paper: Paper) -> list[Block]:

@@ -1,9 +1,9 @@
 """Makes all tables and figures of the paper from a finished study, and a page that shows them: `make paper`.
 
 `python -m analysis.paper runs/table1` writes runs/table1/report/paper/index.html, with its tables, figures and gallery
-in folders there. Other experiments come from the studies `ablation`, `rope_sensitivity` and `rope_proxy` in the folder
-that holds the study, or from --ablation, --rope and --rope-proxy. The page names each part that it cannot show, with
-the reason.
+in folders there. Other experiments come from the studies `ablation`, `rope_sensitivity`, `rope_proxy` and
+`rope_assignment` in the folder that holds the study, or from --ablation, --rope, --rope-proxy and --rope-assignment.
+The page names each part that it cannot show, with the reason.
 """
 
 import argparse
@@ -27,6 +27,7 @@ def command() -> None:
     parser.add_argument("--ablation", type=Path, help="a study of +exp=ablation")
     parser.add_argument("--rope", type=Path, help="a study of +exp=rope_sensitivity")
     parser.add_argument("--rope-proxy", type=Path, help="a study of +exp=rope_proxy")
+    parser.add_argument("--rope-assignment", type=Path, help="a study of +exp=rope_assignment")
     parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices together")
     a = parser.parse_args()
     paper = Paper(
@@ -35,6 +36,7 @@ def command() -> None:
         ablation=study_beside(a.study, a.ablation, "ablation"),
         rope=study_beside(a.study, a.rope, "rope_sensitivity"),
         rope_proxy=study_beside(a.study, a.rope_proxy, "rope_proxy"),
+        rope_assignment=study_beside(a.study, a.rope_assignment, "rope_assignment"),
         allow_mixed=a.allow_mixed,
     )
     print(make(paper))

@@ -1,6 +1,6 @@
 """Measures how a plan and its store grow: `python tests/perf/plan_speed.py 944 --root DIR`.
 
-Plans Table 1's 16 conditions over N prompts and 5 seeds: composed, checked, split into units, added to the study's
+Plans Table 1's 22 conditions over N prompts and 5 seeds: composed, checked, split into units, added to the study's
 plan, looked up in the study, listed, verified and collected. The samples are synthetic records without videos, so that
 `verify` hashes nothing and moves them all into quarantine. Prints seconds of CPU time. Twice the prompts should take
 twice the seconds.
