@@ -15,9 +15,11 @@ from processes import run
 
 from analysis import figures
 from analysis.figures import Choices, content, timeline, tokens, tradeoff
+from analysis.figures.caption import means
 from analysis.figures.style import looks
 from analysis.figures.tradeoff import pareto
 from analysis.figures.videos import conditions_of, find, papers_columns, telling_prompt
+from analysis.statistics import Interval
 from analysis.study import Study, StudyError
 from analysis.table import Table, table_of
 from bench.drawing import Axes, Figure
@@ -290,7 +292,8 @@ def test_figures_say_how_many_samples_a_mean_is_of_and_what_is_missing(study: Pa
     names = ("tradeoff", "content")
     whole = [figures.FIGURES[name].draw(table_at(study), Choices()).get_supxlabel() for name in names]
     assert "Means of 4 samples." in whole[0] and "Means of 2 samples." in whole[1]
-    assert "Incomplete" not in "".join(whole)
+    assert "Incomplete" not in "".join(whole) and "Bars" not in "".join(whole), "4 prompts have no intervals"
+    assert "Bars: 95 %" in means([Interval(value=1.0, low=0.5, high=1.5, n=5, infinite=0)], [])[0]
     (study / "vgdfr-k5-theta0.5" / "01-fast" / "record.json").unlink()
     partial = [figures.FIGURES[name].draw(table_at(study), Choices()).get_supxlabel() for name in names]
     assert "Means of 3 to 4 samples" in partial[0] and "Means of 1 to 2 samples" in partial[1]

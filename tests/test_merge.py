@@ -159,6 +159,17 @@ def test_a_damaged_sample_is_named_and_the_others_are_copied(
     assert contents(source) == before, "the source was changed"
 
 
+def test_a_damaged_file_of_prices_is_named_and_the_samples_are_copied(
+    source: Path, tmp_path: Path, merged: Merge
+) -> None:
+    (source / "timing").mkdir(exist_ok=True)
+    (source / "timing" / "20260101-000000-0.json").write_text("{")
+    status, lines = merged(source, tmp_path / "into")
+    assert (status, lines[-1]) == (1, "3 copied")
+    assert any("20260101-000000-0.json is damaged" in line for line in lines)
+    assert not list((tmp_path / "into").glob("timing/*"))
+
+
 def test_a_failed_sample_is_named_and_is_no_error(source: Path, tmp_path: Path, merged: Merge) -> None:
     put(source, "vgdfr/q", None, status="nan", error="values that are not finite")
     status, lines = merged(source, tmp_path / "into")

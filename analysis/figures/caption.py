@@ -15,11 +15,14 @@ LETTERS_PER_INCH, INCHES_PER_LINE = 15, 0.15
 
 
 def means(values: Iterable[Interval], shown: Sequence[Column]) -> list[str]:
-    """Returns the number of samples in the means, the meaning of the bars, and a word on the embedded judge."""
+    """Returns the number of samples in the means, the meaning of the bars if any is drawn, and a word on the judge."""
+    values = list(values)
     counts = sorted({value.n for value in values if value.n})
     over = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(*counts)
-    bars = f"95 % t intervals over {MIN_PROMPTS} prompts or more, too short for very skewed values of few prompts"
-    said = f"Means of {over} sample{'s' * (counts != [1])}. Bars: {bars}"
+    said = f"Means of {over} sample{'s' * (counts != [1])}."
+    if any(value.low is not None for value in values):
+        bars = f"95 % t intervals over {MIN_PROMPTS} prompts or more, too short for very skewed values of few prompts"
+        said += f" Bars: {bars}"
     return [said, *([JUDGED] if any(column.embedded for column in shown) else [])]
 
 

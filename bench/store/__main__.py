@@ -10,11 +10,15 @@ from collections import Counter
 from pathlib import Path
 
 from bench.store import merge, upkeep
+from bench.store.runs import damaged_runs
 from vgdfr_commands.start import run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Runs the command. Returns the exit status, 1 if a sample was damaged. Raises ValueError if there is no study."""
+    """Runs the command. Returns the exit status, 1 if a sample or a run's file is damaged.
+
+    Raises ValueError if there is no study.
+    """
     if arguments.what == "ls":
         print(upkeep.ls(arguments.study))
         return 0
@@ -23,18 +27,23 @@ def main(arguments: argparse.Namespace) -> int:
         print("\n".join([*damaged, f"{count} samples checked, {len(damaged)} damaged"]))
         return int(bool(damaged))
     if arguments.what == "merge":
-        counts: Counter[str] = Counter()
-        for outcome in merge.merge(arguments.study, arguments.into, not arguments.dry_run):
-            counts[outcome.kind] += 1
-            if outcome.said:
-                print(f"{outcome.place}: {outcome.said}", flush=True)
-        print(merge.summary(counts, arguments.dry_run))
-        return int(any(counts[kind] for kind in merge.PROBLEMS))
+        return _merge(arguments.study, arguments.into, arguments.dry_run)
     if not arguments.study.is_dir():
         raise ValueError(f"there is no study at {arguments.study}")
     gone = upkeep.gc(arguments.study, arguments.quarantined, not arguments.dry_run)
     print("\n".join([*gone, f"{len(gone)} {'would be ' if arguments.dry_run else ''}removed"]))
     return 0
+
+
+def _merge(source: Path, into: Path, dry_run: bool) -> int:
+    counts: Counter[str] = Counter()
+    for outcome in merge.merge(source, into, not dry_run):
+        counts[outcome.kind] += 1
+        if outcome.said:
+            print(f"{outcome.place}: {outcome.said}", flush=True)
+    damaged = damaged_runs(source)
+    print("\n".join([*(f"not copied: {each}" for each in damaged), merge.summary(counts, dry_run)]))
+    return int(bool(damaged) or any(counts[kind] for kind in merge.PROBLEMS))
 
 
 def command() -> int:

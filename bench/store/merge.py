@@ -3,8 +3,8 @@
 Every sample of SOURCE is verified. A damaged or failed sample is named and not copied. SOURCE is only read. INTO may be
 new. In INTO a failed sample is replaced, a damaged one goes into quarantine, and every other finished sample stays as
 it is. Records, scores, files that records list, and the prices of runs are copied, and no others: no logs, reports or
-hidden files. The plan of SOURCE is added to the plan of INTO. An interrupted merge continues when the same command runs
-again. It may run beside sweeps and other merges.
+hidden files. A damaged file of prices is named and not copied. The plan of SOURCE is added to the plan of INTO. An
+interrupted merge continues when the same command runs again. It may run beside sweeps and other merges.
 """
 
 import json
