@@ -105,7 +105,7 @@ def test_two_ways_to_reuse_a_velocity_give_the_same_bits(mine: Path) -> None:
     pixels = {slug: record["frames_sha256"] for slug, record in found.items()}
     assert pixels["my_pkg.SkipSteps-every=2"] == pixels["baseline-skipcalls.every=2"] != pixels["baseline"]
     assert found["my_pkg.SkipSteps-every=2"]["dit_passes"] == [[9, 4, 4, 1, 1.0, 1.0, 4]]
-    assert found["baseline-skipcalls.every=2"]["accelerated"] == {"SkipCalls": {"gate_asked": 8, "calls_skipped": 4}}
+    assert found["baseline-skipcalls.every=2"]["accelerated"] == {"SkipCalls": {"gate_asked": 8, "passes_skipped": 4}}
 
 
 def test_the_merging_recipe_shows_each_kept_frame_as_often_as_it_stands_for(mine: Path) -> None:

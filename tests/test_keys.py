@@ -37,7 +37,9 @@ OTHER_METHOD: dict[str, dict[str, Any]] = {
     "interpolator": {"interpolator": "linear"}, "preview_steps": {"preview_steps": 2},
     "preview_latent": {"preview_steps": 2, "preview_latent": "as_released"}, "merge_space": {"merge_space": "latent"},
     "denoise_renoise": {"denoise_renoise": False}, "schedule_from": {"schedule_from": "noisy"},
-    "schedule": {"schedule": "uniform", "theta": None},
+    "schedule": {"schedule": "uniform", "theta": None}, "steps": {"steps": 25},
+    "residual": {"residual": "mean"}, "keep_unmerged": {"keep_unmerged": True}, "noise": {"noise": "own"},
+    "positions": {"positions": "centre"}, "anchor": {"anchor": 4.0},
 }  # fmt: skip
 OTHER_MODEL: dict[str, Any] = {
     "dtype": "bfloat16", "tiling": Tiling(frames=32), "execution": Execution(offload="blocks"),

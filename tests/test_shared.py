@@ -10,6 +10,7 @@ import pytest
 from vgdfr import (
     Baseline,
     BaselineRerun,
+    Dvg,
     FewerSteps,
     Interpolated,
     Method,
@@ -38,7 +39,13 @@ METHODS: tuple[Method, ...] = (
     Vgdfr(k=1, schedule="uniform"),
     Vgdfr(k=2, theta=0.01),
     Vgdfr(k=2, theta=0.01, max_merge=2),
+    Vgdfr(k=1, theta=0.01, steps=3),
+    Vgdfr(k=1, theta=0.01, steps=3, preview_steps=2),
+    Vgdfr(k=1, theta=0.01, steps=3, denoise_renoise=False, schedule_from="noisy"),
+    Vgdfr(k=1, theta=1.0, steps=3),
+    Vgdfr(k=2, theta=1.0, steps=3),
     FewerSteps(2),
+    Dvg(0.5, switches=(0.1, 0.3, 0.6), tolerance=0.1),
     Interpolated(k=1, theta=0.01),
 )
 

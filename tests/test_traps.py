@@ -1,7 +1,7 @@
 """The traps of accelerators, stages and keys: mistakes of a user's class that must do no harm."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig
 from torch import Tensor, nn
 
 from vgdfr import (
@@ -27,6 +26,7 @@ from vgdfr import (
     generate,
 )
 from vgdfr.accelerator import IdleAccelerator
+from vgdfr.accelerators import FirstBlockCache
 from vgdfr.account import Shared
 from vgdfr.solver import one_step_denoise
 
@@ -64,36 +64,6 @@ class SkipCalls(Accelerator):
             yield Running(reset, lambda: measured)
         finally:
             transformer.forward = forward
-
-
-@dataclass(frozen=True)
-class FirstBlockCache(Accelerator):
-    """diffusers' own cache. It skips the other blocks if the first residual changed by less than the threshold."""
-
-    threshold: float
-
-    @contextmanager
-    def applied(self, transformer: Any) -> Iterator[Running]:
-        calls = {"asked": 0, "computed": 0}
-
-        def count(name: str) -> Callable[..., None]:
-            return lambda *_: calls.update({name: calls[name] + 1})
-
-        last = transformer.single_transformer_blocks[-1].attn
-        handles = [
-            transformer.register_forward_pre_hook(count("asked")),
-            last.register_forward_pre_hook(count("computed")),
-        ]
-        transformer.enable_cache(FirstBlockCacheConfig(threshold=self.threshold))
-        try:
-            yield Running(
-                transformer._reset_stateful_cache,
-                lambda: {"gate_asked": calls["asked"], "calls_skipped": calls["asked"] - calls["computed"]},
-            )
-        finally:
-            transformer.disable_cache()
-            for handle in handles:
-                handle.remove()
 
 
 @dataclass(frozen=True)
@@ -210,9 +180,11 @@ def test_2_diffusers_cache_works_with_merging(backbone: Backbone, spec: VideoSpe
     assert plain.schedule is not None and not plain.schedule.keeps_everything
     never, always = (generate(backbone, spec, accelerated(Vgdfr, FirstBlockCache(t), **MERGING)) for t in (0.0, 1e9))
     assert np.array_equal(never.frames, plain.frames) and never.dit_passes == plain.dit_passes
-    assert never.accelerated == {"FirstBlockCache": {"gate_asked": 4, "calls_skipped": 0}}
+    counts = never.accelerated["FirstBlockCache"]
+    assert (counts["gate_asked"], counts["passes_skipped"]) == (4, 0)
     # a step on the full latent and the first of three steps on the merged latent must be computed
-    assert always.accelerated == {"FirstBlockCache": {"gate_asked": 4, "calls_skipped": 2}}
+    counts = always.accelerated["FirstBlockCache"]
+    assert (counts["gate_asked"], counts["passes_skipped"]) == (4, 2)
     assert {p.attention for p in always.dit_passes} == {1.0, 0.2}, "one of five blocks is computed in a skipped call"
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds this block and 
     from vgdfr.backbones.hunyuan_video import HunyuanVideo
     from vgdfr.generation import frames_of, generate
     from vgdfr.method import Method, Sampled
-    from vgdfr.methods import Baseline, BaselineRerun, FewerSteps, Interpolated, RopeProxy, Vgdfr
+    from vgdfr.methods import Baseline, BaselineRerun, Dvg, FewerSteps, Interpolated, RopeProxy, Vgdfr
     from vgdfr.sampling import Sampling
     from vgdfr.schedule import FrameSchedule, Segment
     from vgdfr.solver import Euler, Solver, State
@@ -35,6 +35,7 @@ _MODULE_OF = {
     "BaselineRerun": "vgdfr.methods",
     "BrokenVideo": "vgdfr.video",
     "Codec": "vgdfr.backbones.base",
+    "Dvg": "vgdfr.methods",
     "Euler": "vgdfr.solver",
     "FewerSteps": "vgdfr.methods",
     "FrameSchedule": "vgdfr.schedule",

@@ -5,15 +5,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
 from vgdfr.architecture import Architecture
-from vgdfr.naming import Named, path_of
+from vgdfr.naming import Named
 from vgdfr.video import VideoSpec
 
 GATE = "gate_asked"
+SKIPPED = "passes_skipped"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Running:
 
     reset: forgets all state, as before a sample.
     measured: returns counts since the accelerator was applied, by name. "gate_asked" counts its decisions whether to
-        compute. The other entries, such as "calls_skipped", become columns of the cost report.
+        compute. "passes_skipped" counts passes in which it skipped something; a sample with 0 gets a note. The other
+        entries, such as "blocks_skipped", become columns of the cost report, as do these two.
     at: receives the step (from 0), the noise level and the number of steps before each pass of a trajectory. The first
         step after a reset need not be 0: VGDFR's shortened trajectory begins at step k.
     """
@@ -30,6 +32,20 @@ class Running:
     reset: Callable[[], None]
     measured: Callable[[], Mapping[str, float]]
     at: Callable[[int, float, int], None] | None = None
+
+
+@runtime_checkable
+class HasWeights(Protocol):
+    """A model as accelerators know it: a `vgdfr.Model`."""
+
+    @property
+    def place(self) -> str:
+        """Returns the checkpoint's path or name, for messages."""
+        ...
+
+    def dit_weights(self) -> str:
+        """Returns a name of the DiT's weights. Models of one name have the same weights."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,19 +58,30 @@ class Accelerator(Named, ABC):
     """
 
     version: ClassVar[int] = 1
-
-    @property
-    def name(self) -> str:
-        """Returns the dotted path of the class."""
-        return path_of(type(self))
+    of_one_shift: ClassVar[bool] = False
+    """Whether its settings hold for the noise levels of one flow shift alone. A method of several shifts refuses it."""
 
     @property
     def title(self) -> str:
         """Returns the accelerator's name for people, without settings."""
         return type(self).__name__
 
+    @property
+    def family(self) -> str:
+        """Returns the name of the line in a figure that joins the accelerator's rows."""
+        return self.title
+
     def check(self, spec: VideoSpec, architecture: Architecture) -> None:
         """Raises ValueError if the settings do not fit `spec` or the model. It runs before a model is loaded."""
+
+    def calibrated(self, model: HasWeights | None, spec: VideoSpec) -> "Accelerator":
+        """Returns the accelerator with the values of its calibration as settings, so that they are in a sample's key.
+
+        `model` is None for a backbone that does not tell its model. The default has no calibration and returns itself.
+        It runs before a model is loaded, and its result returns itself. Raises ValueError for a calibration of other
+        weights or of another video setting, and FileNotFoundError if the calibration's file is missing.
+        """
+        return self
 
     @abstractmethod
     def applied(self, transformer: nn.Module) -> AbstractContextManager[Running]:
@@ -103,7 +130,8 @@ class Accelerated:
         """Within the block the DiT runs step `step` of a trajectory. With None it runs a pass off any trajectory.
 
         On a trajectory the accelerators are reset before the first pass, if the latent's shape changed, and if `step`
-        is neither the last step nor the next one. Off a trajectory the patches are removed and keep their state.
+        is neither the last step nor the next one, and after a pass that raised. Off a trajectory the patches are
+        removed and keep their state.
         """
         if not self._running:
             yield
@@ -116,13 +144,18 @@ class Accelerated:
                 for patch in self._patches:
                     patch.put(patch.after)
         else:
-            last, self._last = self._last, (step, shape)
+            last, self._last = self._last, None  # stays None if the pass raises
             for running in self._running:
                 if last is None or last[1] != shape or step not in (last[0], last[0] + 1):
                     running.reset()
                 if running.at is not None:
                     running.at(step, sigma, num_steps)
             yield
+            self._last = (step, shape)
+
+    def forget(self) -> None:
+        """Lets the next pass of a trajectory reset the accelerators."""
+        self._last = None
 
     def measured(self) -> dict[str, dict[str, float]]:
         """Returns each accelerator's counts by its title. Raises IdleAccelerator if one never made a decision."""
@@ -137,6 +170,15 @@ class Accelerated:
                 )
             out[accelerator.title] = measured
         return out
+
+
+def notes_of(measured: Mapping[str, Mapping[str, float]]) -> tuple[str, ...]:
+    """Returns a note for each accelerator that was asked and skipped nothing. `measured` holds counts by title."""
+    return tuple(
+        f"{title} decided {counts[GATE]:.0f} times and skipped nothing: its settings leave the method as it is"
+        for title, counts in measured.items()
+        if counts.get(SKIPPED) == 0
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import platformdirs
 
 from vgdfr_commands.atomic import atomic_file
 
+HASHED = (".safetensors", ".json", ".model", ".txt")  # weights, configurations and tokenizers
 REMEMBERED_BYTES = 2**26  # the cache folder keeps the hashes of files from this size on
 
 
@@ -97,8 +99,12 @@ def sha256_of_weights(file: Path) -> str:
 
 def sha256_of_folder(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
     """Returns one hash over names and contents of weight, configuration and tokenizer files in `parts` of a folder."""
-    total = hashlib.sha256()
-    for file in sorted({file for part in parts for file in (folder / part).rglob("*")}):
-        if file.suffix in (".safetensors", ".json", ".model", ".txt"):
-            total.update(f"{file.relative_to(folder).as_posix()} {sha256_of_weights(file)}\n".encode())
-    return total.hexdigest()
+    files = sorted({file for part in parts for file in (folder / part).rglob("*")})
+    return sha256_of_digests(
+        {file.relative_to(folder).as_posix(): sha256_of_weights(file) for file in files if file.suffix in HASHED}
+    )
+
+
+def sha256_of_digests(digests: Mapping[str, str]) -> str:
+    """Returns one hash over the names of files and the sha256 of each, in the given order."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()

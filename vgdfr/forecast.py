@@ -7,14 +7,15 @@ from typing import Literal, NamedTuple
 class Work(NamedTuple):
     """`times` equal calls of the DiT, or of the VAE's decoder or encoder.
 
-    about, most: the expected and the greatest number of latent frames of a call.
+    about, most: the expected and the greatest number of latent frames of a call. A latent of less height or width
+        counts as the frames of full size that have as many tokens, which need not be a whole number.
     levels: the spatial levels that the VAE leaves out.
     shared: a name for work that samples of one prompt share and do once; None for a sample's own work.
     """
 
     kind: Literal["dit", "decode", "encode"]
-    about: int
-    most: int
+    about: float
+    most: float
     times: int = 1
     levels: int = 0
     shared: Hashable = None

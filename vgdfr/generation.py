@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vgdfr.accelerator import notes_of
 from vgdfr.account import Shared, passes_in
 from vgdfr.backbones.base import Backbone, Codec
-from vgdfr.method import Method, check_frames, check_method, check_sampled
+from vgdfr.method import Method, calibrated, check_frames, check_method, check_sampled
 from vgdfr.naming import is_built_in, path_of
 from vgdfr.numerics import exact_float32
 from vgdfr.sampling import sampling
@@ -25,12 +26,14 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes,
     whether or not `shared` holds parts of other samples. A reused part counts with the seconds of its computation.
 
-    Raises ValueError if `method` is no Method or does not fit `spec` or the model, if `shared` belongs to another spec,
-    and if an accelerator never made a decision. Raises BrokenVideo if the video is not finite or has one colour only.
+    Raises ValueError if `method` is no Method or does not fit `spec` or the model, if an accelerator's calibration
+    belongs to another model, if `shared` belongs to another spec, and if an accelerator never made a decision. Raises
+    BrokenVideo if the video is not finite or has one colour only.
     The backbone is as before afterwards, also after an exception.
     """
     check_method(method)
     backbone.architecture.check(spec)
+    method = calibrated(method, backbone.model, spec)
     for each in (method, *method.accelerators):
         each.check(spec, backbone.architecture)
     if shared is not None and shared.spec != spec:
@@ -57,11 +60,11 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
         similarity=sampled.similarity,
         seconds=total.seconds,
         peak_bytes=total.peak_bytes,
-        notes=(*backbone.notes(spec), *sampled.notes),
+        notes=(*backbone.notes(spec), *sampled.notes, *notes_of(measured)),
         shared_stages=tuple(sorted(total.found)),
         passes=passes_in(total.passes, full_shape),
         passes_done=passes_in(run.account.done, full_shape),
-        noise_sha256=hashlib.sha256(run.noise.cpu().numpy().tobytes()).hexdigest(),
+        noise_sha256=None if method.own_noise else hashlib.sha256(run.noise.cpu().numpy().tobytes()).hexdigest(),
         latents=None if sampled.latents is None else sampled.latents.cpu(),
         dit_passes=total.passes,
         outside_latency=total.outside_latency,

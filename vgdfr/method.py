@@ -1,14 +1,14 @@
 """The interface of a method, which is a way to generate a video: settings, a loop, and facts for records."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from vgdfr.accelerator import Accelerator
+from vgdfr.accelerator import Accelerator, HasWeights
 from vgdfr.architecture import Architecture
 from vgdfr.assets import Asset
 from vgdfr.forecast import Work
@@ -56,6 +56,9 @@ class Method(Named, ABC):
     has_cost: ClassVar[bool] = True
     """False for a video that no generator makes in this way, such as a ceiling. Its records have no latency, no token
     ratio and no DiT passes."""
+    own_noise: ClassVar[bool] = False
+    """Whether the method draws noise of its own. Its videos then differ from the baseline's from the first step on, so
+    differences to the baseline tell nothing about its quality."""
     shares: ClassVar[bool] = True
     """False for a method that computes all of its parts itself and reuses no part of other samples."""
 
@@ -80,8 +83,8 @@ class Method(Named, ABC):
         Raises FileNotFoundError if a file that the method needs is missing.
         """
 
-    def canonical(self, architecture: Architecture) -> "Method":
-        """Returns the one spelling of all equal settings, which gives them one key."""
+    def canonical(self, spec: VideoSpec, architecture: Architecture) -> "Method":
+        """Returns the one spelling of all settings that are equal for `spec`, which gives them one key."""
         return self
 
     def identity(self, spec: VideoSpec) -> dict[str, Any]:
@@ -142,7 +145,14 @@ class Method(Named, ABC):
     @property
     def row_family(self) -> str:
         """Returns the family of a table's row: the method's family and its accelerators."""
-        return " + ".join([self.family, *(each.title for each in self.accelerators)])
+        return " + ".join([self.family, *(each.family for each in self.accelerators)])
+
+
+def calibrated(method: Method, model: HasWeights | None, spec: VideoSpec) -> Method:
+    """Returns the method with the values of its accelerators' calibrations as settings. Raises as they do."""
+    if not method.accelerators:
+        return method
+    return replace(method, accelerators=tuple(each.calibrated(model, spec) for each in method.accelerators))
 
 
 def identity_of(method: Method, spec: VideoSpec) -> dict[str, Any]:
@@ -159,6 +169,7 @@ def facts_of(method: Method) -> dict[str, Any]:
         "family": method.row_family,
         "settings": Named.words(method) + [word for each in method.accelerators for word in each.words()],
         "makes_video": method.makes_video,
+        **({"own_noise": True} if method.own_noise else {}),
     }
 
 

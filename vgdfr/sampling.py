@@ -16,6 +16,8 @@ from vgdfr.solver import Solver, State
 
 T = TypeVar("T")
 _VELOCITY = ("velocity",)
+Correct = Callable[[Tensor, float], Tensor]
+"""Returns a method's own velocity for the DiT's velocity at a noise level."""
 
 
 class Sampling:
@@ -79,13 +81,23 @@ class Sampling:
         return self.account.part("denoise_full", ("state", before, step), solved, kind="state")
 
     def solve(
-        self, state: State, first: int, last: int | None = None, stage: str = "denoise", solver: Solver | None = None
+        self,
+        state: State,
+        first: int,
+        last: int | None = None,
+        stage: str = "denoise",
+        solver: Solver | None = None,
+        correct: Correct | None = None,
     ) -> State:
-        """Returns the state after steps `first` to `last` (excluded; None: to the end), which are timed as `stage`."""
+        """Returns the state after steps `first` to `last` (excluded; None: to the end), which are timed as `stage`.
+
+        `correct` replaces the DiT's velocity at each noise level.
+        """
         solver = self.solver if solver is None else solver
 
         def velocity(x: Tensor, sigma: float, step: int) -> Tensor:
-            return self._pass(x, sigma, step, solver.num_steps)
+            v = self._pass(x, sigma, step, solver.num_steps)
+            return v if correct is None else correct(v, sigma)
 
         with self.stage(stage, kind="solve"):
             for i in range(first, solver.num_steps if last is None else last):
@@ -118,6 +130,13 @@ class Sampling:
         accelerators computes its own results. `kind` is as in `stage`; times of stages within `compute` are apart.
         """
         return self.account.part(stage, (self._owner, *key), compute, 2 * latest, kind)
+
+    def forget(self) -> None:
+        """Resets the accelerators before the next pass. A loop calls this where its latent jumps, as after a resize.
+
+        A change of the latent's shape or a step that is not the next one resets them without this call.
+        """
+        self.accelerated.forget()
 
     @contextmanager
     def stage(self, name: str, latency: bool = True, kind: str | None = None) -> Iterator[None]:

@@ -82,6 +82,14 @@ def one_step_denoise(x: Latent, v: Latent, sigma: float) -> Latent:
     return x - sigma * v
 
 
+def noise_estimate(solver: Solver, state: State, i: int) -> Latent:
+    """Returns the noise that the state after `i` steps points back to: its clean latent plus its velocity.
+
+    On the straight line from clean latent c to noise e the velocity is e - c.
+    """
+    return solver.clean(state, i) + state.velocity
+
+
 def renoise(clean: Latent, noise: Latent, sigma: float) -> Latent:
     """Returns the point at `sigma` on the straight line from `clean` to `noise` (paper, equation 6)."""
     return sigma * noise + (1 - sigma) * clean

@@ -85,7 +85,8 @@ class GeneratedVideo:
     passes: DiT passes of the sample when made alone. A pass on fewer tokens counts as its share of the full tokens.
     passes_done: DiT passes that ran for this sample, without the passes of reused parts.
     dit_passes: histogram of the passes of the sample when made alone, with the computed shares of the layers.
-    noise_sha256: hash of the initial noise in float32, which is the same on every device.
+    noise_sha256: hash of the initial noise in float32, which is the same on every device. None for a method that draws
+        noise of its own.
     latents: the decoded latents, on the CPU; `frames_of` decodes them to the same frames.
     accelerated: each accelerator's counts, by its name.
     data: the measurements of a method that makes no video.
@@ -100,7 +101,7 @@ class GeneratedVideo:
     shared_stages: tuple[str, ...] = ()
     passes: float = 0.0
     passes_done: float = 0.0
-    noise_sha256: str = ""
+    noise_sha256: str | None = None
     latents: Float[Tensor, "1 c n y x"] | None = None
     dit_passes: Passes = field(default_factory=Counter)
     outside_latency: frozenset[str] = frozenset()

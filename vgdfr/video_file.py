@@ -1,4 +1,4 @@
-"""Writes videos: a lossless master (FFV1 in Matroska) for metrics, and a small preview (H.264) for people."""
+"""Writes videos: a lossless master (FFV1 in Matroska) for metrics, a small preview (H.264) for people, lossless MP4."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,15 @@ from jaxtyping import UInt8
 def write_master(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:
     """Writes bit-exact RGB: FFV1 with pixel format bgr0."""
     _write(path, frames, fps, "ffv1", "bgr0", {})
+
+
+def write_lossless_mp4(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:
+    """Writes bit-exact RGB as H.264 in MP4, for tools that read no Matroska. Few players and browsers show it.
+
+    x264 with qp=0 is lossless, and its RGB form (High 4:4:4 Predictive) has no conversion to YUV. Decoders that build
+    on FFmpeg, such as decord and OpenCV, return the same bytes.
+    """
+    _write(path, frames, fps, "libx264rgb", "rgb24", {"qp": "0", "preset": "veryfast"})
 
 
 def write_preview(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: int) -> None:

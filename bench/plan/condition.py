@@ -9,7 +9,7 @@ from typing import Any
 from bench.plan.prompts import Prompt
 from vgdfr import GENERATOR_VERSION, Architecture, Baseline, Method, Model, VideoSpec
 from vgdfr.assets import Asset
-from vgdfr.method import check_method, facts_of, identity_of
+from vgdfr.method import calibrated, check_method, facts_of, identity_of
 from vgdfr.naming import check_class, path_of, plain
 
 
@@ -64,10 +64,11 @@ class Condition:
         self._check_kinds()
         spec, architecture = self.video.spec("a prompt", 0), self.model.architecture()
         architecture.check(spec)
-        for accelerator in self.method.accelerators:
+        method = calibrated(self.method, self.model, spec)
+        for accelerator in method.accelerators:
             accelerator.check(spec, architecture)
-        self.method.check(spec, architecture)
-        self._check_facts(spec, architecture)
+        method.check(spec, architecture)
+        replace(self, method=method)._check_facts(spec, architecture)
 
     def _check_facts(self, spec: VideoSpec, architecture: Architecture) -> None:
         """Raises ValueError if the method cannot give the values for its key and its record."""
@@ -108,8 +109,13 @@ class Condition:
         check_class("model.backbone", type(self.model), Model)
 
     def canonical(self) -> "Condition":
-        """Returns this condition with its method in canonical form, so that equal settings give the same sample."""
-        return replace(self, method=self.method.canonical(self.model.architecture()))
+        """Returns this condition with its method in canonical form, so that equal settings give the same sample.
+
+        The accelerators hold the values of their calibrations then.
+        """
+        spec = self.video.spec("a prompt", 0)
+        method = calibrated(self.method, self.model, spec)
+        return replace(self, method=method.canonical(spec, self.model.architecture()))
 
     def missing(self) -> list[Asset]:
         """Returns the files to download before the condition can run."""

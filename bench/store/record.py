@@ -38,6 +38,8 @@ class Record:
         method that leaves all layers as they are.
     title, role, family, settings, makes_video: facts of the method for readers. Older records lack them, and
         `bench.store.facts` supplies them.
+    own_noise: True if the method draws noise of its own, so that differences to the baseline tell nothing about its
+        quality, and `noise_sha256` is None. None for all other methods.
     data: the measurements of a method that makes no video. Older records hold them as `layer_errors`.
     dit_passes: the DiT passes of the sample if made alone, as rows [latent frames, latent height, latent width,
         forwards, share of attention computed, share of feed-forward computed, count]. None in older records.
@@ -87,6 +89,7 @@ class Record:
     family: str | None = None
     settings: list[str] | None = None
     makes_video: bool | None = None
+    own_noise: bool | None = None
     data: dict[str, Any] | None = None
     dit_passes: list[list[int | float]] | None = None
     outside_latency: list[str] = field(default_factory=list)

@@ -19,6 +19,7 @@ from bench.work.prices import Prices
 from bench.work.provenance import environment
 from bench.work.records import identify, results
 from vgdfr import Backbone, BrokenVideo, GeneratedVideo, generate
+from vgdfr.accelerator import notes_of
 from vgdfr.account import Shared
 
 
@@ -63,6 +64,7 @@ def make(
         token_ratio=stored.token_ratio,
         passes=video.passes,
         passes_done=video.passes_done,
+        note="; ".join(notes_of(video.accelerated)),
     )
 
 

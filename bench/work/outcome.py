@@ -32,6 +32,7 @@ class Outcome:
     seconds, token_ratio: latency and token ratio of a made sample. A sample without cost has no token ratio.
     passes, passes_done: the DiT passes of a made sample, if made alone and as they ran, as its record has them.
     alone_s: the latency of the sample if it was timed alone.
+    note: what people should know at once about a made sample, such as an accelerator that skipped nothing.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Outcome:
     passes: float = 0.0
     passes_done: float = 0.0
     alone_s: float | None = None
+    note: str = ""
 
     @property
     def has_failed(self) -> bool:

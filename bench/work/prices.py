@@ -7,6 +7,7 @@ A run is one sweep in one process on one machine. STUDY/timing/RUN.json holds th
 import json
 import os
 import platform
+import re
 import uuid
 from array import array
 from collections import Counter
@@ -34,6 +35,7 @@ from vgdfr.schedule import FrameSchedule
 from vgdfr.stopwatch import Took
 from vgdfr_commands.atomic import atomic_file
 
+_WHOLE_PASS = re.compile(r"dit (\d+)x(\d+)x(\d+)")  # one pass, see `vgdfr.passes.kind_of`
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -135,13 +137,16 @@ def _repeatable(run: Sampling, kind: str, schedules: dict[int, FrameSchedule]) -
                 operation.compute()
 
         return operate
+    if not (size := _WHOLE_PASS.match(kind)):
+        return None
+    frames, height, width = map(int, size.groups())
     full, forwards = tuple(x.shape[-3:]), run.backbone.architecture.forwards_per_step
-    for frames in range(1, full[0] + 1):
-        if kind == kind_of(Counter([Pass(frames, full[1], full[2], forwards, 1.0, 1.0)])):
-            if frames == full[0]:
-                return lambda: run.velocity(x, 1.0)
-            return _shortened(run, schedules[frames]) if frames in schedules else None
-    return None
+    if kind != kind_of(Counter([Pass(frames, height, width, forwards, 1.0, 1.0)])):
+        return None
+    if frames in schedules and frames < full[0] and (height, width) == full[1:]:
+        return _shortened(run, schedules[frames])
+    small = x[:, :, :frames, :height, :width].contiguous()
+    return (lambda: run.velocity(small, 1.0)) if tuple(small.shape[-3:]) == (frames, height, width) else None
 
 
 def _shortened(run: Sampling, schedule: FrameSchedule) -> Any:

@@ -57,6 +57,7 @@ def text_of(outcome: Outcome, same_as: str | None = None) -> str:
         ratio = "" if outcome.token_ratio is None else f", token ratio {outcome.token_ratio:.2f}"
         result = f"{outcome.seconds:.1f} s{ratio}"
         text += f": same video as {same_as}" if same_as else f": {result}"
+        text += f"; {outcome.note}" if outcome.note else ""
     return text if outcome.alone_s is None else f"{text}; alone {outcome.alone_s:.2f} s"
 
 
@@ -118,7 +119,7 @@ class Sweep:
             self.found += 1
         self._bar.update(self._task, completed=self.seen, remaining=self._remaining())
         text = text_of(outcome, self._same_as(condition, outcome))
-        if outcome.has_failed or (outcome.kind != "found" and not console.is_terminal):
+        if outcome.has_failed or outcome.note or (outcome.kind != "found" and not console.is_terminal):
             line = f"[{self.seen}/{self.total}] {condition} {prompt} {text}"
             say(", ".join(filter(None, (line, self._remaining()))))
 

@@ -1,5 +1,6 @@
 """The interface of a model: methods run on a `Backbone`, which a `Model` loads."""
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -69,6 +70,8 @@ class Backbone(ABC):
     architecture: Architecture
     can_be_accelerated: bool = True
     """Whether the DiT's calls may be patched. The calls of a compiled DiT may not."""
+    model: "Model | None" = None
+    """The model that loaded this backbone. Accelerators find the calibration of its weights by it."""
 
     @abstractmethod
     def noise(self, spec: VideoSpec) -> Float[Tensor, "1 c n h w"]:
@@ -207,6 +210,17 @@ class Model(ABC):
         """
         named = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.compare and f.name != "device"}
         return named | {"device_type": device_type or self.device_type}
+
+    def dit_weights(self) -> str:
+        """Returns a name of the DiT's weights, for data that holds for them alone, such as a cache's calibration.
+
+        Models of one name have the same weights, on any device and in any dtype. The default names the class and all
+        fields, without `device`, `dtype` and fields with compare=False. Raises FileNotFoundError if the name depends on
+        files that are missing.
+        """
+        named = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.compare}
+        named = {name: value for name, value in named.items() if name not in ("device", "dtype")}
+        return f"{path_of(type(self))} version {self.version} {json.dumps(named, sort_keys=True)}"
 
     def loaded_from(self) -> dict[str, Any]:
         """Returns the record's field `checkpoint`. `restored` rebuilds the model from it."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from vgdfr.architecture import Architecture
-from vgdfr.assets import MANIFESTS, Asset
+from vgdfr.assets import MANIFESTS, Asset, pinned_files
 from vgdfr.backbones.base import Model
 from vgdfr.backbones.execution import Execution
-from vgdfr.files import safetensors_bytes, sha256_of_folder
+from vgdfr.files import safetensors_bytes, sha256_of_digests, sha256_of_folder
 
 DTYPES = ("float32", "bfloat16", "float16")
 # a HunyuanVideoPipeline folder must hold these files in each part
@@ -112,6 +112,19 @@ def configuration_of(path: str, revision: str | None) -> Configuration:
 def weights_sha256(folder: Path) -> str:
     """Returns one hash over every weight, configuration and tokenizer file in `folder`, by name and content."""
     return sha256_of_folder(folder)
+
+
+@cache
+def dit_sha256(path: str, revision: str | None) -> str:
+    """Returns one hash over the DiT's files, its weights and its configuration, of a folder or a hub repository.
+
+    The files of a pinned repository are known without a download. Raises FileNotFoundError if the folder of another
+    model is missing.
+    """
+    pinned = {} if Path(path).is_dir() else pinned_files(path, revision)
+    if digests := {name: digest for name, (_, digest) in sorted(pinned.items()) if name.startswith("transformer/")}:
+        return sha256_of_digests(digests)
+    return sha256_of_folder(folder_of(path, revision), ("transformer",))
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ Checks need PyTorch alone. diffusers and transformers are imported where the mod
 made, and for FLOPs.
 """
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vgdfr.architecture import Architecture
 from vgdfr.backbones.base import class_of
-from vgdfr.backbones.checkpoint import Checkpoint, architecture_of, check_parts, weights_sha256
+from vgdfr.backbones.checkpoint import Checkpoint, architecture_of, check_parts, dit_sha256, weights_sha256
 from vgdfr.backbones.execution import Execution
 from vgdfr.backbones.tiling import Tiling
 from vgdfr.backbones.tokenizer import check_tokenizer, tokenizer_was_misread
@@ -69,10 +70,19 @@ class HunyuanVideo(Checkpoint):
             identity["tokenizer"] = "tokenizer.json"
         if device_type != "cpu":
             identity["float32"] = "ieee"
+        return identity | self._own_class()
+
+    def dit_weights(self) -> str:
+        """Returns the hash of the DiT's files; a class from outside this package adds itself and its own fields."""
+        name, own = f"sha256:{dit_sha256(self.path, self.revision)}", self._own_class()
+        return f"{name} {json.dumps(own, sort_keys=True)}" if own else name
+
+    def _own_class(self) -> dict[str, Any]:
+        """Returns the identity's entry "class", with the fields that only the own class of a user has."""
         if own := class_of(self):
             known = {f.name for f in fields(HunyuanVideo)}
             own["class"] |= {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name not in known}
-        return identity | own
+        return own
 
     def loaded_from(self) -> dict[str, Any]:
         """Returns path, revision and device; a class that derives from this one also gives its path and its fields."""
@@ -102,7 +112,9 @@ class HunyuanVideo(Checkpoint):
         from vgdfr.backbones.hunyuan_backbone import load_backbone
 
         codec = self.load_codec()
-        return load_backbone(self.folder(), codec, self.text(), self.torch_dtype(), self.execution)
+        backbone = load_backbone(self.folder(), codec, self.text(), self.torch_dtype(), self.execution)
+        backbone.model = self
+        return backbone
 
     def load_codec(self) -> "HunyuanVideoCodec":
         """Returns the VAE alone, exactly as `load` loads it. Raises as `check` does: the checkpoint must be whole."""

@@ -125,7 +125,7 @@ def repeats(trial: Trial) -> str:
     for method, alone in trial.outcomes:
         if found := difference(alone, trial.ground.made(method)):
             raise Broken(f"two samples of {described(method)} differ: {found}")
-        canonical = method.canonical(trial.ground.backbone.architecture)
+        canonical = method.canonical(trial.ground.spec, trial.ground.backbone.architecture)
         if canonical != method and (found := difference(alone, trial.ground.made(canonical))):
             raise Broken(f"{described(method)} and its canonical settings {described(canonical)} differ: {found}")
     written = [json.dumps(method.settings()) for method in trial.methods]

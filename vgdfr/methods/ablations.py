@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vgdfr.methods.compression import STAGE, Preview, Source, merge_latents, scheduled
 from vgdfr.methods.scheduling import Rule, refuse_other
-from vgdfr.sampling import Sampling
+from vgdfr.methods.trajectory import Trajectory
 from vgdfr.schedule import FrameSchedule, Similarity
 from vgdfr.solver import renoise
 
@@ -82,26 +82,26 @@ class Ablated:
     notes: tuple[str, ...]
 
 
-def ablated(run: Sampling, k: int, rule: Rule, preview: Preview, merging: Merging) -> Ablated:
+def ablated(path: Trajectory, k: int, rule: Rule, preview: Preview, merging: Merging) -> Ablated:
     """Returns the schedule and the start of the shortened trajectory, with a part of `Vgdfr.sample` left out.
 
     By default every ablation uses the full method's schedule, so that only one thing changes at a time.
     """
     borrows = merging.is_latent and merging.schedule_from == "clean" and not rule.is_uniform
     stage = "borrow_schedule" if borrows else STAGE
-    here = run.baseline(k)
-    noisy = Source(here.x, ("noisy", k))
+    run, here = path.run, path.after(k)
+    noisy = Source(here.x, ("noisy", *path.key, k))
     compares_clean = merging.schedule_from == "clean" and not rule.is_uniform
-    clean = preview.clean(run, here, k, stage) if compares_clean or not merging.leaves_out else noisy
+    clean = preview.clean(path, k, stage) if compares_clean or not merging.leaves_out else noisy
     schedule, similarity = scheduled(run, rule, preview, clean if compares_clean else noisy, stage)
     notes = (*rule.notes(schedule), *([BORROWED] if borrows else []))
     kept, levels = list(schedule.kept_latents), preview.spatial_levels
     if merging.is_latent:
-        return Ablated(schedule, similarity, ("latent", k), lambda: merge_latents(here.x, schedule), notes)
+        return Ablated(schedule, similarity, ("latent", *path.key, k), lambda: merge_latents(here.x, schedule), notes)
     merged = clean if merging.denoise_renoise else noisy
 
     def start() -> Float[Tensor, "1 c kept y x"]:
         encoded = preview.encoded(run, merged, schedule)
-        return renoise(encoded, run.noise[:, :, kept], run.solver.sigmas[k]) if merging.denoise_renoise else encoded
+        return renoise(encoded, run.noise[:, :, kept], path.solver.sigmas[k]) if merging.denoise_renoise else encoded
 
     return Ablated(schedule, similarity, (*merged.key, levels), start, notes)

@@ -31,7 +31,7 @@ class Baseline(Method):
 
     @property
     def row_family(self) -> str:
-        return self.row_title
+        return " + ".join(each.family for each in self.accelerators) or self.family
 
     def sample(self, run: Sampling) -> Sampled:
         return Sampled(run.baseline(run.steps).x)

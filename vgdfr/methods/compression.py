@@ -13,9 +13,10 @@ from vgdfr.backbones.base import Codec
 from vgdfr.method import refuse_wrong_kind
 from vgdfr.methods.scheduling import Rule, refuse_other
 from vgdfr.methods.similarity import frame_similarity
+from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import Sampling
 from vgdfr.schedule import FrameSchedule, Similarity
-from vgdfr.solver import State, multi_step_denoise
+from vgdfr.solver import multi_step_denoise
 from vgdfr.video import refuse_not_finite
 
 PreviewLatent = Literal["latest", "as_released"]
@@ -54,17 +55,18 @@ class Preview:
         if self.preview_latent != "latest" and self.preview_steps == 1:
             raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
 
-    def clean(self, run: Sampling, here: State, k: int, stage: str = STAGE) -> Source:
+    def clean(self, path: Trajectory, k: int, stage: str = STAGE) -> Source:
         """Returns the clean latent that the trajectory after `k` steps predicts.
 
         With one preview step this is the paper's equation 2 and costs no DiT pass.
         """
-        key = ("clean", k, self.preview_steps, self.preview_latent)
+        run, here = path.run, path.after(k)
+        key = ("clean", *path.key, k, self.preview_steps, self.preview_latent)
 
         def denoised() -> Float[Tensor, "1 c n y x"]:
             if self.preview_steps == 1:
-                return run.solver.clean(here, k)
-            as_released, sigmas = self.preview_latent == "as_released", run.solver.sigmas
+                return path.solver.clean(here, k)
+            as_released, sigmas = self.preview_latent == "as_released", path.solver.sigmas
             return multi_step_denoise(run.velocity, here.x, here.velocity, sigmas, k, self.preview_steps, as_released)
 
         return Source(run.once(stage, key, denoised, kind="preview latent"), key)

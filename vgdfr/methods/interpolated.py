@@ -15,6 +15,7 @@ from vgdfr.method import Method, Role, Sampled
 from vgdfr.methods.compression import Dtype, PreviewLatent, scheduled
 from vgdfr.methods.interpolation import InterpolatorName
 from vgdfr.methods.scheduling import RuleName, Search
+from vgdfr.methods.trajectory import Trajectory
 from vgdfr.methods.vgdfr import Vgdfr
 from vgdfr.sampling import Sampling
 from vgdfr.schedule import FrameSchedule
@@ -91,7 +92,7 @@ class Interpolated(Method):
     def sample(self, run: Sampling) -> Sampled:
         """Returns the baseline's final latents, with VGDFR's schedule."""
         rule, preview = self.vgdfr.rule, self.vgdfr.preview
-        clean = preview.clean(run, run.baseline(self.k), self.k)
+        clean = preview.clean(Trajectory(run), self.k)
         schedule, similarity = scheduled(run, rule, preview, clean)
         return Sampled(run.baseline(run.steps).x, schedule, similarity, rule.notes(schedule))
 

@@ -52,16 +52,16 @@ def shortest_name(setting: Sequence[int] | str, num_layers: int) -> tuple[int, .
 
 
 def positions_per_layer(
-    kept_latents: Sequence[int], global_layers: Sequence[int], num_layers: int
+    places: Sequence[float] | Sequence[int], global_layers: Sequence[int], num_layers: int
 ) -> tuple[tuple[float, ...], ...]:
     """Returns the temporal positions of the N' kept latent frames for each layer.
 
-    Layers in `global_layers` see `kept_latents`, the positions in the full video (Global-RoPE). Other layers see
+    Layers in `global_layers` see `places`, the positions in the full video (Global-RoPE). Other layers see
     0..N'-1 (Local-RoPE). Raises ValueError for a layer that a DiT of `num_layers` lacks.
     """
     _refuse_unknown(global_layers, num_layers)
-    everywhere = tuple(float(position) for position in kept_latents)
-    local = tuple(float(position) for position in range(len(kept_latents)))
+    everywhere = tuple(float(position) for position in places)
+    local = tuple(float(position) for position in range(len(places)))
     return tuple(everywhere if layer in global_layers else local for layer in range(num_layers))
 
 

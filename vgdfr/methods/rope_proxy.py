@@ -18,6 +18,7 @@ from vgdfr.forecast import Work, baseline_steps
 from vgdfr.method import Method, Role, Sampled
 from vgdfr.methods.compression import scheduled
 from vgdfr.methods.layers import global_layers_of, layers_of_record, positions_per_layer
+from vgdfr.methods.trajectory import Trajectory
 from vgdfr.methods.vgdfr import Vgdfr
 from vgdfr.sampling import Sampling
 from vgdfr.solver import renoise
@@ -81,7 +82,7 @@ class RopeProxy(Method):
         """
         num_layers, method, sigma = run.backbone.architecture.num_layers, self.vgdfr, run.solver.sigmas[self.k]
         here = run.baseline(self.k)
-        clean = method.preview.clean(run, here, self.k)
+        clean = method.preview.clean(Trajectory(run), self.k)
         schedule, _ = scheduled(run, method.rule, method.preview, clean)
         if schedule.keeps_everything:
             zeros = [0.0] * num_layers

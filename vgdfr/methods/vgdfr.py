@@ -28,10 +28,12 @@ from vgdfr.methods.layers import (
     shortest_name,
 )
 from vgdfr.methods.scheduling import Rule, RuleName, Search, refuse_other
+from vgdfr.methods.shortening import Noise, Positions, Residual, Shortening
 from vgdfr.methods.similarity import WINDOW
-from vgdfr.sampling import Sampling
+from vgdfr.methods.trajectory import Trajectory
+from vgdfr.sampling import Correct, Sampling
 from vgdfr.schedule import FrameSchedule, Similarity
-from vgdfr.solver import released_preview_steps, renoise
+from vgdfr.solver import released_preview_steps
 from vgdfr.video import VideoSpec, to_uint8
 
 NOTHING_MERGED = "nothing merged: continued the baseline trajectory"
@@ -42,6 +44,8 @@ class Vgdfr(Method):
     """VGDFR (arXiv 2504.12259) and its ablations.
 
     k: denoising steps on the full latent before the compression module, at least 1 and below the number of steps.
+    steps: all denoising steps, for VGDFR together with fewer steps. k and preview_steps count these steps. None takes
+        the spec's number. The videos are compared with the baseline's in either case.
     schedule: the rule that chooses the blocks to merge. "threshold" merges blocks more similar than `theta` (the
         paper's Table 1), "token_ratio" the most similar blocks down to a share of tokens, and "uniform" all blocks.
     theta: similarity above which frames may merge, in (0, 1]; only for the threshold schedule.
@@ -63,6 +67,19 @@ class Vgdfr(Method):
     schedule_from: the latent with the preview that decides the schedule: the "clean" latent, or the "noisy" latent, as
         an ablation without the full method would need.
 
+    The paper's method has the defaults of the following settings. `vgdfr.methods.shortening` has their reasons.
+
+    residual: adds to the merged clean latent what the round trip through the VAE loses, x - E(D(x)) of the preview's
+        latent x: that of the "kept" latent frames, or the "mean" over the latent frames that merge.
+    keep_unmerged: latent frames that do not merge keep the preview's latent and skip the round trip.
+    noise: the noise for the way back to the noise level after step k: the "initial" noise, or the trajectory's "own"
+        estimate x + (1 - sigma) v at step k.
+    positions: the temporal position of a merged latent frame in layers with Global-RoPE: of the "first" of its latent
+        frames, or their "centre".
+    anchor: the power p of the preview anchor, at least 0; None for no anchor. The difference between the velocity of
+        the preview's line and the DiT's first velocity on the merged latent is added to every velocity, with the weight
+        (sigma / sigma_k)^p.
+
     Raises ValueError for an unknown value, for a value out of range, and for settings that exclude each other.
     """
 
@@ -82,19 +99,28 @@ class Vgdfr(Method):
     merge_space: MergeSpace = "pixel"
     denoise_renoise: bool = True
     schedule_from: ScheduleFrom = "clean"
+    steps: int | None = field(default=None, metadata={"later": True})
+    residual: Residual = field(default="none", metadata={"later": True})
+    keep_unmerged: bool = field(default=False, metadata={"later": True})
+    noise: Noise = field(default="initial", metadata={"later": True})
+    positions: Positions = field(default="first", metadata={"later": True})
+    anchor: float | int | None = field(default=None, metadata={"later": True})
 
     def __post_init__(self) -> None:
         refuse_wrong_kind("k", self.k, int)
+        if self.steps is not None:
+            refuse_wrong_kind("steps", self.steps, int)
         if self.k < 1:
             raise ValueError(f"k must be at least 1 (steps before compression), got {self.k}")
-        _ = self.rule, self.preview  # both groups check themselves when they are made
-        for name in ("theta", "token_ratio"):  # 1 and 1.0 must give the same key
+        _ = self.rule, self.preview, self.shortening  # the groups check themselves when they are made
+        for name in ("theta", "token_ratio", "anchor"):  # 1 and 1.0 must give the same key
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
         refuse_other("interpolator", self.interpolator, InterpolatorName)
         if self.interpolator_weights is not None and self.interpolator != "rife":
             raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
         self.merging.check(self.rule, self.preview)
+        self.shortening.check(self.merging)
         layers = self.global_layers
         if isinstance(layers, tuple) and all(type(layer) is int for layer in layers):
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
@@ -112,57 +138,63 @@ class Vgdfr(Method):
         return Merging(self.merge_space, self.denoise_renoise, self.schedule_from)
 
     @cached_property
+    def shortening(self) -> Shortening:
+        """Returns the settings of the shortened trajectory."""
+        return Shortening(self.residual, self.keep_unmerged, self.noise, self.positions, self.anchor)
+
+    @cached_property
     def preview(self) -> Preview:
         """Returns the settings of the preview."""
         return Preview(self.preview_steps, self.preview_latent, self.spatial_levels, self.similarity_dtype)
 
     def sample(self, run: Sampling) -> Sampled:
         """Runs the paper's method (section 3.2): k steps, preview, schedule, merge, renoise, and the shortened rest."""
+        path = Trajectory(run, self.steps)
         if self.merging != Merging():
-            return self._ablation(run)
-        here = run.baseline(self.k)
-        clean = self.preview.clean(run, here, self.k)
+            return self._ablation(path)
+        clean = self.preview.clean(path, self.k)
         schedule, similarity = scheduled(run, self.rule, self.preview, clean)
         if schedule.keeps_everything:
-            return self._unmerged(run, schedule, similarity, self.rule.notes(schedule))
-        merged = self.preview.encoded(run, clean, schedule)
-
-        def noisy() -> Float[Tensor, "1 c kept y x"]:
-            return renoise(merged, run.noise[:, :, list(schedule.kept_latents)], run.solver.sigmas[self.k])
-
-        latents = self._tail(run, schedule, (*clean.key, self.spatial_levels), noisy)
+            return self._unmerged(path, schedule, similarity, self.rule.notes(schedule))
+        start = self.shortening.start(path, self.k, self.preview, clean, schedule)
+        key = (*clean.key, self.spatial_levels, *self.shortening.key)
+        latents = self._tail(path, schedule, key, lambda: start.latent, self.shortening.correct(start))
         return Sampled(latents, schedule, similarity, self.rule.notes(schedule))
 
-    def _ablation(self, run: Sampling) -> Sampled:
-        made = ablated(run, self.k, self.rule, self.preview, self.merging)
+    def _ablation(self, path: Trajectory) -> Sampled:
+        made = ablated(path, self.k, self.rule, self.preview, self.merging)
         if made.schedule.keeps_everything:
-            return self._unmerged(run, made.schedule, made.similarity, made.notes)
-        return Sampled(self._tail(run, made.schedule, made.key, made.start), made.schedule, made.similarity, made.notes)
+            return self._unmerged(path, made.schedule, made.similarity, made.notes)
+        latents = self._tail(path, made.schedule, made.key, made.start)
+        return Sampled(latents, made.schedule, made.similarity, made.notes)
 
     def _unmerged(
-        self, run: Sampling, schedule: FrameSchedule, similarity: Similarity | None, notes: tuple[str, ...]
+        self, path: Trajectory, schedule: FrameSchedule, similarity: Similarity | None, notes: tuple[str, ...]
     ) -> Sampled:
-        """Returns the baseline's sample. If nothing merges, decoding and encoding the latent would gain nothing."""
-        return Sampled(run.baseline(run.steps).x, schedule, similarity, (NOTHING_MERGED, *notes))
+        """Returns the sample without compression. If nothing merges, decoding and encoding would gain nothing."""
+        note = NOTHING_MERGED if path.is_baseline else f"nothing merged: continued the trajectory of {self.steps} steps"
+        return Sampled(path.end(self.k).x, schedule, similarity, (note, *notes))
 
     def _tail(
         self,
-        run: Sampling,
+        path: Trajectory,
         schedule: FrameSchedule,
         key: tuple[Hashable, ...],
         start: Callable[[], Float[Tensor, "1 c kept y x"]],
+        correct: Correct | None = None,
     ) -> Float[Tensor, "1 c kept y x"]:
         """Returns the final latents: takes all steps from k on, from the latent that `start` returns.
 
         Samples with equal schedules share the result. `key` names the facts that decide `start`, without the schedule.
         """
+        run, solver = path.run, path.solver
         num_layers = run.backbone.architecture.num_layers
-        layers = global_layers_of(self.global_layers, num_layers)
+        layers, places = global_layers_of(self.global_layers, num_layers), self.shortening.places(schedule)
 
         def rest() -> Float[Tensor, "1 c kept y x"]:
-            y = run.solver.restart(start())
-            with run.shortened(schedule, positions_per_layer(schedule.kept_latents, layers, num_layers)):
-                return run.solve(y, self.k, stage="denoise_compressed").x
+            y = solver.restart(start())
+            with run.shortened(schedule, positions_per_layer(places, layers, num_layers)):
+                return run.solve(y, self.k, stage="denoise_compressed", solver=solver, correct=correct).x
 
         return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest, kind="merged start")
 
@@ -184,28 +216,32 @@ class Vgdfr(Method):
 
     @property
     def family(self) -> str:
-        return "Uniform merging" if self.rule.is_uniform else self.title
+        family = self.shortening.family("Uniform merging" if self.rule.is_uniform else self.title)
+        return family if self.steps is None else f"{family} + fewer steps"
 
     def asked(self) -> dict[str, float | None]:
         return {f"{'frame' if self.search == 'released' else 'token'}_ratio_asked": self.token_ratio}
 
     def stops(self) -> frozenset[int]:
-        return frozenset({self.k})
+        return frozenset({self.k} if self.steps is None else ())
 
     def check(self, spec: VideoSpec, architecture: Architecture) -> None:
         """Raises ValueError if these settings do not fit `spec` or the model.
 
         With RIFE, raises FileNotFoundError if its weights are missing, and ValueError if the file holds other weights.
         """
-        if self.k >= spec.num_inference_steps:
+        steps, name = self._num_steps(spec), "num_inference_steps" if self.steps is None else "steps"
+        if steps > spec.num_inference_steps:
             raise ValueError(
-                f"k must be below num_inference_steps ({spec.num_inference_steps}), got {self.k}: "
-                "no step would be left to run on the merged latent"
+                f"steps (method.steps) must be at most num_inference_steps ({spec.num_inference_steps}), got {steps}"
             )
-        if self.preview_steps > spec.num_inference_steps - self.k:
+        if self.k >= steps:
             raise ValueError(
-                f"preview_steps must be at most the {spec.num_inference_steps - self.k} steps left after k, "
-                f"got {self.preview_steps}"
+                f"k must be below {name} ({steps}), got {self.k}: no step would be left to run on the merged latent"
+            )
+        if self.preview_steps > steps - self.k:
+            raise ValueError(
+                f"preview_steps must be at most the {steps - self.k} steps left after k, got {self.preview_steps}"
             )
         size = min(spec.height, spec.width)
         fitting = [n for n in range(1, architecture.num_spatial_levels + 1) if size // 2**n >= WINDOW]
@@ -218,8 +254,12 @@ class Vgdfr(Method):
         if self.interpolator == "rife":
             rife.load_once(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
 
-    def canonical(self, architecture: Architecture) -> "Vgdfr":
-        return replace(self, global_layers=shortest_name(self.global_layers, architecture.num_layers))
+    def _num_steps(self, spec: VideoSpec) -> int:
+        return spec.num_inference_steps if self.steps is None else self.steps
+
+    def canonical(self, spec: VideoSpec, architecture: Architecture) -> "Vgdfr":
+        layers = shortest_name(self.global_layers, architecture.num_layers)
+        return replace(self, global_layers=layers, steps=None if self.steps == spec.num_inference_steps else self.steps)
 
     def missing(self) -> list[Asset]:
         return rife.missing() if self.interpolator == "rife" and self.interpolator_weights is None else []
@@ -234,8 +274,8 @@ class Vgdfr(Method):
         if self.interpolator == "rife":
             settings |= {"rife_sha256": sha256_of_weights(rife.weights_file(given)), "rife_input": "floats"}
         if self.preview_latent == "as_released":
-            steps, left = self.preview_steps, spec.num_inference_steps - self.k
-            released = released_preview_steps(self.k, steps, spec.num_inference_steps)
+            steps, left = self.preview_steps, self._num_steps(spec) - self.k
+            released = released_preview_steps(self.k, steps, self._num_steps(spec))
             if released != [self.k + round(i * left / steps) for i in range(1, steps)]:
                 settings["preview_at_steps"] = released
         if self.similarity_dtype == "float16":
@@ -248,12 +288,14 @@ class Vgdfr(Method):
     def work(self, spec: VideoSpec, architecture: Architecture, token_ratio: float) -> list[Work]:
         n, levels = architecture.num_latents(spec.num_frames), self.spatial_levels
         about, most = self.rule.kept(spec.num_frames, architecture.frames_per_latent, token_ratio)
-        seen = (self.k, self.preview_steps, self.preview_latent)
+        seen = (self.steps, self.k, self.preview_steps, self.preview_latent)
+        own_steps = Work("dit", n, n, self.k, shared=("steps", self.steps, self.k))
         return [
-            *baseline_steps(0, self.k, n),
+            *(baseline_steps(0, self.k, n) if self.steps is None else [own_steps]),
             Work("dit", n, n, self.preview_steps - 1, shared=("preview", *seen)),
-            Work("dit", about, most, spec.num_inference_steps - self.k),
+            Work("dit", about, most, self._num_steps(spec) - self.k),
             Work("decode", n, n, levels=levels, shared=("preview", *seen, levels)),
             Work("encode", about, most, levels=levels),
+            *self.shortening.work(n, levels, seen),
             Work("decode", about, most),
         ]

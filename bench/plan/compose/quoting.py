@@ -9,7 +9,10 @@ from hydra.errors import HydraException
 
 ONE = ("root", "study")  # a sweep has one value for each of these settings
 # These settings take a path or a folder's name.
-PATHS = ("root", "study", "sensitivity_study", "prompts.source", "prompts.path", "model.backbone.path")
+PATHS = (
+    "root", "study", "sensitivity_study", "prompts.source", "prompts.path", "model.backbone.path",
+    "accelerator.calibration",
+)  # fmt: skip
 
 
 def quoted(arguments: Iterable[str]) -> list[str]:

@@ -1,0 +1,147 @@
+"""The shortened trajectory of VGDFR: the latent that it starts from, and the velocity that it follows.
+
+The defaults are the paper's method. The other choices keep the trajectory nearer to the baseline's. None of them costs
+a DiT pass.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vgdfr.forecast import Work
+from vgdfr.methods.ablations import Merging
+from vgdfr.methods.compression import STAGE, Preview, Source, encoding, merge_latents
+from vgdfr.methods.scheduling import refuse_other
+from vgdfr.methods.trajectory import Trajectory
+from vgdfr.sampling import Correct
+from vgdfr.schedule import FrameSchedule
+from vgdfr.solver import noise_estimate, renoise
+
+Residual = Literal["none", "kept", "mean"]
+Noise = Literal["initial", "own"]
+Positions = Literal["first", "centre"]
+
+
+class Start(NamedTuple):
+    """The straight line on which the shortened trajectory starts, at the noise level after step k.
+
+    clean: the merged clean latent c, `[1, c, kept, y, x]`.
+    noise: the noise e, of the same shape.
+    sigma: the noise level. The trajectory starts at y = sigma e + (1 - sigma) c, and the line's velocity is e - c.
+    """
+
+    clean: Float[Tensor, "1 c kept y x"]
+    noise: Float[Tensor, "1 c kept y x"]
+    sigma: float
+
+    @property
+    def latent(self) -> Float[Tensor, "1 c kept y x"]:
+        return renoise(self.clean, self.noise, self.sigma)
+
+
+@dataclass(frozen=True)
+class Shortening:
+    """The settings of the shortened trajectory. `Vgdfr` has fields of the same names and explains them.
+
+    Raises ValueError for an unknown value, and for an anchor below 0.
+    """
+
+    residual: Residual = "none"
+    keep_unmerged: bool = False
+    noise: Noise = "initial"
+    positions: Positions = "first"
+    anchor: float | int | None = None
+
+    def __post_init__(self) -> None:
+        refuse_other("residual", self.residual, Residual)
+        refuse_other("noise", self.noise, Noise)
+        refuse_other("positions", self.positions, Positions)
+        if not isinstance(self.keep_unmerged, bool):
+            raise ValueError(f"keep_unmerged must be true or false, got {self.keep_unmerged!r}")
+        is_number = isinstance(self.anchor, (int, float)) and not isinstance(self.anchor, bool)
+        if self.anchor is not None and not (is_number and 0 <= self.anchor < math.inf):
+            raise ValueError(
+                f"anchor must be a finite number of at least 0, or null for no anchor, got {self.anchor!r}"
+            )
+
+    def check(self, merging: Merging) -> None:
+        """Raises ValueError for an ablation of the merge, which has a start of its own."""
+        if self != Shortening() and merging != Merging():
+            raise ValueError(
+                "residual, keep_unmerged, noise, positions and anchor go with the whole method; leave them out, or "
+                "leave out merge_space, denoise_renoise and schedule_from"
+            )
+
+    def family(self, plain: str) -> str:
+        """Returns the name of the line in a figure that joins rows of these settings; `plain` is the paper's method."""
+        if self == Shortening():
+            return plain
+        return f"{plain} with options" if self.anchor is None else f"Anchored {plain}"
+
+    def work(self, latents: int, levels: int, seen: tuple[Hashable, ...]) -> list[Work]:
+        """Returns the work beyond the paper's method: the round trip of all `latents` of the preview `seen`."""
+        if self.residual == "none":
+            return []
+        return [Work("encode", latents, latents, levels=levels, shared=("round trip", *seen, levels))]
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Returns the entries that tell these settings from others in a key of `Sampling.once`; none by default."""
+        return () if self == Shortening() else (self,)
+
+    def start(self, path: Trajectory, k: int, preview: Preview, source: Source, schedule: FrameSchedule) -> Start:
+        """Returns where the shortened trajectory starts after `k` steps. `source` is the preview's clean latent."""
+        kept = list(schedule.kept_latents)
+        clean = preview.encoded(path.run, source, schedule)
+        if self.residual != "none":
+            lost = source.latent - _round_trip(path, preview, source)
+            clean = clean + (lost[:, :, kept] if self.residual == "kept" else merge_latents(lost, schedule))
+        if self.keep_unmerged:
+            at = [i for i, size in enumerate(group_sizes(schedule)) if size == 1]
+            clean = clean.clone()
+            clean[:, :, at] = source.latent[:, :, [kept[i] for i in at]]
+        noise = path.run.noise if self.noise == "initial" else noise_estimate(path.solver, path.after(k), k)
+        return Start(clean, noise[:, :, kept], path.solver.sigmas[k])
+
+    def places(self, schedule: FrameSchedule) -> tuple[float, ...]:
+        """Returns the temporal position of each kept latent frame in latent frames of the full video."""
+        if self.positions == "first":
+            return tuple(float(i) for i in schedule.kept_latents)
+        sizes = group_sizes(schedule)
+        return tuple(i + (size - 1) / 2 for i, size in zip(schedule.kept_latents, sizes, strict=True))
+
+    def correct(self, start: Start) -> Correct | None:
+        """Returns the correction of the shortened trajectory's velocities, or None without an anchor.
+
+        The preview itself gives the velocity e - c of the line at the start, and the first pass at the start gives the
+        DiT's. Merged frames and positions cause their difference d. Each velocity gets w d, with
+        w = (sigma / sigma_k)^anchor: all of d in the first step, and less in later steps, which begin from a corrected
+        latent.
+        """
+        if self.anchor is None:
+            return None
+        power, difference = self.anchor, []
+
+        def corrected(velocity: Tensor, sigma: float) -> Tensor:
+            if not difference:
+                difference.append(start.noise - start.clean - velocity)
+            return velocity + (sigma / start.sigma) ** power * difference[0]
+
+        return corrected
+
+
+def group_sizes(schedule: FrameSchedule) -> Sequence[int]:
+    """Returns for each kept latent frame the number of latent frames of the full video that it stands for."""
+    group = schedule.frames_per_latent
+    return [s.factor for s in schedule.segments for _ in range(-(-s.length // (group * s.factor)))]
+
+
+def _round_trip(path: Trajectory, preview: Preview, source: Source) -> Float[Tensor, "1 c n y x"]:
+    """Returns E_comp(D_comp(x)) of the preview's latent, without a merge."""
+    run, levels = path.run, preview.spatial_levels
+    operation = encoding(run.backbone.codec, preview.frames(run, source), levels)
+    return run.once(STAGE, ("round trip", source.key, levels), operation.compute, kind=operation.kind)
