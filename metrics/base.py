@@ -53,7 +53,8 @@ class About:
     `better` is 1 if higher values are better, -1 if lower values are better, and 0 for neither. `embedded` metrics use
     small networks trained on the embedded world. `network` says which kind of network a learned metric needs, such as
     "a CLIP model". A metric that rewards frozen videos names in `shown_with` the metric to read next to it. Tables mark
-    no best value in the column of such a metric.
+    no best value in the column of such a metric. A metric with a `dimension` is for the prompts of that dimension only,
+    if prompts have dimensions at all.
     """
 
     name: str
@@ -66,11 +67,13 @@ class About:
     network: str = ""
     needs_reference: bool = False
     shown_with: str = ""
+    dimension: str = ""
 
     def stored(self) -> dict[str, Any]:
         """Returns the fields that scores.json holds for a metric from outside this package."""
         fields = ("title", "unit", "digits", "better", "group", "needs_reference", "shown_with")
-        return {f: getattr(self, f) for f in fields}
+        own = {"dimension": self.dimension} if self.dimension else {}
+        return {f: getattr(self, f) for f in fields} | own
 
 
 @dataclass(frozen=True)

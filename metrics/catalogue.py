@@ -3,6 +3,7 @@
 This module is data: each metric names its function by a Formula.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from metrics.base import EMBEDDED, VIDEO_QUALITY, Metric
@@ -10,6 +11,7 @@ from metrics.embedded import CLIP, TRUNK
 from metrics.formula import Formula
 from metrics.weights import ALEXNET, CLIP_VIT_B_32, DOVER, LPIPS_INPUT
 
+DISTANCES = (1, 2, 5, 10, 20, 50)  # frames apart, of the coherence curve
 ClipNetwork = Literal["embedded", "openai", "evalcrafter"]  # see metrics.clip
 CLIP_MODEL, QUALITY_MODEL, PERCEPTUAL = "a CLIP model", "a video quality model", "a perceptual network"
 NETWORK_DEVICE, DOVER_DEVICE = Formula("devices", "network_device"), Formula("devices", "dover_device")
@@ -96,11 +98,41 @@ def _clip_pair(suffix: str, network: ClipNetwork, source: str, beyond: str) -> t
     )  # fmt: skip
 
 
+def _consistency(suffix: str, network: ClipNetwork, source: str, beyond: str) -> tuple[Metric, ...]:
+    """Returns VBench's background consistency and the coherence curve, from the embeddings that `_clip_pair` uses."""
+    pair = _clip_pair(suffix, network, source, beyond)[1]
+    mark = EMBEDDED * pair.embedded
+    background = replace(
+        pair, name=f"background_consistency{suffix}", title=f"Background consistency{mark}", range="0-1",
+        compute=Formula("clip", "clip_score", ("background_consistency", network)),
+        source="VBench's background consistency (Huang et al. 2024, vbench/background_consistency.py), computed by "
+        f"{source}. VBench resizes frames without antialiasing, and computes in float16 on a GPU, so its own numbers "
+        "differ",
+        cannot_tell=f"a calm video from a frozen one, which scores 1 (read it with motion), nor the background from "
+        f"the subject, because it sees whole frames, and {beyond}",
+        definition="Returns the mean over all frames but the first of (a + b) / 2, where a is the cosine of the "
+        "frame's and the previous frame's embedding, b is the cosine with the first frame's embedding, and a negative "
+        "cosine counts as 0.",
+    )  # fmt: skip
+    curve = (
+        replace(
+            pair, name=f"coherence_{distance}{suffix}", title=f"Coherence {distance}{mark}", pool=None,
+            compute=Formula("clip", "clip_score", (f"coherence_{distance}", network)),
+            definition=f"Returns the mean cosine of the embeddings of frames that are {distance} apart, over all such "
+            f"pairs. A video of {distance} frames or fewer has no value."
+            + " It equals clip_temp." * (distance == 1),
+        )
+        for distance in DISTANCES
+    )  # fmt: skip
+    return background, *curve
+
+
+_OPENAI = "ViT-B/32 of OpenAI (quick GELU) through open_clip, with CLIP's own preprocessing"
+_AT_224 = "anything that CLIP's 224 pixels do not show"
+_SMALL = "the small CLIP that was trained on the embedded world and ships"
+
 LEARNED = (
-    *_clip_pair(
-        "", "openai", "ViT-B/32 of OpenAI (quick GELU) through open_clip, with CLIP's own preprocessing",
-        "anything that CLIP's 224 pixels do not show",
-    ),
+    *_clip_pair("", "openai", _OPENAI, _AT_224),
     *_clip_pair(
         "_evalcrafter", "evalcrafter",
         "the same network with EvalCrafter's input: pixels 0 to 255 as they are, squashed to 224x224",
@@ -132,7 +164,7 @@ LEARNED = (
         cannot_tell="whether the video shows what the prompt says",
         definition="Returns 100 / (1 + exp(-(raw + 0.0758) / 0.0129)) of the network's output, as for vqa.",
     ),
-    *_clip_pair("_embedded", "embedded", "the small CLIP that was trained on the embedded world and ships", _JUDGE),
+    *_clip_pair("_embedded", "embedded", _SMALL, _JUDGE),
     Metric(
         "vqa_embedded", 1, "0-100", True, Formula("vqa", "embedded_vqa_score"), title=f"VQA{EMBEDDED}", digits=2,
         network=QUALITY_MODEL, weights=CLIP, embedded=True, runs_on=NETWORK_DEVICE, range="0-100",
@@ -148,4 +180,6 @@ LEARNED = (
         cannot_tell=_JUDGE,
         definition="Returns the mean over frames of the distance between the embedded trunk's features.",
     ),
+    *_consistency("", "openai", _OPENAI, _AT_224),
+    *_consistency("_embedded", "embedded", _SMALL, _JUDGE),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from metrics.base import Score, Video, mean
-from metrics.catalogue import ClipNetwork
+from metrics.catalogue import DISTANCES, ClipNetwork
+from metrics.consistency import background_consistency, coherence
 from metrics.embedded import CLIP
 from metrics.memo import memoized
 from metrics.precision import device, exact_float32
@@ -159,8 +160,8 @@ def _of_image(preprocess: Any) -> Callable[[UInt8[np.ndarray, "h w 3"]], Tensor]
     return lambda frame: torch.as_tensor(preprocess(Image.fromarray(frame)))
 
 
-def clip_score(measure: Literal["clipsim", "clip_temp"], network: ClipNetwork, video: Video, *prompt: str) -> Score:
-    """Returns `clipsim` or `clip_temp` with one of the networks of this package's metrics.
+def clip_score(measure: str, network: ClipNetwork, video: Video, *prompt: str) -> Score:
+    """Returns one of `_MEASURES`, such as `clipsim`, with one of the networks of this package's metrics.
 
     Raises FileNotFoundError or RuntimeError if the network's weights are missing.
     """
@@ -171,10 +172,8 @@ def clip_score(measure: Literal["clipsim", "clip_temp"], network: ClipNetwork, v
     return _MEASURES[measure](model, video, *prompt)
 
 
-def user_clip_score(
-    measure: Literal["clipsim", "clip_temp"], weights: Path, model_name: str, video: Video, *prompt: str
-) -> Score:
-    """Returns `clipsim` or `clip_temp` with a user's own weights, see `user_model`."""
+def user_clip_score(measure: str, weights: Path, model_name: str, video: Video, *prompt: str) -> Score:
+    """Returns one of `_MEASURES` with a user's own weights, see `user_model`."""
     return _MEASURES[measure](user_model(weights, model_name), video, *prompt)
 
 
@@ -201,7 +200,20 @@ def clip_temp(clip: ClipModel, video: Video) -> Score:
     return mean((images[:-1] * images[1:]).sum(1).double().numpy())
 
 
-_MEASURES: dict[str, Callable[..., Score]] = {"clipsim": clipsim, "clip_temp": clip_temp}
+def _background_consistency(clip: ClipModel, video: Video) -> Score:
+    return background_consistency(clip.images(video))
+
+
+def _coherence(distance: int, clip: ClipModel, video: Video) -> Score:
+    return coherence(clip.images(video), distance)
+
+
+_MEASURES: dict[str, Callable[..., Score]] = {
+    "clipsim": clipsim,
+    "clip_temp": clip_temp,
+    "background_consistency": _background_consistency,
+    **{f"coherence_{distance}": partial(_coherence, distance) for distance in DISTANCES},
+}
 
 
 def antonyms(clip: ClipModel, video: Video, good: str, bad: Sequence[str]) -> Float[np.ndarray, " t"]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metrics import is_known, known, named
+from metrics.catalogue import DISTANCES
 from metrics.third_party import EXAMPLE
 
 # for the help of commands
@@ -19,7 +20,17 @@ class Group:
 
 
 _PIXEL = ("psnr", "psnr_frame_mean", "ssim", "cosine", "cosine_raw", "flicker", "motion", "motion_flow")
+_CONSISTENCY = ("clip_temp", "background_consistency", *(f"coherence_{distance}" for distance in DISTANCES))
 GROUPS = {
+    "consistency": Group(
+        _CONSISTENCY,
+        "These metrics follow the frames' CLIP embeddings through the video, to the first frame and over longer "
+        "distances.",
+    ),
+    "consistency_embedded": Group(
+        tuple(f"{name}_embedded" for name in _CONSISTENCY),
+        "These are the metrics of consistency, computed by the small judge.",
+    ),
     "pixel": Group(_PIXEL, "These metrics are computed from pixels alone, so there is nothing to download."),
     "embedded": Group(
         (*_PIXEL, "clipsim_embedded", "clip_temp_embedded", "vqa_embedded", "lpips_embedded"),

@@ -19,7 +19,7 @@ from bench.plan import mismatch
 from bench.plan.compose import configs_of
 from bench.plan.prompts import EMBEDDED, OPEN, Prompts
 from bench.plan.settings import metrics_of
-from bench.work.scoring import NOTHING
+from bench.store.scores import NOTHING
 from metrics import METRICS, Metric, Score, about, named
 from metrics.base import About
 from metrics.groups import names_of
@@ -248,8 +248,11 @@ def test_a_sweeps_list_takes_groups_names_and_paths(form: str) -> None:
 
 
 def test_a_name_that_is_no_group_is_told_how_to_be_listed() -> None:
-    with pytest.raises(ValueError, match=r"there is no metrics=my_metrics.sharpness. There are embedded, paper, pixel; "
-                       r"a list names any metrics: metrics=\[my_metrics.sharpness\]"):  # fmt: skip
+    said = (
+        r"there is no metrics=my_metrics.sharpness. There are consistency, consistency_embedded, embedded, paper, "
+        r"pixel; a list names any metrics: metrics=\[my_metrics.sharpness\]"
+    )
+    with pytest.raises(ValueError, match=said):
         configs_of(["metrics=my_metrics.sharpness"])
 
 

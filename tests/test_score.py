@@ -74,7 +74,7 @@ def test_a_baseline_is_decoded_once_for_all_that_are_compared_with_it(
         decoded.append(file.parent)
         return read(file)
 
-    monkeypatch.setattr(scoring, "read", counted)
+    monkeypatch.setattr(rebuild, "read", counted)
     scoring.score(baseline, SPEC["prompt"], None, ["psnr", "flicker"])
     for place in others:
         scoring.score(place, SPEC["prompt"], scoring.Stored(baseline, record), ["psnr", "flicker"])

@@ -173,7 +173,7 @@ def test_what_is_wrong_before_anything_is_computed_is_refused_by_name(
         ((ref, tmp_path / "empty"), r"empty holds no video \("),
         ((ref, tmp_path / "lone"), "ref has videos that .*lone does not have: "),
         ((good, tmp_path / "nowhere"), "there is nothing at .*nowhere"),
-        ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are the groups embedded, .*; psnr"),
+        ((good, good, "--metrics", "psnr,beauty"), "unknown metric beauty; there are the groups consistency, .*; psnr"),
         ((good, good, "--metrics", "pyiqa"), "unknown metric pyiqa"),
         ((good, good, "--metrics", ","), "no metric is named"),
         ((good, good, "--metrics", "pyiqa:fid"), "pyiqa:fid compares sets of images; allowed are"),

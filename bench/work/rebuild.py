@@ -19,7 +19,7 @@ from bench.work.models import codec_of, free_memory
 from bench.work.outcome import Explained
 from bench.work.progress import say
 from bench.work.records import method_of_record, schedule_of_record, sha256_of_frames
-from metrics.video_file import read
+from metrics.video_file import VideoFile, read
 from vgdfr import BrokenVideo, GeneratedVideo, HunyuanVideo, Model, VideoSpec, frames_of
 from vgdfr.backbones import base
 from vgdfr.files import sha256
@@ -38,6 +38,25 @@ class Gone(Explained, ValueError):
 def lacking(record: Record, keep: Keep) -> set[str]:
     """Returns the dropped files that `keep` would have kept."""
     return set(record.dropped) - set(NOT_KEPT[keep])
+
+
+def stored_video(place: Place, digest: str, condition: Condition | None = None) -> VideoFile:
+    """Returns the video of the sample at `place`: its master, or the frames made again from its latents.
+
+    `digest` is the master's sha256 in the record, or "" if there is none. Raises Gone if the master was dropped and
+    cannot be made again. Raises ValueError for a file with another sha256, because a file with a flipped bit may decode
+    without an error.
+    """
+    file = place.file(MASTER)
+    if not file.is_file():
+        record = Store(place.study).recorded(place)
+        if record is not None and MASTER in record.dropped:
+            frames, difference = rebuilt(place, record, condition)
+            frames.flags.writeable = False
+            return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True, difference=difference)
+    if digest and sha256(file) != digest:
+        raise ValueError(f"{file} is not what was written; move it away: python -m bench.store verify {place.study}")
+    return read(file)
 
 
 def has_frames(record: Record) -> bool:

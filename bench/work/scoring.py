@@ -1,6 +1,5 @@
 """Scores stored samples: reads each master once, computes missing scores and stores them with the sample."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,22 +14,17 @@ from jaxtyping import Bool, Float
 from bench.plan.condition import Condition
 from bench.store.claims import claimed
 from bench.store.facts import makes_video
-from bench.store.place import MASTER, SCORES, Place
+from bench.store.place import MASTER, Place
 from bench.store.record import Record
+from bench.store.scores import NOTHING, scores_of, write_scores
 from bench.store.study import Store
 from bench.work import rebuild
 from bench.work.latest import Latest
 from metrics import Metric, named
 from metrics.base import Score, jsonable
 from metrics.third_party import is_dotted_path
-from metrics.video_file import VideoFile, read
-from vgdfr.files import sha256
-from vgdfr_commands.atomic import atomic_file
+from metrics.video_file import VideoFile
 
-SCHEMA = 2
-NOTHING: dict[str, Any] = {
-    "value": None, "reason": None, "per_frame": None, "extra": {}, "kept": None, "interpolated": None
-}  # fmt: skip  # a score without a value
 _NO_REFERENCE = "there is no finished baseline sample to compare with"
 
 Parts = dict[str, float | str | None]  # "kept" and "interpolated"
@@ -89,13 +83,10 @@ def score(
         compared = record is None or record.reference_key is not None
         # a sample without a reference, such as a baseline, has no difference metrics
         metrics = {metric.name: metric for metric in named(names) if compared or not metric.needs_reference}
-        stored = _stored(place)
+        stored = scores_of(place)
         changed = _compute_missing(stored, metrics, _master(place, record, condition), record, prompt, reference)
         if _add_titles(stored, metrics) or changed:
-            with atomic_file(place.file(SCORES)) as partial_file:
-                partial_file.write_text(
-                    json.dumps({"schema": SCHEMA, "scores": stored}, indent=1, allow_nan=False), encoding="utf-8"
-                )
+            write_scores(place, stored)
         return {name: stored[name] for name in metrics}
 
 
@@ -154,22 +145,12 @@ def _add_titles(stored: dict[str, Any], metrics: dict[str, Metric]) -> bool:
 def _read(master: Master) -> VideoFile | str:
     """Returns the master's video, or the reason if it was dropped and cannot be made again.
 
-    The cache decodes a baseline once for the samples that follow each other. Raises ValueError for a file with another
-    sha256, because a file with a flipped bit may decode without an error.
+    The cache decodes a baseline once for the samples that follow each other.
     """
-    place, file = master.place, master.place.file(MASTER)
-    if not file.is_file():
-        record = Store(place.study).recorded(place)
-        if record is not None and MASTER in record.dropped:
-            try:
-                frames, difference = rebuild.rebuilt(place, record, master.condition)
-            except rebuild.Gone as error:
-                return str(error)
-            frames.flags.writeable = False
-            return VideoFile(frames, float(record.identity["spec"]["fps"]), lossless=True, difference=difference)
-    if master.digest and sha256(file) != master.digest:
-        raise ValueError(f"{file} is not what was written; move it away: python -m bench.store verify {place.study}")
-    return read(file)
+    try:
+        return rebuild.stored_video(master.place, master.digest, master.condition)
+    except rebuild.Gone as error:
+        return str(error)
 
 
 def _kept(record: Record | None) -> Bool[np.ndarray, " t"] | None:
@@ -195,18 +176,8 @@ def parts(metric: Metric, per_frame: Float[np.ndarray, " n"] | None, kept: Bool[
 
 def to_come(place: Place, reference: Record, names: Sequence[str]) -> list[Metric]:
     """Returns the metrics that can be computed here and that the sample at `place` lacks or has out of date."""
-    stored = _stored(place)
+    stored = scores_of(place)
     return [m for m in named(names) if not m.missing and _out_of_date(stored.get(m.name), _current(m, reference))]
-
-
-def _stored(place: Place) -> dict[str, Any]:
-    """Returns the stored scores. A damaged file, or one of another schema, counts as empty and is computed again."""
-    file = place.file(SCORES)
-    try:
-        document = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
-        return {}
-    return document["scores"] if document.get("schema") == SCHEMA else {}
 
 
 def _current(metric: Metric, reference: Record | None) -> dict[str, Any]:
