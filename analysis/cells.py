@@ -2,7 +2,7 @@
 
 from analysis.bound import ABOVE
 from analysis.columns import Column
-from analysis.mixtures import OTHERWISE, is_made_otherwise
+from analysis.mixtures import APART, OTHERWISE, is_made_otherwise
 from analysis.statistics import Interval
 from analysis.table import Row
 from analysis.timing import elapsed_in
@@ -21,7 +21,7 @@ def cell_text(row: Row, column: Column, intervals: bool = False) -> str:
 
     An infinite PSNR means that the video is identical to its baseline: `34.21 (n=7, +3 identical)`. A latency of
     disturbed samples has the elapsed seconds. Signs mark what a note explains: ▲ a speed-up above its bound, ‡ samples
-    made otherwise than their baselines.
+    made otherwise than their baselines, § samples from other noise than their baselines.
     """
     mean, there = row.mean(column.name), row.present(column.name)
     kind = "identical" if column.name == "psnr" else "infinite"
@@ -32,6 +32,7 @@ def cell_text(row: Row, column: Column, intervals: bool = False) -> str:
         return text
     text += f" {ABOVE}" if column.name == "of_bound" and round(mean.value, column.digits) > 1 else ""
     text += f" {OTHERWISE}" if is_made_otherwise(row.samples, column) else ""
+    text += f" {APART}" if row.apart(column) else ""
     details = [f"n={there - mean.infinite}"] if mean.n < row.n else []
     details += [f"+{mean.infinite} {kind}"] if mean.infinite else []
     details += [elapsed] if column.name == "latency_s" and (elapsed := elapsed_in(row)) else []

@@ -11,6 +11,7 @@ from analysis.study import StudyError
 from metrics import About as Column
 from metrics import about
 from metrics.base import EMBEDDED as EMBEDDED
+from metrics.base import VIDEO_QUALITY
 
 EFFICIENCY = (
     Column("latency_s", "Latency (s)", "s", 2, -1, "Efficiency"),
@@ -24,8 +25,16 @@ PRICED, PRICE_ERROR = ("latency_s", "speedup", "of_bound"), 0.05
 # columns that a table shows on request
 ON_REQUEST = (
     Column("dit_work", "DiT work", "", 2, 0, "Efficiency"),
+    Column("skipped", "Skipped", "", 2, 0, "Efficiency"),
     Column("peak_gib", "Peak (GiB)", "GiB", 2, -1, "Efficiency"),
-)
+    *(
+        Column(
+            f"vbench_{part}", f"VBench {part}", "", 4, 1, VIDEO_QUALITY,
+            network="VBench's results of all 16 dimensions, each from one result file (docs/vbench.md)",
+        )
+        for part in ("total", "quality", "semantic")
+    ),
+)  # fmt: skip
 # The paper's metrics in its order, with motion, because a frozen video does not flicker.
 _DEFAULT = ("clip_temp", "clipsim", "vqa", "flicker", "motion", "psnr", "ssim", "lpips", "cosine")
 
@@ -39,6 +48,12 @@ def metrics_of(samples: pd.DataFrame) -> list[str]:
 def has(samples: pd.DataFrame, name: str) -> bool:
     """Returns whether any sample has a value in the column. The index may keep a column without values."""
     return name in samples and bool(samples[name].notna().any())
+
+
+def expected_in(samples: pd.DataFrame, dimension: str) -> pd.Series:
+    """Returns whether a metric of the prompts' `dimension` is for the sample. Prompts without dimensions have all."""
+    named = samples["prompt_dimensions"].fillna("").tolist()
+    return pd.Series([not text or dimension in text.split("\n") for text in named], samples.index, dtype=bool)
 
 
 def column_of(samples: pd.DataFrame, name: str) -> Column:

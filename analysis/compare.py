@@ -195,7 +195,7 @@ def _means_sheet(group: str, rows: Sequence[Sequence[Finding]]) -> Sheet:
     """Returns the means of a group. `rows` has the findings of each condition, in one order of columns."""
     columns = [f.column for f in rows[0]]
     body = [
-        plain(fs[0].row.title, str(fs[0].row.n), str(fs[0].row.n_failed),
+        plain(fs[0].row.label, str(fs[0].row.n), str(fs[0].row.n_failed),
               *(_text(f.mean, f.column.digits, f.row.n) for f in fs))
         for fs in rows
     ]  # fmt: skip

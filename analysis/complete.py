@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analysis.columns import Column
-from analysis.table import Table
+from analysis.columns import Column, expected_in
+from analysis.table import Row, Table
 
 
 def incomplete(table: Table) -> str | None:
@@ -27,6 +27,7 @@ def incomplete(table: Table) -> str | None:
         return None
     tried = sum(row.n + row.n_failed for row in table.rows) + len(table.probes)
     text = f"Incomplete: {complete} of {expected} samples, {tried - complete} failed."
+    text += "".join(f" {row.label}." for row in table.rows if row.fault)
     never = len(table.study.planned - there)
     return f"{text} {never} planned and not tried (no longer wanted? remove plan.json)." if never else text
 
@@ -46,12 +47,22 @@ def unscored(table: Table, shown: Sequence[Column]) -> str | None:
     """Returns a warning of metrics that some finished samples lack, or None. Ignores metrics that all samples lack."""
     if table.frames != "all":
         return None  # not every sample has kept or interpolated frames
-    lacking = []
+    named = []
     for column in shown:
         if column.group == "Efficiency":  # only some latencies may count; cells show their n
             continue
         rows = [row for row in table.rows if not column.needs_reference or not row.is_reference]
-        there, expected = sum(row.present(column.name) for row in rows), sum(row.n for row in rows)
-        if 0 < there < expected:
-            lacking.append(f"{column.title} for {expected - there} of {expected}")
-    return f"Samples without a score: {', '.join(lacking)}; see python -m bench.score." if lacking else None
+        there, absent = sum(row.present(column.name) for row in rows), sum(lacking(row, column) for row in rows)
+        if there and absent:
+            named.append(f"{column.title} for {absent} of {there + absent}")
+    return f"Samples without a score: {', '.join(named)}; see python -m bench.score." if named else None
+
+
+def lacking(row: Row, column: Column) -> int:
+    """Returns how many finished samples of the row lack a value of the column.
+
+    A metric of one dimension is not expected for prompts of other dimensions.
+    """
+    if not column.dimension or column.name not in row.samples:
+        return row.n - row.present(column.name)
+    return int((expected_in(row.samples, column.dimension) & row.samples[column.name].isna()).sum())

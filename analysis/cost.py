@@ -30,7 +30,7 @@ COMPRESSION = ["method.k", "method.preview_steps", "method.spatial_levels", "met
 # these columns decide the steps on a shortened latent; the last is a digest of the schedule
 DECIDES_REST = [
     *SAME_VIDEO, "method", *COMPRESSION, "method.denoise_renoise", "method.global_layers", "method.preview_latent",
-    "schedule",
+    "method.residual", "method.keep_unmerged", "method.noise", "method.positions", "method.anchor", "schedule",
 ]  # fmt: skip
 SIZE = ["video.height", "video.width", "video.num_frames"]
 STAGES = ["seconds.denoise_full", "seconds.denoise_compressed"]
@@ -38,6 +38,12 @@ STAGES = ["seconds.denoise_full", "seconds.denoise_compressed"]
 
 def _compresses(samples: pd.DataFrame) -> pd.Series:
     return samples["schedule"].notna() & samples.reindex(columns=COMPRESSION).notna().all(axis=1)
+
+
+def _own_steps(samples: pd.DataFrame) -> pd.Series:
+    """Returns the number of steps of compressing samples that take another number than the baseline; NaN for others."""
+    given = samples.reindex(columns=["method.steps"])["method.steps"].where(_compresses(samples))
+    return pd.to_numeric(given, errors="coerce")
 
 
 def is_counted(samples: pd.DataFrame) -> pd.Series:
@@ -100,16 +106,21 @@ def _projected(samples: pd.DataFrame, flops: Flops) -> pd.DataFrame:
     n, full_pass, steps = flops.num_latents, flops.dit(flops.num_latents), samples["video.num_inference_steps"]
     k, preview_steps, levels, space = (samples[name] for name in COMPRESSION)
     kept, compresses = (samples["token_ratio"] * n).round().astype(int), _compresses(samples)
-    merged, compressed_steps = kept < n, (steps - k).where(compresses, 0).astype(int)
+    own_steps = _own_steps(samples).fillna(steps)
+    merged, compressed_steps = kept < n, (own_steps - k).where(compresses, 0).astype(int)
 
-    def module_of(latents: int, levels: float) -> float:
-        return flops.decode(levels=int(levels)) + (flops.encode(latents, int(levels)) if latents < n else 0)
+    def module_of(latents: int, levels: float, trips: float) -> float:
+        merges = flops.encode(latents, int(levels)) + trips * flops.encode(n, int(levels)) if latents < n else 0
+        return flops.decode(levels=int(levels)) + merges
 
     def of_passes(text: str) -> float:
         return flops.of_passes(json.loads(text))
 
     in_pixels = compresses & (space == "pixel")
-    module = _each(module_of, kept[in_pixels], levels[in_pixels]).reindex(samples.index, fill_value=0.0)
+    given = samples.reindex(columns=["method.residual"])["method.residual"]
+    trips = (given.notna() & (given != "none")).astype(float)  # the residual encodes the whole preview, too
+    module = _each(module_of, kept[in_pixels], levels[in_pixels], trips[in_pixels])
+    module = module.reindex(samples.index, fill_value=0.0)
     compressed = (k + preview_steps - 1) * full_pass + compressed_steps * _each(flops.dit, kept)
     dit = compressed.where(compresses, samples["passes"].fillna(steps) * full_pass)
     own, full = samples["dit_passes"].dropna(), samples["full_passes"][samples["dit_passes"].notna()].dropna()
@@ -138,8 +149,9 @@ def study_savings(projected: pd.DataFrame, num_baselines: int) -> tuple[float, f
     The first number is of samples that are each computed alone. The second is of samples that reuse their baseline's
     steps up to their compression. For the third, samples with equal schedules share the other steps, too.
     """
-    # only a compression after k steps branches off the baseline; an accelerated sample shares no steps
+    # only a compression after k of the baseline's steps branches off it; an accelerated sample shares no steps
     branches = (projected["compressed_steps"] > 0) & (projected["accelerated"].fillna("{}") == "{}")
+    branches &= _own_steps(projected).isna()
     first_steps = (projected["method.k"] / projected["video.num_inference_steps"]).where(branches, 0.0)
     rests = projected["dit_work"] - first_steps
     # a sample in which nothing was merged is its baseline

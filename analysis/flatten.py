@@ -39,7 +39,8 @@ _COMPUTED = frozenset((
     "stamp", "changed_ns", "read_ns", "study", "folder", "condition", "content", "video", "reference_latency_s",
     "no_speedup", "speedup", "dit_work", "generator_version", "counts", "timed_s", "made_run", "made_with",
     "made_otherwise", "elapsed_s", "isolated_s", "unpooled_s", "unpooled_cpu_s", "other_busy_cores", "clock",
-    "no_latency", "bound", "isolated_run", "check_s", "peak_gib",
+    "no_latency", "bound", "isolated_run", "check_s", "peak_gib", "skipped",
+    "fault",
 ))  # fmt: skip
 
 
@@ -245,6 +246,8 @@ def _of_scores(document: dict[str, Any]) -> dict[str, Any]:
         extra = score.get("extra")
         if extra and extra.get("truncated"):
             row[f"{name}.truncated"] = int(extra.get("context_length", 0))
+        if extra and "overall" in extra:  # another tool's score of all videos of the condition
+            row[f"{name}.overall"] = float(extra["overall"])
         if "about" in score:  # a metric from outside this project; its module may be missing by now
             row[f"{name}.about"] = orjson.dumps(score["about"]).decode()
     return row

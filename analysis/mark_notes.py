@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from analysis.cells import cell_text
 from analysis.columns import PRICE_ERROR, PRICED, Column, column_of
 from analysis.differences import floor_of, has_floor
+from analysis.mixtures import APART
 from analysis.statistics import HOW_INTERVALS, MIN_PROMPTS
 from analysis.table import Table
+from metrics.base import VIDEO_QUALITY
 
 
 def notes_on_marks(table: Table, shown: Sequence[Column], marked: Mapping[tuple[str, str], str]) -> list[str]:
-    """Returns the notes for the marks of `analysis.marks.marks`."""
-    return [*_on_the_best(table, shown, marked), *_on_the_floor(table, shown, marked)]
+    """Returns the notes for the marks of `analysis.marks.marks`, and for rows that the marks leave out."""
+    return [*_on_the_best(table, shown, marked), *_on_own_noise(table, shown), *_on_the_floor(table, shown, marked)]
 
 
 def note_on_intervals(shown: Sequence[Column]) -> str:
@@ -68,6 +70,23 @@ def _on_prices(shown: Sequence[Column]) -> list[str]:
     return [
         f"In {priced} a marked row must also be more than {100 * PRICE_ERROR:.0f} % ahead of the next row: two runs on "
         "one machine differ by as much."
+    ]
+
+
+def _on_own_noise(table: Table, shown: Sequence[Column]) -> list[str]:
+    """Returns a note on rows from other noise than the baseline's, if a column compares them with the baseline."""
+    rows = [row for row in table.rows if row.own_noise and row.n]
+    apart = [c.title for c in shown if any(row.apart(c) for row in rows)]
+    if not apart:
+        return []
+    families = list(dict.fromkeys(row.family for row in rows))
+    start = "start from noise of their own" if len(families) > 1 else "starts from noise of its own"
+    are = "are" if len(apart) > 1 else "is"
+    readable = [c.title for c in shown if c.group == VIDEO_QUALITY and not c.shown_with]
+    read = f" Read {', '.join(readable)} there." * bool(readable)
+    return [
+        f"{APART} {' and '.join(families)} {start}, so the videos show other content than the baseline's. "
+        f"{', '.join(apart)} {are} bad by construction there, and {are} not ranked.{read}"
     ]
 
 

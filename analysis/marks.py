@@ -19,7 +19,7 @@ def rivals(rows: Sequence[Row], column: Column) -> list[Row]:
     """
     groups: list[list[Row]] = []
     for row in rows:
-        if row.ranked and row.present(column.name):
+        if row.competes(column) and row.present(column.name):
             samples = row.values(column.name).index
             alike = next((g for g in groups if g[0].values(column.name).index.equals(samples)), None)
             groups.append([row]) if alike is None else alike.append(row)

@@ -9,6 +9,7 @@ from analysis.study import StudyError
 from metrics.base import DIFFERENCE
 
 OTHERWISE = "‡"  # marks a difference to a baseline that was made otherwise
+APART = "§"  # marks a difference to a baseline that started from other noise
 
 
 def made_otherwise(samples: pd.DataFrame) -> list[str]:

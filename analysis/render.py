@@ -22,7 +22,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "θ": r"$\theta$", "†": r"$^\dagger$", "–": "--",
     "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "−": "$-$", "×": r"$\times$", "▲": r"$\triangle$",
-    "‡": r"$^\ddagger$", "<": r"\textless{}",
+    "‡": r"$^\ddagger$", "§": r"\S{}", "<": r"\textless{}",
     ">": r"\textgreater{}",
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from analysis.flatten import as_text
 from analysis.index import refreshed
 from analysis.latencies import SAME_VIDEO, of_references, with_latencies
 from analysis.prices import Run, runs_in
+from analysis.skips import faults, skipped_share
 
 SPEEDS = ("still", "slow", "fast", "accelerating", "stopping")  # speed profiles of the embedded world
 _SPEED_OF_ID = re.compile(rf"\d+-({'|'.join(SPEEDS)})")  # ids of the embedded prompts, such as 03-accelerating
@@ -53,7 +54,8 @@ class Study:
         damaged = index["unreadable"].notna()
         self.unreadable: dict[str, str] = dict(zip(index["folder"][damaged], index["unreadable"][damaged], strict=True))
         # a damaged sample has no seed, so its row turns whole numbers into fractions
-        self._index = index[~damaged].astype({"seed": "int64", "makes_video": "bool"}) if damaged.any() else index
+        index = index[~damaged].astype({"seed": "int64", "makes_video": "bool"}) if damaged.any() else index
+        self._index = index.assign(fault=faults(index))
 
     def only(self, samples: pd.DataFrame) -> "Study":
         """Returns the study of these `samples`, which are some of its own."""
@@ -87,12 +89,14 @@ class Study:
             `analysis.statistics.speedup(rows)` computes, and not a mean of this column.
         bound: the reference's DiT FLOPs over the sample's: the speed-up if only the DiT took time.
         no_latency, no_speedup: why there is no such number.
+        fault: why the sample's whole condition fails, such as an accelerator that skipped nothing; else None.
         run, clock, device: the run that gave the prices, the clock of its times ("wall" or "cpu"), the device.
         timing: "pooled" for priced latencies. Older records have "shared" or "isolated". Tables do not mix them.
         other_busy_cores: the cores that other processes kept busy while the sample was made.
         made_otherwise: in what the sample's and its reference's device, threads and packages differ.
         peak_bytes, peak_gib: a GPU's peak memory: the model's, and the largest rise of any part of the sample.
         token_ratio: the share of tokens that the DiT sees. dit_work: its tokens times layers over the reference's.
+        skipped: the share of the DiT's layers that the passes of a sample with accelerators skipped; else NaN.
         passes: the DiT passes of the sample if made alone, a pass on a shortened latent counting as its share.
         psnr, psnr.kept, psnr.interpolated, psnr.id: a metric over all, kept and interpolated frames, and its id.
         schedule: a digest; samples of equal schedules have equal digests. `curves` has the schedule.
@@ -109,6 +113,7 @@ class Study:
             video=video,
             content=_content(index),
             dit_work=_work(index),
+            skipped=skipped_share(index["accelerated"], index["dit_passes"]),
             bound=of_references(index, SAME_VIDEO, index["dit_flops"]).where(_compared(index)) / index["dit_flops"],
             peak_gib=index["peak_bytes"] / 2**30,
             made_otherwise=_made_otherwise(index),

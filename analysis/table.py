@@ -2,104 +2,21 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.bound import of_bound
 from analysis.columns import Column, columns, metrics_of
 from analysis.common_setting import common_interpolator
 from analysis.mixtures import refuse, refuse_mixtures
-from analysis.statistics import NOTHING, Interval, interval, speedup
+from analysis.row import Row
+from analysis.skips import has_accelerators
 from analysis.study import Study, StudyError
 
 FRAMES = ("all", "kept", "interpolated")
-_RATIOS = {"speedup": speedup, "of_bound": of_bound}  # columns that are no means over samples
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One condition.
-
-    samples: its finished samples, indexed by prompt and seed. failed: its other samples.
-    method: the method's name in the records, which orders the rows. name: its title.
-    role: "reference", "method", "ablation" or "diagnostic", see `bench.store.facts`. family: joins rows in figures.
-    video: the video settings that the study varies, such as "num_frames=33".
-    k, theta: None for a method without them. other: all other settings, such as "steps=25, max_merge=2".
-    """
-
-    condition: str
-    slug: str
-    method: str
-    name: str
-    role: str
-    family: str
-    video: str
-    k: int | None
-    theta: float | None
-    other: str
-    samples: pd.DataFrame
-    failed: pd.DataFrame
-    _means: dict[str, Interval] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """The settings for people, such as "k=5", "θ=0.7", "steps=25" and "num_frames=33"."""
-        k = [] if self.k is None else [f"k={self.k}"]
-        theta = [] if self.theta is None else [f"θ={self.theta:g}"]
-        return (*k, *theta, *(p for text in (self.other, self.video) if text for p in text.split(", ")))
-
-    @property
-    def title(self) -> str:
-        return f"{self.name} ({', '.join(self.settings)})" if self.settings else self.name
-
-    @property
-    def n(self) -> int:
-        """The number of finished samples."""
-        return len(self.samples)
-
-    @property
-    def n_failed(self) -> int:
-        return len(self.failed)
-
-    @property
-    def ranked(self) -> bool:
-        """Whether the row competes for the best value of a column. Ablations and diagnostics do not."""
-        return self.role == "method"
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether the other conditions with the same video settings are compared with this one."""
-        return self.role == "reference"
-
-    @property
-    def notes(self) -> list[str]:
-        """The notes of the finished samples, each once."""
-        return sorted({note for notes in self.samples["notes"].dropna().unique() for note in notes.split("\n")})
-
-    def values(self, name: str) -> pd.Series:
-        """Returns the samples' values of a metric or measurement, without those that have none."""
-        return self.samples[name].dropna() if name in self.samples else pd.Series(dtype=float)
-
-    def mean(self, name: str) -> Interval:
-        """Returns the mean over the samples with its interval; for "speedup" and "of_bound" a ratio of means."""
-        if name not in self._means:
-            if name in _RATIOS:
-                self._means[name] = _RATIOS[name](self.samples)
-            else:
-                self._means[name] = interval(self.samples[name]) if name in self.samples else NOTHING
-        return self._means[name]
-
-    def present(self, name: str) -> int:
-        """Returns how many samples have a value, infinite values included."""
-        if name not in self._counts:
-            there = self.samples[name].notna().sum() if name in self.samples else self.mean(name).n
-            self._counts[name] = int(there)
-        return self._counts[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +52,13 @@ class Table:
         """The family that the table is about, such as "VGDFR"; see `main_family`."""
         return main_family(row for row in self.rows if row.ranked)
 
-    def block(self, row: Row) -> tuple[object, ...]:
-        """Returns the row's block. A rule stands between blocks: each k of the main family, and all other rows."""
+    def block(self, row: Row, by_family: bool = False) -> tuple[object, ...]:
+        """Returns the row's block. A rule stands between blocks: each k of the main family, and all other rows.
+
+        With `by_family` each family is a block.
+        """
+        if by_family:
+            return row.video, row.family
         return row.video, row.k if self.main in (None, row.family) or row.is_reference else "others"
 
     def reference(self, video: str) -> Row | None:
@@ -196,9 +118,13 @@ def table_of(study: Study, frames: str = "all", allow_mixed: bool = False) -> Ta
 
 
 def main_family(rows: Iterable[Row]) -> str | None:
-    """Returns the first family with k and theta, or else with k, or else None."""
+    """Returns the first family with k and theta, or else with k, or else None.
+
+    Rows without accelerators go first, and then rows without other settings.
+    """
     with_k = [row for row in rows if row.k is not None]
-    return next((row.family for row in sorted(with_k, key=lambda row: row.theta is None)), None)
+    first = min(with_k, key=lambda row: (row.theta is None, row.accelerated, row.other != ""), default=None)
+    return first and first.family
 
 
 def _place(row: Row, main: str | None) -> tuple[object, ...]:
@@ -249,7 +175,7 @@ def _row(condition: str, group: pd.DataFrame, common: str | None) -> Row:
     """Returns the row of one condition. `common` is a setting that all conditions share and none shows."""
     first = group.iloc[0]
     settings = group.filter(regex=r"^method\.")
-    if len(settings.drop_duplicates()) > 1:
+    if settings.shape[1] and len(settings.drop_duplicates()) > 1:
         texts = pd.Series(settings.to_json(orient="records", lines=True).splitlines(), group.index)
         refuse(f"settings under the name {first['slug']}", texts, group["sample"])
     if group.index.has_duplicates:
@@ -258,7 +184,8 @@ def _row(condition: str, group: pd.DataFrame, common: str | None) -> Row:
     k = int(k) if k is not None and k.is_integer() else None
     own = (f"k{k}", f"theta{theta}", f"theta{theta:g}" if theta is not None else "", common)
     other = ", ".join(part for part in first["settings"].split(", ") if part not in own)
-    done = group["status"] == "done"
+    fault = next(iter(group["fault"].dropna()), None)
+    done = (group["status"] == "done") & (fault is None)
     return Row(
         condition=condition,
         slug=first["slug"],
@@ -272,6 +199,9 @@ def _row(condition: str, group: pd.DataFrame, common: str | None) -> Row:
         other=other,
         samples=group[done],
         failed=group[~done],
+        fault=fault,
+        accelerated=bool(has_accelerators(group["accelerated"]).any()),
+        own_noise=first.get("own_noise") in (True,),
     )
 
 

@@ -28,26 +28,32 @@ from analysis.study import Study
 from analysis.table import FRAMES, Table, table_of
 from analysis.timing import note_on_bound, notes_on_timing, without_speedup
 from analysis.trends import trends_sheet
+from metrics import about
 from metrics.base import DIFFERENCE
 from vgdfr_commands.start import run
 
 
 def table_sheet(
-    table: Table, names: Sequence[str] | None = None, intervals: bool = False, beside_paper: bool = False
+    table: Table,
+    names: Sequence[str] | None = None,
+    intervals: bool = False,
+    beside_paper: bool = False,
+    by_family: bool = False,
 ) -> Sheet:
     """Returns the sheet of `table`, with its default columns or the columns `names`.
 
-    With `beside_paper` the sheet also has the paper's rows, below ours.
+    With `beside_paper` the sheet also has the paper's rows, below ours. With `by_family` the rules stand between
+    families.
     """
     shown = columns(table.samples, names)
     marked = marks(table, shown)
     body, rules = [], set()
     for i, row in enumerate(table.rows):
-        if i and table.block(table.rows[i - 1]) != table.block(row):
+        if i and table.block(table.rows[i - 1], by_family) != table.block(row, by_family):
             rules.add(len(body))
         count = f"{row.n}, {row.n_failed} failed" if row.n_failed else str(row.n)
         cells = (Cell(cell_text(row, c, intervals), marked.get((row.condition, c.name), "")) for c in shown)
-        body.append((Cell(row.title), Cell(count), *cells))
+        body.append((Cell(row.label), Cell(count), *cells))
         if beside_paper and (own := paper_table.row_of(row)):
             texts = (own.get(in_paper(c), "–") for c in shown)
             body.append((Cell("in the paper", "aside"), Cell(""), *(Cell(t, "aside") for t in texts)))
@@ -108,8 +114,9 @@ def _notes_on_scores(table: Table, shown: Sequence[Column]) -> list[str]:
         out.append(f"No sample has a value of {'; '.join(failed)}.")
     if absent := [c for c in empty if c.network]:
         needs = "; ".join(reasons.get(c.name) or f"{c.title} needs {c.network}" for c in absent)
-        # the small judge knows only the embedded model's world
+        # the small judge knows only the embedded model's world, and not every column
         judge = (samples["model"].fillna("embedded") == "embedded").all()
+        judge = judge and any(about(f"{c.name}_embedded") for c in absent)
         fills = "; metrics=embedded fills it by the small judge" * bool(judge)
         out.append(f"A dash in a whole column: not computed{fills}. {needs}.")
     if "psnr" in [c.name for c in shown] and any(row.mean("psnr").infinite for row in table.rows):
@@ -158,6 +165,8 @@ def csv_text(
             line |= {f"{column}_{end}": getattr(mean, end) for end in ("low", "high", "n", "infinite")}
         truncated = {f"{c}_prompts_cut": row.samples[f"{c}.truncated"].notna() & row.samples[c].notna() for c in cut}
         body.append(line | {column: int(samples.sum()) for column, samples in truncated.items()})
+        if row.fault:
+            body[-1]["fault"] = row.fault
         if beside_paper and (own := paper_table.row_of(row)):
             printed_there = {c.name: own.get(in_paper(c)) for c in shown}
             body.append({"method": f"{name} in the paper", "k": row.k, "theta": row.theta} | printed_there)
@@ -208,11 +217,14 @@ def command() -> str | int:
     made = report(study, given.frames, asked, given.intervals, given.paper, given.allow_mixed)
     samples = samples_files(study, given.out or given.study / "report")
     write_and_print(replace(made, files={**made.files, **samples}), given.study, given.out)
-    if given.strict and made.sheets[0].banner is not None:
+    return refusal(study, made.sheets[0]) or 0 if given.strict else 0
+
+
+def refusal(study: Study, sheet: Sheet) -> str | None:
+    """Returns why --strict refuses the study that `sheet` shows, or None."""
+    if sheet.banner is not None:
         return "the study is not complete: see the line above the table"
-    if given.strict and (reasons := [*made_otherwise(study.samples), *without_speedup(study.samples)]):
-        return "\n".join(reasons)
-    return 0
+    return "\n".join([*made_otherwise(study.samples), *without_speedup(study.samples)]) or None
 
 
 if __name__ == "__main__":

@@ -62,6 +62,15 @@ comparisons:
 """
 
 
+METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml") if file.stem != "custom")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_methods_file_makes_a_checked_method(name: str, tmp_path: Path) -> None:
+    (job,) = jobs(f"method={name}", f"root={tmp_path}")
+    assert job.condition.slug
+
+
 def test_comparisons_are_made_unless_the_command_line_sets_the_method(tmp_path: Path) -> None:
     mine = [*my_experiment(tmp_path, COMPARISONS), f"root={tmp_path}"]
     paper = ["vgdfr-k5-theta0.5", "vgdfr-k10-theta0.5"]

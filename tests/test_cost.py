@@ -57,6 +57,16 @@ def test_bounds_projections_and_savings(study: Path) -> None:
     assert prefix_shared - equal_shared == pytest.approx(2 * 45 / 50 * short / full)
 
 
+def test_another_start_of_the_shortened_steps_shares_none_and_a_round_trip_costs_an_encoding(study: Path) -> None:
+    before = projected_in(study)
+    change(study, "vgdfr-k5-theta0.5/*", lambda r: r["method"].update(anchor=4.0, residual="mean"))
+    projected = projected_in(study)
+    alone, prefix_shared, equal_shared = study_savings(projected, 4)
+    assert alone == study_savings(before, 4)[0] and prefix_shared == equal_shared
+    p, paper = (each[each["condition"] == "vgdfr-k5-theta0.5"].iloc[0] for each in (projected, before))
+    assert p["module_flops"] == paper["module_flops"] + p["flops"].encode(17, 1)
+
+
 def test_a_sample_in_which_nothing_was_merged_is_its_baseline(study: Path) -> None:
     sample(study, "00-still", 5, 1.0, 0, 1.0)
     projected = projected_in(study)

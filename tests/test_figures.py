@@ -379,6 +379,16 @@ def test_each_video_setting_has_a_row_of_panels_where_a_condition_looks_the_same
         assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
 
 
+def test_conditions_of_many_families_all_look_different(study: Path) -> None:
+    for name in "abcdefghijklmn":
+        facts = {"title": name, "family": name, "role": "method", "settings": [], "makes_video": True}
+        for n in range(3):
+            own = {"slug": f"{name}-n={n}", "method": {"name": name, "n": n}, "settings": [f"n={n}"]}
+            twin(study, "", lambda r, own=own, facts=facts: r.update(facts | own), "vgdfr-k5-theta0.5")
+    drawn = [(look.colour, look.marker, look.hollow) for look in looks(table_at(study).rows[1:]).values()]
+    assert len(set(drawn)) == len(drawn) >= 14 * 3
+
+
 def test_filled_marks_are_as_large_as_hollow_ones(study: Path) -> None:
     other = {"title": "Other", "family": "Other", "role": "method", "settings": ["every=2"], "makes_video": True}
     again = {"slug": "other-every=2", "method": {"name": "other", "every": 2}} | other

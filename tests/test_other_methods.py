@@ -296,8 +296,17 @@ def test_accelerators_say_what_they_counted_and_what_share_was_skipped(study: Pa
     part = cost.report(Study(study)).text.split("## Accelerators")[1].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part if line.startswith("| ")]
     assert cells == [
-        ["Method", "n", "Accelerator", "gate asked", "calls skipped", "attention skipped", "feed-forward skipped"],
-        ["VGDFR (k=2, θ=0.9, skipcalls(every=2))", "2", "skipcalls", "4.0", "2.0", "50.0%", "37.5%"],
+        [
+            "Method",
+            "n",
+            "Accelerator",
+            "gate asked",
+            "calls skipped",
+            "attention skipped",
+            "feed-forward skipped",
+            "samples without a skip",
+        ],
+        ["VGDFR (k=2, θ=0.9, skipcalls(every=2))", "2", "skipcalls", "4.0", "2.0", "50.0%", "37.5%", "0"],
     ]
     table = table_of(Study(study))
     assert figures.draw(table, study / "report", ["tradeoff"])[0].files

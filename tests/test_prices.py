@@ -106,6 +106,16 @@ def test_the_first_block_of_a_kind_has_no_price_and_every_price_has_enough_block
     assert content["kinds"]["dit 5x4x4"]["n"] == blocks - 1, "all samples share the baseline's passes"
 
 
+def test_passes_on_latents_of_less_height_and_width_are_repeated_for_their_price(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """DVG's stages have 2, 2, 1 and 1 passes here, fewer than a price needs."""
+    sweep(jobs(tiny_checkpoint, tmp_path, "method=dvg", prompts=1))
+    (content,) = [json.loads(file.read_text()) for file in files_in(tmp_path / "tiny")]
+    kinds = {name: kind["n"] for name, kind in content["kinds"].items() if name.startswith("dit ")}
+    assert set(kinds) == {"dit 2x2x2", "dit 3x4x4", "dit 5x4x4"} and min(kinds.values()) >= ENOUGH
+
+
 def test_a_stall_of_one_sample_is_told_and_changes_no_latency(tiny_checkpoint: Path, tmp_path: Path) -> None:
     asked = jobs(tiny_checkpoint, tmp_path)
     backbone = backbone_of(asked[0].condition.model)

@@ -104,6 +104,14 @@ def test_rows_are_in_the_papers_order_with_means_and_speedups(study: Path) -> No
     assert table.rows[0].mean("psnr").value is None
 
 
+def test_a_study_of_a_baseline_alone_has_a_table(tmp_path: Path) -> None:
+    """No record has a setting of a method then."""
+    for prompt in ("a", "b"):
+        write(tmp_path, "baseline", prompt, 10.0, {"flicker": 0.9})
+    (row,) = table_in(tmp_path).rows
+    assert (row.title, row.n, row.mean("flicker").value) == ("Original", 2, 0.9)
+
+
 def test_csv_has_the_agreed_columns_and_parses_back(study: Path) -> None:
     text = csv_text(table_in(study))
     rows = list(csv.DictReader(io.StringIO(text)))

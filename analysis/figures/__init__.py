@@ -1,7 +1,8 @@
 """Draws figures of a study as PNG, SVG and PDF into report/ in its folder, or --out DIR.
 
 `python -m analysis.figures runs/table1` draws all figures that the study allows, and `--only tradeoff content` draws
-some. `--columns psnr,ssim` chooses the metrics of these two; their files' names then end with the metrics.
+some. `--columns psnr,ssim` chooses the metrics of these two and of `families`; their files' names then end with the
+metrics.
 `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the baseline
 and, below them, of the condition with this k and theta, its schedule and the preview's similarity.
 `python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` draws the start, middle and end of the
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.complete import incomplete
-from analysis.figures import content, timeline, tokens, tradeoff, videos
+from analysis.figures import content, families, timeline, tokens, tradeoff, videos
 from analysis.figures.style import save
 from analysis.study import StudyError
 from analysis.table import Table
@@ -46,6 +47,10 @@ def _tradeoff(table: Table, choices: Choices) -> Figure:
     return tradeoff.tradeoff(tradeoff.panels(table, choices.columns), incomplete(table))
 
 
+def _families(table: Table, choices: Choices) -> Figure:
+    return families.families(table, families.panels(table, choices.columns))
+
+
 def _timeline(table: Table, choices: Choices) -> Figure:
     return timeline.timeline(timeline.timeline_of(table, choices.prompt_of(table), choices.k))
 
@@ -73,6 +78,7 @@ FIGURES = {
     ),
     "ablation": Kind("Contribution of components (Fig. 4)", _ablation),
     "tradeoff": Kind("Speed-up against quality", _tradeoff),
+    "families": Kind("Quality against DiT work and latency, a line per family", _families),
     "timeline": Kind("Similarity and schedules of a sample (Fig. 1 and 2, as data)", _timeline),
     "comparison": Kind(
         "A sample beside its baseline", lambda table, choices: videos.comparison(*_compared(table, choices))
@@ -80,7 +86,7 @@ FIGURES = {
     "content": Kind("Quality by content", _content),
     "tokens": Kind("DiT cost against tokens", lambda table, _: tokens.tokens(tokens.costs_of(table))),
 }
-BY_COLUMNS = ("tradeoff", "content")  # the figures of metrics
+BY_COLUMNS = ("tradeoff", "families", "content")  # the figures of metrics
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ def command() -> str | int:
     )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/table1")
     parser.add_argument("--only", nargs="+", choices=list(figures.FIGURES), help="draw only these figures")
-    parser.add_argument("--columns", metavar="NAMES", help="metrics for tradeoff and content, separated by commas")
+    parser.add_argument(
+        "--columns", metavar="NAMES", help="metrics for tradeoff, families and content, separated by commas"
+    )
     parser.add_argument("--prompt", help="draw only the comparison of this prompt, such as 03-accelerating")
     parser.add_argument(
         "--grid", action="store_true", help="draw every condition of the prompt, not only one and the baseline"

@@ -20,6 +20,7 @@ MORE_MARKERS = ("P", "X", "*", "<", ">")
 # All families but the main one have a colour per series and a hollow marker per condition.
 FAMILY_COLOURS = (*MORE_COLOURS[:3], "#882255", "#999933", "#332288", "#661100")
 FAMILY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
+MARKERS_PER_LAP = 4  # so two series of one colour differ up to so many conditions
 # one colour per merge factor
 FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
 GREY, BASELINE = "#6b7280", "#111827"
@@ -110,7 +111,8 @@ def looks(rows: Sequence[Row]) -> dict[str, Look]:
         if by_theta:
             label = fill(row.family if row.k is None else f"{row.family}, k = {row.k}", LEGEND_LETTERS)
         else:
-            marker = FAMILY_MARKERS[place[series] % len(FAMILY_MARKERS)]
+            lap = others.index(series) // len(colours)  # a series that shares its colour begins at another marker
+            marker = FAMILY_MARKERS[(place[series] + MARKERS_PER_LAP * lap) % len(FAMILY_MARKERS)]
         place[series] += 1
         out[row.slug] = Look(series, colours[others.index(series) % len(colours)], marker, label, True)
     return out

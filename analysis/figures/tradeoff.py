@@ -99,12 +99,19 @@ def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
     return out
 
 
+def front(points: Sequence[tuple[float, float]], column: Column) -> list[bool]:
+    """Returns `pareto` for a column, and no front where neither direction is better or frozen videos are best."""
+    has_one = column.better and not column.shown_with
+    return pareto(points, column.better) if has_one else [False] * len(points)
+
+
 def _panel(table: Table, video: str, rows: Sequence[Row], column: Column) -> Panel:
     reasons = {row: _reason(table, row, column) if row.ranked or row.video == video else NO_RIVAL for row in rows}
     pairs = [(row, reason) for row, reason in reasons.items() if reason]
-    drawn = [row for row in rows if row.ranked and None not in (row.mean("speedup").value, row.mean(column.name).value)]
+    ranked = [row for row in rows if row.competes(column)]
+    drawn = [row for row in ranked if None not in (row.mean("speedup").value, row.mean(column.name).value)]
     at = [(row.mean("speedup").value or 0.0, row.mean(column.name).value or 0.0) for row in drawn]
-    best = pareto(at, column.better) if column.better else [False] * len(at)
+    best = front(at, column)
     points = (Point(row, row.mean("speedup"), row.mean(column.name), b) for row, b in zip(drawn, best, strict=True))
     reference = table.reference(video)
     baseline = reference.mean(column.name) if reference and reference.mean(column.name).value is not None else None
@@ -118,7 +125,9 @@ def _reason(table: Table, row: Row, column: Column) -> str | None:
     if not row.ranked and row.role != "diagnostic":
         return NO_RIVAL
     if not row.n:
-        return "without a finished sample"
+        return row.fault or "without a finished sample"
+    if row.apart(column):
+        return f"with noise of its own, so that {column.title} compares other videos, not drawn"
     metric, missing = row.mean(column.name), table.study.missing
     if metric.value is None and metric.infinite:
         return f"at infinite {column.title}, not drawn"

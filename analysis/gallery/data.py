@@ -29,8 +29,9 @@ def gallery_data(table: Table, source: Source) -> dict[str, Any]:
         for key, sample in row.samples.iterrows():
             samples[key][places[row.condition]] = _sample(sample, shown, source)
         for key, sample in row.failed.iterrows():
-            error = sample["error"] if isinstance(sample["error"], str) else "no reason was recorded"
-            samples[key][places[row.condition]] = {"failed": sample["status"], "reason": error}
+            error = sample["error"] if isinstance(sample["error"], str) else row.fault or "no reason was recorded"
+            status = "failed" if row.fault else sample["status"]
+            samples[key][places[row.condition]] = {"failed": status, "reason": error}
     first = every[~every.index.duplicated()]
     return {
         "study": table.study.name,

@@ -32,8 +32,8 @@ class Condition:
 
     @property
     def done(self) -> pd.DataFrame:
-        """The finished samples."""
-        return self.samples[self.samples["status"] == "done"]
+        """The finished samples. There are none of a condition that fails as a whole (`fault`)."""
+        return self.samples[(self.samples["status"] == "done") & self.samples["fault"].isna()]
 
     def run_id(self, group: str) -> str:
         return run_id(group, [self.samples["slug"].iloc[0], self.content])

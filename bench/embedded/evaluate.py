@@ -39,6 +39,7 @@ from vgdfr.embedded import CHECKPOINT
 from vgdfr.files import sha256
 from vgdfr.methods.compression import scheduled
 from vgdfr.methods.similarity import frame_similarity
+from vgdfr.methods.trajectory import Trajectory
 from vgdfr.naming import path_of
 from vgdfr.sampling import sampling
 from vgdfr.video import to_uint8
@@ -159,8 +160,7 @@ def evaluate_prompts(indices: Sequence[int]) -> list[OfPrompt]:
         prompt = job.prompts[i]
         spec = job.condition.video.spec(prompt.text, prompt.seed)
         with torch.inference_mode(), sampling(backbone, Shared(spec), path_of(Vgdfr), method.stops()) as run:
-            here, end = run.baseline(method.k), run.baseline(run.steps)
-            clean = method.preview.clean(run, here, method.k)
+            clean, end = method.preview.clean(Trajectory(run), method.k), run.baseline(run.steps)
             schedule, similarity = scheduled(run, method.rule, method.preview, clean)
             preview = backbone.codec.decode(clean.latent)
         frames = to_uint8(backbone.codec.decode(end.x))
