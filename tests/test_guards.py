@@ -274,7 +274,7 @@ def test_tokens_of_a_method_without_a_schedule_are_those_that_its_passes_saw(
     ("arguments", "message"),
     [
         (["vgdfr.Nothing"], "there is no class Nothing in vgdfr"),
-        (["vgdfr.Vgdfr", "kk=2"], "vgdfr.Vgdfr has no setting kk; it has accelerators, denoise_renoise, "),
+        (["vgdfr.Vgdfr", "kk=2"], "vgdfr.Vgdfr has no setting kk; it has accelerators, anchor, denoise_renoise, "),
         (["vgdfr.Vgdfr", "k=2", "--neutral", "thet=1"], "has no setting thet"),
     ],
 )

@@ -68,7 +68,7 @@ def test_what_hydra_reads_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["method.thet=0.5"], "there is no setting method.thet; did you mean method.theta? There are denoise_"),
+        (["method.thet=0.5"], "there is no setting method.thet; did you mean method.theta? There are anchor, d"),
         (["metod=vgdfr"], "there is no setting metod; did you mean method? There are accelerator, allow_mismatch, "),
         (["model.video.num_frmes=17"], "model.video.num_frmes; did you mean model.video.num_frames?"),
         (["method=fewer_steps", "method.step=5"], "there is no setting method.step; did you mean method.steps? "),
