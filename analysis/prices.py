@@ -102,11 +102,20 @@ def latency_of(work: Counted, run: Run) -> Latency:
         seconds = json.loads(work.seconds)
         if unknown := [kind for kind in missing if kind not in seconds]:
             return Latency(float("nan"), f"run {run.name} has not timed its work {unknown[0]!r}")
-        own_s += sum(seconds[kind][run.clock == "cpu"] or 0.0 for kind in missing)
+        of_run = run.name == work.made
+        own_s += sum(_of_kind(seconds[kind], run.clock if of_run else "shorter") for kind in missing)
     if run.name == work.made or own_s <= CARRIED * (priced_s + own_s):
         return Latency(priced_s + own_s)
     what = f"work {missing[0]!r}" if missing else "work of no kind"
     return Latency(float("nan"), f"run {run.name} has not timed {own_s:.2f} s of its latency ({what})")
+
+
+def _of_kind(seconds: tuple[float, float | None], clock: str) -> float:
+    """Returns the wall or CPU seconds of a kind, or the shorter ones, which other processes have disturbed less."""
+    wall, cpu = seconds
+    if clock == "shorter":
+        return wall if cpu is None else min(wall, cpu)
+    return (cpu if clock == "cpu" else wall) or 0.0
 
 
 def priced(index: pd.DataFrame, runs: Mapping[str, Mapping[str, Run]]) -> pd.DataFrame:

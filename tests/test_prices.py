@@ -225,6 +225,8 @@ def test_work_without_a_price_counts_as_measured_and_another_run_must_not_need_m
     assert latency_of(counted('{"dit": 10}', unpooled_s=2.0), one).seconds == 12
     assert latency_of(counted('{"dit": 10, "ssim": 1}', seconds=json.dumps(twelve)), one).seconds == 12
     assert latency_of(counted('{"dit": 10}', "another", unpooled_s=0.05), one).seconds == pytest.approx(10.05)
+    waited = counted('{"dit": 10, "other": 1}', "another", json.dumps({"other": [2.0, 0.05]}))
+    assert latency_of(waited, one).seconds == pytest.approx(10.05), "other processes took the core away meanwhile"
     told = latency_of(counted('{"dit": 10}', "another", unpooled_s=2.0), one)
     assert "run r has not timed 2.00 s of its latency (work of no kind)" in str(told.reason)
     assert "has not timed its work 'ssim'" in str(latency_of(counted('{"ssim": 1}', "another"), one).reason)
