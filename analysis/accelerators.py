@@ -14,7 +14,7 @@ IDLE = "samples without a skip"
 def accelerators_sheet(table: Table) -> Sheet | None:
     """Returns a row per condition and accelerator with means over finished samples, or None without accelerators.
 
-    Conditions that skipped nothing, whose rows have no numbers elsewhere, are included.
+    Conditions that skipped nothing are included. Their rows have no numbers elsewhere.
     """
     parts = [(row.condition, part) for row in table.rows for part in (row.samples, row.withheld)]
     samples = pd.concat([part for _, part in parts], keys=[condition for condition, _ in parts])

@@ -59,7 +59,7 @@ def deviation(a: Row, b: Row, column: Column) -> float | None:
 
 
 def rows_named(table: Table, name: str) -> list[Row]:
-    """Returns the rows whose title or folder is `name`. Raises StudyError if there is none."""
+    """Returns the rows with the title or the folder `name`. Raises StudyError if no row has it."""
     if found := [row for row in table.rows if name in (row.slug, row.title)]:
         return found
     there = ", ".join(dict.fromkeys(row.slug for row in table.rows))

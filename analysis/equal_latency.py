@@ -79,7 +79,7 @@ def families(table: Table, video: str) -> dict[str, list[Row]]:
 
 
 def place_at(rows: Sequence[Row], at: Row) -> Place | str:
-    """Returns the place on the line of a family's `rows` that takes as long as the row `at`, or why there is none.
+    """Returns the place on a family's line of `rows` with the latency of the row `at`, or the reason for no place.
 
     Latencies are ratios of means over the samples that one run priced for both rows. An end of the line within the
     error of prices is taken as it is.

@@ -58,7 +58,7 @@ def _checks(index: pd.DataFrame, runs: Mapping[str, Mapping[str, Run]]) -> pd.Se
 def _references(
     index: pd.DataFrame, pooled: pd.Series, latency_s: pd.Series, run: pd.Series, runs: Mapping[str, Mapping[str, Run]]
 ) -> tuple[pd.Series, pd.Series]:
-    """Returns the latency of each sample's reference in the sample's own run, and the reason where there is none."""
+    """Returns the latency of each sample's reference in the sample's own run, and why a latency is missing."""
     measured = index.assign(run=run)
     seconds = of_references(measured, [*SAME_VIDEO, "run", "timing"], latency_s)
     compared = (index["role"] != "reference") & (index["status"] == "done") & latency_s.notna()

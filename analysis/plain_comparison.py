@@ -8,7 +8,7 @@ from collections.abc import Collection
 from analysis.table import Row, Table
 
 FEWER_STEPS, CEILING = "fewersteps", "interpolated"
-APART = 0.05  # rows whose work differs by a larger share are not at equal work
+APART = 0.05  # the largest share by which rows at equal work may differ
 LOST = 0.5  # a row with at most this share of the baseline's motion has lost half of it
 
 

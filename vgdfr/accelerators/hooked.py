@@ -11,6 +11,7 @@ from torch import nn
 from vgdfr.accelerator import Accelerator, Running
 from vgdfr.accelerators.blocks import blocks_of, modules_of
 from vgdfr.accelerators.counts import Counts
+from vgdfr.accelerators.settings import check_one_forward
 from vgdfr.architecture import Architecture
 from vgdfr.video import VideoSpec
 
@@ -59,11 +60,8 @@ class HookedCache(Accelerator, ABC):
     """Whether the cache keeps one state for all forwards of a step."""
 
     def check(self, spec: VideoSpec, architecture: Architecture) -> None:
-        if self.has_one_state and architecture.forwards_per_step != 1:
-            raise ValueError(
-                f"{self.title} keeps one state, so it would return one forward's result for another forward: it takes "
-                f"models with one forward per step, got {architecture.forwards_per_step}; take another accelerator"
-            )
+        if self.has_one_state:
+            check_one_forward(self.title, architecture)
 
     @abstractmethod
     def config(self, place: Place) -> Any:

@@ -3,7 +3,17 @@
 import math
 from typing import Any
 
+from vgdfr.architecture import Architecture
 from vgdfr.method import refuse_wrong_kind
+
+
+def check_one_forward(title: str, architecture: Architecture) -> None:
+    """Raises ValueError for a model that calls its DiT several times per step, as a cache with one state must."""
+    if architecture.forwards_per_step != 1:
+        raise ValueError(
+            f"{title} keeps one state, so it would return one forward's result for another forward: it takes models "
+            f"with one forward per step, got {architecture.forwards_per_step}; take another accelerator"
+        )
 
 
 def checked_number(name: str, value: Any, least: float | int | None = None) -> float:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vgdfr.accelerator import Accelerator, HasWeights, Running
 from vgdfr.accelerators.blocks import Block, blocks_of, check_modulated, modulated_input, relative_l1, wrapped
-from vgdfr.accelerators.calibration import are_numbers, calibration_for, is_number, word_of
+from vgdfr.accelerators.calibration import are_numbers, calibration_for, word_of
+from vgdfr.accelerators.settings import check_one_forward, checked_number
 from vgdfr.architecture import Architecture
 from vgdfr.video import VideoSpec
 
@@ -35,9 +36,7 @@ class TeaCache(Accelerator):
     coefficients: tuple[float | int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not is_number(self.threshold) or self.threshold < 0:
-            raise ValueError(f"threshold must be a number from 0, got {self.threshold!r}")
-        object.__setattr__(self, "threshold", float(self.threshold))  # 1 and 1.0 are one key
+        object.__setattr__(self, "threshold", checked_number("threshold", self.threshold, 0))
         if self.coefficients is not None:
             if not are_numbers(self.coefficients):
                 raise ValueError(f"coefficients must be finite numbers, highest power first, got {self.coefficients!r}")
@@ -46,8 +45,7 @@ class TeaCache(Accelerator):
             raise ValueError("coefficients replace a calibration's; give coefficients or calibration, and not both")
 
     def check(self, spec: VideoSpec, architecture: Architecture) -> None:
-        if (forwards := architecture.forwards_per_step) != 1:
-            raise ValueError(f"TeaCache has one state, and the model calls its DiT {forwards} times per step")
+        check_one_forward(self.title, architecture)
 
     def calibrated(self, model: HasWeights | None, spec: VideoSpec) -> "TeaCache":
         if self.coefficients is not None:
