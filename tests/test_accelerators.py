@@ -1,5 +1,6 @@
 """The built-in caches: what they skip, against plans worked out by hand, and the state that they carry over: none."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -254,6 +255,16 @@ def test_a_sample_after_an_exception_is_the_sample_alone(
             generate(backbone, spec, cached)
         assert same(generate(backbone, spec, cached), videos[1]), name
     assert same(generate(backbone, spec, MERGING), plain[1])
+
+
+def test_the_modules_have_the_forward_of_their_class_again_after_a_cache(backbone: Backbone) -> None:
+    for name, cache in ACTIVE.items():
+        dit = copy.deepcopy(backbone.transformer)
+        for module in dit.modules():
+            vars(module).pop("forward", None)  # another test may have replaced it
+        with cache.applied(dit):
+            assert any("forward" in vars(module) for module in dit.modules()), name
+        assert not any("forward" in vars(module) for module in dit.modules()), name
 
 
 def test_a_pass_off_the_trajectory_is_plain_and_leaves_the_state_untouched(

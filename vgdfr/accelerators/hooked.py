@@ -80,6 +80,7 @@ class HookedCache(Accelerator, ABC):
         Raises ValueError unless `transformer` is a DiT of diffusers with blocks that the cache knows and can hook.
         """
         blocks, place, counts = self._blocks(transformer), Place(), Counts()
+        had_own_forward = {module for module in transformer.modules() if "forward" in vars(module)}
         transformer.enable_cache(config := self.config(place))
         self._check_hooked(blocks)
         hooks = [hook for _, hook in self._hooks_in(transformer)]  # also a hook outside the blocks keeps a state
@@ -101,6 +102,8 @@ class HookedCache(Accelerator, ABC):
         finally:
             counts.detach()
             transformer.disable_cache()
+            for module in set(transformer.modules()) - had_own_forward:
+                vars(module).pop("forward", None)  # diffusers leaves its class's forward there, as an own attribute
 
     def _blocks(self, transformer: nn.Module) -> list[nn.Module]:
         """Returns the DiT's blocks. Raises ValueError for a DiT that the cache cannot be applied to."""
