@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ def flops_of(model: Model, spec: dict[str, Any], text_tokens: int = TEXT_TOKENS)
             f"the FLOPs of {type(model).__name__} are not known: its class does not give them (Model.flops)"
         )
     return flops
+
+
+@cache
+def paper_flops() -> Flops:
+    """Returns the FLOPs of the paper's model at the size of the paper's videos."""
+    name, height, width, num_frames, _ = PAPER
+    return flops_of(condition_with(name).model, {"height": height, "width": width, "num_frames": num_frames})
 
 
 def flops_of_record(record: dict[str, Any], overrides: Sequence[str] = (), text_tokens: int = TEXT_TOKENS) -> Flops:

@@ -17,8 +17,8 @@ from analysis import figures
 from analysis.figures import Choices, content, timeline, tokens, tradeoff
 from analysis.figures.caption import means
 from analysis.figures.style import looks
-from analysis.figures.tradeoff import pareto
 from analysis.figures.videos import conditions_of, find, papers_columns, telling_prompt
+from analysis.pareto import pareto
 from analysis.statistics import Interval
 from analysis.study import Study, StudyError
 from analysis.table import Table, table_of

@@ -124,6 +124,20 @@ def test_a_pass_on_another_size_costs_what_its_tokens_cost(embedded: Flops) -> N
     assert embedded.of_passes([]) == 0
 
 
+def test_a_projection_onto_the_model_itself_is_its_own_cost_and_another_keeps_shares_of_tokens(
+    embedded: Flops, hunyuan: Flops
+) -> None:
+    full = latent_of(embedded, 17)
+    rows = [[*latent_of(embedded, 8), 2, 0.5, 1.0, 3], [*full, 1, 1.0, 1.0, 2]]
+    assert embedded.projected(rows, full) == embedded.of_passes(rows)
+    frames = hunyuan.num_latents * 8 / 17
+    there = [
+        [frames, *latent_of(hunyuan, 0)[1:], 2, 0.5, 1.0, 3],
+        [*latent_of(hunyuan, hunyuan.num_latents), 1, 1.0, 1.0, 2],
+    ]
+    assert hunyuan.projected(rows, full) == hunyuan.of_passes(there)
+
+
 def test_a_model_says_its_own_flops(embedded: Flops) -> None:
     preset = PRESETS["embedded"]
     assert preset.model.flops(64, 96, 33) == Flops(preset.model.configuration(), preset.model.tiling, 64, 96, 33)

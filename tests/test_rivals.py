@@ -17,9 +17,10 @@ from plans import jobs, plan
 from processes import run
 from test_table1 import markdown, table_in, write
 
-from analysis import Study, StudyError, compare, figures, literature, rivals
+from analysis import Study, StudyError, compare, figures, literature, pareto, rivals
 from analysis.accelerators import accelerators_sheet
-from analysis.equal_latency import Comparison, Place, comparisons, csv_rows, equal_latency_sheet, place_at
+from analysis.equal_cost import Comparison, Place, comparisons, csv_rows, equal_cost_sheet, place_at
+from analysis.family_cost import LATENCY, WORK
 from analysis.figures import Choices, families, tradeoff
 from analysis.gallery.data import gallery_data
 from analysis.gate import Bound, verdict
@@ -64,6 +65,7 @@ def condition(
     for i, prompt in enumerate(PROMPTS):
         scores = {name: own[i] for name, own in (values or {}).items()}
         spec = {"prompt": prompt, "seed": i, "height": 64, "width": 64, "num_frames": 33, "fps": 12}
+        spec |= {"num_inference_steps": 50}
         identity = {"generator_version": 1, "model": {"dtype": "float32"}, "spec": spec}
         write(study, slug, prompt, latency_s, scores, identity=identity, **facts | other)
 
@@ -89,7 +91,7 @@ def sheets(study: Path, names: Sequence[str] | None = None, at: str = "VGDFR") -
     """Returns the sheets of the report, which also draws a figure and takes longer."""
     table = table_in(study)
     shown = rivals.columns_of(table, names)
-    return rivals.sheets_of(table, shown, comparisons(table, table.columns(shown), at), at)
+    return rivals.sheets_of(table, shown, comparisons(table, table.columns(shown), at, LATENCY), at)
 
 
 def row_of(table: Table, title: str) -> Row:
@@ -112,7 +114,7 @@ def change(study: Path, place: str, **facts: Any) -> None:
 
 def found_in(study: Path, at: str, family: str, column: str = "psnr") -> Comparison:
     table = table_in(study)
-    every = comparisons(table, table.columns(["psnr", "clipsim", "speedup"]), "VGDFR")
+    every = comparisons(table, table.columns(["psnr", "clipsim", "speedup"]), "VGDFR", LATENCY)
     return next(c for c in every if (c.at.title, c.family, c.column.name) == (at, family, column))
 
 
@@ -123,7 +125,7 @@ def test_a_family_is_interpolated_between_its_two_neighbours_for_each_sample(stu
     """3.5 s lies at three quarters of the way from 2 s to 4 s."""
     found = found_in(study, "VGDFR (k=5, θ=0.9)", "Tea")
     assert isinstance(found.place, Place)
-    assert (found.place.fast.title, found.place.slow.title) == ("Tea (t=2)", "Tea (t=1)")
+    assert (found.place.cheaper.title, found.place.dearer.title) == ("Tea (t=2)", "Tea (t=1)")
     assert found.place.weight == pytest.approx(0.75) and found.place.text == "t=2 and t=1 (25% and 75%)"
     hand = [0.25 * (20 + i) + 0.75 * (30 + 2 * i) for i in range(6)]
     assert found.place.values(PSNR).tolist() == pytest.approx(hand)
@@ -144,7 +146,7 @@ def test_nothing_is_extrapolated(study: Path) -> None:
         found = found_in(study, at, family)
         assert (found.place, found.value.value, found.difference.value, found.p_holm) == (reason, None, None, None)
     table = table_in(study)
-    made = equal_latency_sheet(comparisons(table, [PSNR], "VGDFR"), "VGDFR")
+    made = equal_cost_sheet(comparisons(table, [PSNR], "VGDFR", LATENCY), "VGDFR", LATENCY)
     texts = [row for row in cells(made) if row[0] == "– Tea"]
     assert texts[0][1:] == [reasons[below, "Tea"], "–"]
     assert texts[1][1] == "t=2 and t=1 (25% and 75%)" and texts[1][2].startswith("31.88 (+5.62 [")
@@ -174,7 +176,7 @@ def test_an_end_of_a_line_within_the_error_of_prices_is_taken_as_it_is(
     condition(tmp_path, "Original", 6.0)
     condition(tmp_path, "VGDFR-k5-theta0.9", 3.5, {"psnr": line(25, 0.5)})
     condition(tmp_path, "Steps-n=25", latency_s, {"psnr": line(40)})
-    (found,) = comparisons(table_in(tmp_path), [PSNR], "VGDFR")
+    (found,) = comparisons(table_in(tmp_path), [PSNR], "VGDFR", LATENCY)
     assert text == (found.place.text if isinstance(found.place, Place) else found.place)
     assert found.value.value == (42.5 if isinstance(found.place, Place) else None)
 
@@ -182,20 +184,20 @@ def test_an_end_of_a_line_within_the_error_of_prices_is_taken_as_it_is(
 def test_latencies_are_compared_within_one_run_alone(study: Path) -> None:
     change(study, "Tea-*/*", environment={"packages": {"torch": "another"}})
     table = table_in(study)
-    assert place_at(rows_in(table, "Tea"), row_of(table, "VGDFR (k=5, θ=0.9)")) == "no run timed both"
+    assert place_at(rows_in(table, "Tea"), row_of(table, "VGDFR (k=5, θ=0.9)"), LATENCY) == "no run timed both"
 
 
 def test_differences_are_marked_after_the_correction_over_their_column(study: Path) -> None:
     condition(study, "Steps-n=45", 5.0, {"psnr": line(50, 1), "clipsim": line(0.5, 0.01)})
     table = table_in(study)
-    found = [c for c in comparisons(table, [PSNR, CLIPSIM], "VGDFR") if isinstance(c.place, Place)]
+    found = [c for c in comparisons(table, [PSNR, CLIPSIM], "VGDFR", LATENCY) if isinstance(c.place, Place)]
     assert [(c.family, c.column.name) for c in found] == [
         ("Steps", "psnr"), ("Steps", "clipsim"), ("Tea", "psnr"), ("Tea", "clipsim"),
     ]  # fmt: skip
     steps, tea = (c for c in found if c.column is PSNR)
     raw = [p_value(c.place.values(PSNR), c.at.values("psnr")) for c in (steps, tea) if isinstance(c.place, Place)]
     assert [steps.p_holm, tea.p_holm] == holm([p for p in raw if p is not None])
-    sheet = equal_latency_sheet(found, "VGDFR")
+    sheet = equal_cost_sheet(found, "VGDFR", LATENCY)
     assert sheet is not None and [cell.mark for cell in sheet.rows[1][2:]] == ["best" * c.differs for c in found[:2]]
     calm = METRICS["flicker"].about
     assert steps.differs and not steps._replace(column=calm).differs, "frozen videos are best in that column"
@@ -331,9 +333,9 @@ def test_one_of_two_idle_accelerators_is_named(study: Path) -> None:
 
 def test_there_is_no_front_where_a_frozen_video_has_the_best_value() -> None:
     points = [(1.0, 0.5), (2.0, 0.9)]
-    assert tradeoff.front(points, PSNR) == [False, True]
-    assert tradeoff.front(points, METRICS["flicker"].about) == tradeoff.front(points, METRICS["motion"].about)
-    assert tradeoff.front(points, METRICS["flicker"].about) == [False, False]
+    assert pareto.front(points, PSNR) == [False, True]
+    assert pareto.front(points, METRICS["flicker"].about) == pareto.front(points, METRICS["motion"].about)
+    assert pareto.front(points, METRICS["flicker"].about) == [False, False]
 
 
 # ------------------------------------------------------------------------------------------------ noise of its own
@@ -381,20 +383,20 @@ def test_the_front_of_work_and_of_latency_is_what_nothing_dominates(tmp_path: Pa
     for i, (seconds, psnr, steps) in enumerate(numbers.tolist()):
         condition(tmp_path, f"M{i % 4}-n={i}", seconds, {"psnr": [psnr] * 6}, passes=[*WHOLE[:6], steps])
     work, latency = families.panels(table_in(tmp_path), ["psnr"])
-    assert (work.cost, latency.cost) == ("DiT work", "latency")
-    for panel, column, full in ((work, 2, 50), (latency, 0, 10)):
+    assert (work.cost, latency.cost) == (WORK, LATENCY)
+    for panel, column, full in ((work, 2, 1), (latency, 0, 10)):
         costs = {f"n={i}": (own[column] / full, own[1]) for i, own in enumerate(numbers.tolist())}
         assert {p.row.other: p.at for p in panel.points} == {n: pytest.approx(at) for n, at in costs.items()}
         for p in panel.points:
             x, y = costs[p.row.other]
             beaten = [n for n, (a, b) in costs.items() if a <= x and b >= y and (a < x or b > y)]
-            assert p.best == (not beaten), (panel.cost, p.row.other, beaten)
+            assert p.best == (not beaten), (panel.cost.name, p.row.other, beaten)
 
 
 def test_the_figure_has_a_line_per_family_by_rising_cost(study: Path) -> None:
     table = table_in(study)
     data = families.panels(table)
-    assert [(panel.column.name, panel.cost) for panel in data] == [("psnr", "DiT work"), ("psnr", "latency")]
+    assert [(panel.column.name, panel.cost.name) for panel in data] == [("psnr", "work"), ("psnr", "latency")]
     figure = families.families(table, data)
     FigureCanvasAgg(figure).draw()
     (legend,) = figure.legends
@@ -450,12 +452,12 @@ def test_the_literature_has_numbers_in_its_columns() -> None:
 
 def test_the_csv_of_equal_latencies_has_the_places_and_the_reasons(study: Path) -> None:
     table = table_in(study)
-    text = csv_of(csv_rows(comparisons(table, table.columns(["psnr"]), "VGDFR")))
+    text = csv_of(csv_rows(comparisons(table, table.columns(["psnr"]), "VGDFR", LATENCY), LATENCY))
     found = [row for row in csv.DictReader(io.StringIO(text)) if (row["family"], row["column"]) == ("Tea", "psnr")]
     none, between = found
-    assert none["reason"].startswith("slower in all settings") and none["value_value"] == none["fast"] == ""
-    assert (between["at"], between["fast"], between["slow"]) == ("VGDFR-k5-theta0.9", "Tea-t=2", "Tea-t=1")
-    assert float(between["share_of_slow"]) == 0.75 and float(between["value_value"]) == pytest.approx(31.875)
+    assert none["reason"].startswith("slower in all settings") and none["value_value"] == none["cheaper"] == ""
+    assert (between["at"], between["cheaper"], between["dearer"]) == ("VGDFR-k5-theta0.9", "Tea-t=2", "Tea-t=1")
+    assert float(between["share_of_dearer"]) == 0.75 and float(between["value_value"]) == pytest.approx(31.875)
 
 
 # ------------------------------------------------------------------------------------------------ the experiment

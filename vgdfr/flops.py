@@ -4,6 +4,7 @@ diffusers' own classes are built from the model's configuration and run on tenso
 PyTorch counts matrix products, convolutions and attention exactly; a multiplication with its addition counts as two.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -102,6 +103,17 @@ class Flops:
     def of_passes(self, rows: Sequence[Sequence[int | float]]) -> float:
         """Returns the FLOPs of a record's histogram, given as the rows of `vgdfr.passes.to_rows`."""
         return sum((row[6] * self.of_pass(row) for row in rows), 0.0)
+
+    def projected(self, rows: Sequence[Sequence[int | float]], full: Sequence[int]) -> float:
+        """Returns the FLOPs if another model's passes ran here, as rows of its record's histogram.
+
+        A pass sees the share of this model's tokens that it saw of `full`, the latent frames, height and width of the
+        other model's full pass. It has as many forwards, and computes the same share of layers.
+        """
+        space, whole = compression_of(self.configuration)[1], math.prod(full)
+        size = (self.height // space, self.width // space)
+        frames = [self.num_latents * math.prod(row[:3]) / whole for row in rows]
+        return self.of_passes([(n, *size, *row[3:]) for n, row in zip(frames, rows, strict=True)])
 
     def dit_work(self, rows: Sequence[Sequence[int | float]], baseline_forwards: int) -> float:
         """Returns a record's FLOPs over the FLOPs of the baseline's forwards, which run on all latent frames."""

@@ -2,7 +2,7 @@
 
 `python -m analysis.figures runs/table1` draws all figures that the study allows, and `--only tradeoff content` draws
 some. `--columns psnr,ssim` chooses the metrics of these two and of `families`; their files' names then end with the
-metrics.
+metrics. `--only families --x work,flops_13b --families "Fewer steps,VGDFR"` also chooses the costs and the families.
 `python -m analysis.figures runs/table1 --prompt 03-accelerating --k 5 --theta 0.7` draws a few frames of the baseline
 and, below them, of the condition with this k and theta, its schedule and the preview's similarity.
 `python -m analysis.figures runs/ablation --prompt 03-accelerating --grid` draws the start, middle and end of the
@@ -26,12 +26,17 @@ __all__ = ["FIGURES", "Choices", "Drawn", "draw", "draw_prompt"]
 
 @dataclass(frozen=True)
 class Choices:
-    """The caller's choices. None lets each figure choose. `columns` are names of metrics."""
+    """The caller's choices. None lets each figure choose.
+
+    columns: names of metrics. costs, families: the costs and the families in the figure `families`.
+    """
 
     prompt: str | None = None
     k: int | None = None
     theta: float | None = None
     columns: tuple[str, ...] | None = None
+    costs: tuple[str, ...] | None = None
+    families: tuple[str, ...] | None = None
 
     def prompt_of(self, table: Table) -> str:
         return self.prompt or videos.telling_prompt(table)
@@ -48,7 +53,8 @@ def _tradeoff(table: Table, choices: Choices) -> Figure:
 
 
 def _families(table: Table, choices: Choices) -> Figure:
-    return families.families(table, families.panels(table, choices.columns))
+    costs = families.COSTS if choices.costs is None else choices.costs
+    return families.families(table, families.panels(table, choices.columns, costs, choices.families))
 
 
 def _timeline(table: Table, choices: Choices) -> Figure:
@@ -78,7 +84,7 @@ FIGURES = {
     ),
     "ablation": Kind("Contribution of components (Fig. 4)", _ablation),
     "tradeoff": Kind("Speed-up against quality", _tradeoff),
-    "families": Kind("Quality against DiT work and latency, a line per family", _families),
+    "families": Kind("Quality against costs, a line per family", _families),
     "timeline": Kind("Similarity and schedules of a sample (Fig. 1 and 2, as data)", _timeline),
     "comparison": Kind(
         "A sample beside its baseline", lambda table, choices: videos.comparison(*_compared(table, choices))
@@ -104,12 +110,13 @@ def draw(
 ) -> list[Drawn]:
     """Draws the figures `names` into `folder`. Returns their files, or the reason why the study does not allow one.
 
-    A figure of chosen metrics has another file name, so that it does not overwrite the usual figure.
+    A figure of chosen metrics, costs or families has another file name, so that it does not overwrite the usual figure.
     """
     choices, out = choices or Choices(), []
     for name in names:
-        title, columns = FIGURES[name].title, choices.columns if name in BY_COLUMNS else None
-        stem = re.sub(r"[^\w.-]", "_", "-".join((name, *(columns or ()))))
+        title, chosen = FIGURES[name].title, [name, *(choices.columns or ())] if name in BY_COLUMNS else [name]
+        chosen += [*(choices.costs or ()), *(choices.families or ())] if name == "families" else []
+        stem = re.sub(r"[^\w.-]", "_", "-".join(chosen))
         try:
             out.append(Drawn(name, title, tuple(save(FIGURES[name].draw(table, choices), folder, stem))))
         except StudyError as error:

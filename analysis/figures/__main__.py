@@ -21,6 +21,10 @@ def command() -> str | int:
     parser.add_argument(
         "--columns", metavar="NAMES", help="metrics for tradeoff, families and content, separated by commas"
     )
+    parser.add_argument(
+        "--x", metavar="COSTS", help="costs for families: work, latency, flops_13b (default: work,latency)"
+    )
+    parser.add_argument("--families", metavar="NAMES", help="families for families, separated by commas (default: all)")
     parser.add_argument("--prompt", help="draw only the comparison of this prompt, such as 03-accelerating")
     parser.add_argument(
         "--grid", action="store_true", help="draw every condition of the prompt, not only one and the baseline"
@@ -32,8 +36,8 @@ def command() -> str | int:
     given = parser.parse_args()
     if given.grid and not given.prompt:
         parser.error("--grid needs --prompt")
-    columns = None if given.columns is None else tuple(given.columns.split(","))
-    choices = figures.Choices(given.prompt, given.k, given.theta, columns)
+    lists = (None if text is None else tuple(text.split(",")) for text in (given.columns, given.x, given.families))
+    choices = figures.Choices(given.prompt, given.k, given.theta, *lists)
     table, folder = table_of(Study(given.study), allow_mixed=given.allow_mixed), given.out or given.study / "report"
     if given.prompt and not given.only:
         print(figures.draw_prompt(table, folder, choices, given.grid))

@@ -1,38 +1,52 @@
-"""Draws quality against DiT work and against latency: a line per family of methods, and the Pareto front of all.
+"""Draws quality against costs: a line per family of methods, and the Pareto front of all.
 
-Both costs are shares of the baseline's, so that latencies of different runs share an axis. A line joins the conditions
-of a family by rising cost. A hollow marker is a condition on the Pareto front, by the means. Each video setting and
-metric has a row of two panels. By default the metrics are PSNR and VQA.
+The costs are those of `analysis.family_cost`: by default DiT work in full-length passes, and latency as a share of the
+baseline's, so that latencies of different runs share an axis. A line joins the conditions of a family by rising cost.
+Of a family with several free settings it joins only the conditions on the family's own front, and the others are faint
+marks. A hollow marker is a condition on the Pareto front of all families, by the means. Each video setting and metric
+has a row with a panel per cost. By default the metrics are PSNR and VQA.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from textwrap import fill
 
 from analysis.columns import Column
 from analysis.complete import incomplete
+from analysis.family_cost import LATENCY, Cost, costs_named, with_costs
 from analysis.figures.caption import INCHES_PER_LINE, NO_RIVAL, left_out, means, wrapped, write_below
 from analysis.figures.style import BASELINE, FAMILY_COLOURS, FAMILY_MARKERS, K_COLOURS, LEGEND_LETTERS, RC
-from analysis.figures.tradeoff import FRONT, LEGEND_LETTERS_PER_INCH, LEGEND_MARGIN, around, axis_title, front
+from analysis.figures.tradeoff import FRONT, LEGEND_LETTERS_PER_INCH, LEGEND_MARGIN, around, axis_title
+from analysis.pareto import front, on_line
 from analysis.row import Row
-from analysis.statistics import NOTHING, Interval
+from analysis.statistics import Interval
 from analysis.study import StudyError
 from analysis.table import Table
 from bench.drawing import Axes, Figure, Line2D, settings
 
-METRICS = ("psnr", "vqa")
+METRICS, COSTS = ("psnr", "vqa"), ("work", "latency")
 # 13 colours and 10 markers, so that the first 130 families look different
 COLOURS = (*K_COLOURS.values(), *FAMILY_COLOURS, "#AA4499", "#888888", "#DDCC77")
+FAINT = 0.3
+OWN_FRONT = (
+    "Of a family with several free settings, the line joins the settings on the family's own front of cost and metric, "
+    "by the means. Its other settings are faint marks without bars. Such a family has no line where no direction of "
+    "the metric is better"
+)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A condition: its cost as a share of the baseline's, and the metric's mean; `best` if on the Pareto front."""
+    """A condition: its cost and the metric's mean.
+
+    best: it is on the Pareto front of all families. joined: the line of its family goes through it.
+    """
 
     row: Row
     cost: Interval
     metric: Interval
     best: bool
+    joined: bool
 
     @property
     def at(self) -> tuple[float, float]:
@@ -41,71 +55,82 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """The conditions of one video setting under one metric and one cost, and the value of the baseline if it has one.
+    """The conditions of one video setting under one metric and one cost.
 
-    left_out: conditions that the panel does not draw, with the reason.
+    baseline: the cost and the value of the baseline, if it has one. left_out: conditions that the panel does not draw,
+    with the reason.
     """
 
     column: Column
-    cost: str
+    cost: Cost
     video: str
     points: tuple[Point, ...]
-    baseline: Interval | None
+    baseline: tuple[float, Interval] | None
     left_out: tuple[tuple[Row, str], ...]
 
 
-def work(row: Row) -> Interval:
-    """Returns the row's DiT work as a share of the baseline's."""
-    return row.mean("dit_work")
+def panels(
+    table: Table,
+    names: Sequence[str] | None = None,
+    costs: Sequence[str] = COSTS,
+    only: Sequence[str] | None = None,
+) -> list[Panel]:
+    """Returns a panel per video setting, metric and cost. Default metrics without scores are left out.
 
-
-def latency(row: Row) -> Interval:
-    """Returns the row's latency as a share of the baseline's in the same run: the inverse of its speed-up."""
-    speedup = row.mean("speedup")
-    if not speedup.value:
-        return NOTHING
-    low, high = (1 / end if end else None for end in (speedup.high, speedup.low))
-    return speedup._replace(value=1 / speedup.value, low=low, high=high)
-
-
-COSTS: Mapping[str, Callable[[Row], Interval]] = {"DiT work": work, "latency": latency}
-
-
-def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
-    """Returns two panels per video setting and metric. Default metrics without scores are left out.
-
-    Raises StudyError for a metric in `names` without scores, and if there is nothing to draw.
+    `only` are the families to draw, by default all. Raises StudyError for a metric in `names` without scores, for an
+    unknown cost or family, and if there is nothing to draw.
     """
+    chosen = costs_named(costs)
+    table = with_costs(_of_families(table, only), chosen)
     wanted = table.columns(METRICS if names is None else names)
     shown = [column for column in wanted if _scored(table, column)]
     if names is not None and (lacking := [column.title for column in wanted if column not in shown]):
         raise StudyError(f"no method has a score of {', '.join(lacking)}; score the study: python -m bench.score STUDY")
     videos = [video for video in table.videos if any(r.ranked and r.n and r.video == video for r in table.rows)]
-    out = [_panel(table, video, column, cost) for video in videos for column in shown for cost in COSTS]
+    out = [_panel(table, video, column, cost) for video in videos for column in shown for cost in chosen]
     if not any(panel.points for panel in out):
         raise StudyError("no method has both a cost and a finite score, so there is nothing to draw")
     return out
+
+
+def _of_families(table: Table, only: Sequence[str] | None) -> Table:
+    """Returns the table with the baselines and the families `only`."""
+    if only is None:
+        return table
+    there = list(dict.fromkeys(row.family for row in table.rows if row.ranked))
+    if wrong := [name for name in only if name not in there]:
+        raise StudyError(f"there is no family {wrong[0] or repr('')}; there are {', '.join(there)}")
+    return replace(table, rows=tuple(row for row in table.rows if row.is_reference or row.family in only))
 
 
 def _scored(table: Table, column: Column) -> bool:
     return any(row.competes(column) and row.mean(column.name).value is not None for row in table.rows)
 
 
-def _panel(table: Table, video: str, column: Column, cost: str) -> Panel:
+def _panel(table: Table, video: str, column: Column, cost: Cost) -> Panel:
     rows = [row for row in table.rows if row.video == video and not row.is_reference]
-    costs = {row: COSTS[cost](row) for row in rows}
-    reasons = {row: _reason(row, column, cost, costs[row]) for row in rows}
+    reasons = {row: _reason(row, column, cost) for row in rows}
     drawn = [row for row in rows if reasons[row] is None]
-    at = [(-(costs[row].value or 0.0), row.mean(column.name).value or 0.0) for row in drawn]
-    best = front(at, column)
-    points = (Point(row, costs[row], row.mean(column.name), b) for row, b in zip(drawn, best, strict=True))
-    reference = table.reference(video)
-    baseline = reference.mean(column.name) if reference and reference.mean(column.name).value is not None else None
+    at = {row: (-(cost.mean(row).value or 0.0), row.mean(column.name).value or 0.0) for row in drawn}
+    best = dict(zip(drawn, front(list(at.values()), column), strict=True))
+    joined: dict[Row, bool] = {}
+    for name in dict.fromkeys(row.family for row in drawn):
+        own = [row for row in drawn if row.family == name]
+        joined |= zip(own, on_line(own, [at[row] for row in own], column), strict=True)
+    points = (Point(row, cost.mean(row), row.mean(column.name), best[row], joined[row]) for row in drawn)
     pairs = tuple((row, reason) for row, reason in reasons.items() if reason)
-    return Panel(column, cost, video, tuple(points), baseline, pairs)
+    return Panel(column, cost, video, tuple(points), _baseline(table.reference(video), column, cost), pairs)
 
 
-def _reason(row: Row, column: Column, cost: str, value: Interval) -> str | None:
+def _baseline(reference: Row | None, column: Column, cost: Cost) -> tuple[float, Interval] | None:
+    """Returns the cost and the value of the baseline, None if one is missing."""
+    if reference is None or reference.mean(column.name).value is None:
+        return None
+    x = cost.mean(reference).value
+    return None if x is None else (x, reference.mean(column.name))
+
+
+def _reason(row: Row, column: Column, cost: Cost) -> str | None:
     """Returns why a row is not drawn, or None."""
     if not row.ranked:
         return NO_RIVAL
@@ -116,7 +141,7 @@ def _reason(row: Row, column: Column, cost: str, value: Interval) -> str | None:
     if row.mean(column.name).value is None:
         infinite = row.mean(column.name).infinite
         return f"at infinite {column.title}, not drawn" if infinite else f"without {column.title}, not drawn"
-    return None if value.value is not None else f"without {cost}, not drawn"
+    return None if cost.mean(row).value is not None else f"without {cost.title}, not drawn"
 
 
 def families(table: Table, data: Sequence[Panel]) -> Figure:
@@ -131,18 +156,29 @@ def families(table: Table, data: Sequence[Panel]) -> Figure:
     if any(panel.baseline for panel in data):
         handles.append(Line2D([], [], color=BASELINE, marker="*", ls="", ms=10, label="Original"))
     lines = [line for handle in handles for line in str(handle.get_label()).split("\n")]
-    down = len(data) // len(COSTS)
+    across = len(dict.fromkeys(panel.cost for panel in data))
+    down = len(data) // across
     with settings(RC):
-        width = 4.4 * len(COSTS) + (max(map(len, lines)) + LEGEND_MARGIN) / LEGEND_LETTERS_PER_INCH
-        below = means((p.metric for panel in data for p in panel.points), [panel.column for panel in data])
-        below = wrapped([incomplete(table), *below, *left_out(_each_once(data))], width)
+        width = 4.4 * across + (max(map(len, lines)) + LEGEND_MARGIN) / LEGEND_LETTERS_PER_INCH
+        below = wrapped([incomplete(table), *_caption(table, data)], width)
         height = max(0.3 + 3.4 * down, 0.5 + 0.22 * len(lines) - INCHES_PER_LINE * len(below))
         figure = Figure((width, height), layout="constrained")
-        for ax, panel in zip(figure.subplots(down, len(COSTS), squeeze=False).flat, data, strict=True):
+        for ax, panel in zip(figure.subplots(down, across, squeeze=False).flat, data, strict=True):
             _draw(ax, panel, style)
         figure.legend(handles=handles, loc="outside right upper")
         write_below(figure, below)
     return figure
+
+
+def _caption(table: Table, data: Sequence[Panel]) -> list[str]:
+    """Returns the lines below the figure: means, lines, costs in full-length passes, and the rows left out."""
+    told = {row.family for panel in data for row in (*(p.row for p in panel.points), *dict(panel.left_out))}
+    others = dict.fromkeys(row.family for row in table.rows if row.ranked and row.family not in told)
+    below = means((p.metric for panel in data for p in panel.points), [panel.column for panel in data])
+    below += [OWN_FRONT] * any(not point.joined for panel in data for point in panel.points)
+    below += [cost.explained for cost in dict.fromkeys(panel.cost for panel in data) if cost is not LATENCY]
+    below += [f"Families not drawn, by choice: {', '.join(others)}"] * bool(others)
+    return [*below, *left_out(_each_once(data))]
 
 
 def styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -160,15 +196,23 @@ def _draw(ax: Axes, panel: Panel, style: Mapping[str, tuple[str, str]]) -> None:
         ax.plot(*zip(*front, strict=True), color=FRONT, lw=7, solid_capstyle="round", solid_joinstyle="round", zorder=1)
     for name, (colour, marker) in style.items():
         points = sorted((p for p in panel.points if p.row.family == name), key=lambda point: point.at)
-        if not points:
-            continue
-        ax.plot(*zip(*(p.at for p in points), strict=True), color=colour, lw=1.2, zorder=3)
+        if joined := [p.at for p in points if p.joined]:
+            ax.plot(*zip(*joined, strict=True), color=colour, lw=1.2, zorder=3)
         for p in points:
-            ax.errorbar(*p.at, xerr=around(p.cost), yerr=around(p.metric), color=colour, alpha=0.3, lw=1, zorder=2)
-            ax.plot(*p.at, marker, color=colour, ms=6, mfc="white" if p.best else colour, mew=1.3, zorder=4)
-    if panel.baseline and panel.baseline.value is not None:
-        ax.errorbar(1, panel.baseline.value, yerr=around(panel.baseline), color=BASELINE, alpha=0.35, lw=1)
-        ax.plot(1, panel.baseline.value, "*", color=BASELINE, ms=11, markeredgecolor="white", zorder=4)
+            is_faint = _is_faint(panel, p)
+            if not is_faint:
+                ax.errorbar(*p.at, xerr=around(p.cost), yerr=around(p.metric), color=colour, alpha=0.3, lw=1, zorder=2)
+            fill_colour, alpha = "white" if p.best else colour, FAINT if is_faint else 1.0
+            ax.plot(*p.at, marker, color=colour, ms=6, mfc=fill_colour, mew=1.3, alpha=alpha, zorder=4)
+    if panel.baseline:
+        x, value = panel.baseline
+        ax.errorbar(x, value.value or 0.0, yerr=around(value), color=BASELINE, alpha=0.35, lw=1)
+        ax.plot(x, value.value or 0.0, "*", color=BASELINE, ms=11, markeredgecolor="white", zorder=4)
     arrow = {1: ": higher is better", -1: ": lower is better", 0: ""}[panel.column.better]
     title = f"{panel.column.title}{arrow}" + (f"\n{panel.video}" if panel.video else "")
-    ax.set(xlabel=f"{panel.cost} (baseline = 1)", ylabel=axis_title(panel.column), title=title)
+    ax.set(xlabel=panel.cost.axis, ylabel=axis_title(panel.column), title=title)
+
+
+def _is_faint(panel: Panel, point: Point) -> bool:
+    """Returns whether the line of the point's family passes it by. Without a front, a family has no line at all."""
+    return not point.joined and any(p.joined for p in panel.points if p.row.family == point.row.family)

@@ -15,6 +15,7 @@ from typing import Any
 from analysis.columns import Column
 from analysis.figures.caption import INCHES_PER_LINE, NO_RIVAL, left_out, means, wrapped, write_below
 from analysis.figures.style import BASELINE, GREY, LEGEND_LETTERS, RC, Look, colour_of, looks, marker_of
+from analysis.pareto import front
 from analysis.statistics import Interval
 from analysis.study import StudyError
 from analysis.table import Row, Table, main_family
@@ -65,15 +66,6 @@ def axis_title(column: Column) -> str:
     return f"{column.title} ({column.unit})" if column.unit and "(" not in column.title else column.title
 
 
-def pareto(points: Sequence[tuple[float, float]], better: int) -> list[bool]:
-    """Returns whether each point is on the front: no other point is as good in both numbers and better in one.
-
-    Higher `x` is better.
-    """
-    signed = [(x, better * y) for x, y in points]
-    return [not any(a >= x and b >= y and (a, b) != (x, y) for a, b in signed) for x, y in signed]
-
-
 def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
     """Returns a panel per video setting and metric, by default for each of METRICS that any method is scored for.
 
@@ -97,12 +89,6 @@ def panels(table: Table, names: Sequence[str] | None = None) -> list[Panel]:
         reasons = ". ".join(left_out(pair for panel in out for pair in panel.left_out))
         raise StudyError(f"no method has both a speed-up and a finite score, so there is nothing to draw. {reasons}")
     return out
-
-
-def front(points: Sequence[tuple[float, float]], column: Column) -> list[bool]:
-    """Returns `pareto` for a column, and no front where neither direction is better or frozen videos are best."""
-    has_one = column.better and not column.shown_with
-    return pareto(points, column.better) if has_one else [False] * len(points)
 
 
 def _panel(table: Table, video: str, rows: Sequence[Row], column: Column) -> Panel:
