@@ -13,18 +13,23 @@ from vgdfr.backbones.base import Backbone, Codec
 from vgdfr.method import Method, calibrated, check_frames, check_method, check_sampled
 from vgdfr.naming import is_built_in, path_of
 from vgdfr.numerics import exact_float32
-from vgdfr.sampling import sampling
+from vgdfr.sampling import Watch, sampling
 from vgdfr.schedule import FrameSchedule
 from vgdfr.video import GeneratedVideo, VideoSpec
 
 
 @torch.inference_mode()
 @exact_float32()
-def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared | None = None) -> GeneratedVideo:
+def generate(
+    backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared | None = None, watch: Watch | None = None
+) -> GeneratedVideo:
     """Generates the video that `spec` describes on `backbone` with `method`.
 
     Frames are uint8 RGB `[num_frames, height, width, 3]`. The same arguments on the same machine give the same bytes,
     whether or not `shared` holds parts of other samples. A reused part counts with the seconds of its computation.
+
+    `watch` sees each step after it is taken. The time that `watch` takes counts in the step's stage. Steps of parts
+    that `shared` holds are not taken again, so `watch` does not see them.
 
     Raises ValueError if `method` is no Method or does not fit `spec` or the model, if an accelerator's calibration
     belongs to another model, if `shared` belongs to another spec, and if an accelerator never made a decision. Raises
@@ -39,7 +44,7 @@ def generate(backbone: Backbone, spec: VideoSpec, method: Method, shared: Shared
     if shared is not None and shared.spec != spec:
         raise ValueError(f"`shared` holds parts of another video: expected {shared.spec}, got {spec}")
     mine = shared if shared is not None and method.shares else Shared(spec)
-    with sampling(backbone, mine, path_of(type(method)), method.stops(), method.accelerators) as run:
+    with sampling(backbone, mine, path_of(type(method)), method.stops(), method.accelerators, watch) as run:
         # "other" is the work of a loop outside its stages, which also counts; only our own loops are known to do little
         kind = f"other {method.name}" if is_built_in(type(method)) else None
         with run.account.sample(), backbone.counter.guarding(), run.stage("other", kind=kind):

@@ -1,9 +1,9 @@
 """The tools of a method's loop: the model, the noise, the baseline's trajectory, and the clock."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +20,25 @@ Correct = Callable[[Tensor, float], Tensor]
 """Returns a method's own velocity for the DiT's velocity at a noise level."""
 
 
+class Step(NamedTuple):
+    """A trajectory after one of its steps, for an observer.
+
+    solver: the trajectory's solver.
+    done: the number of steps that are done, this one included.
+    state: the state after the step, with the velocity as the method corrected it.
+    schedule: the schedule that shortens the latent; None on the full latent.
+    """
+
+    solver: Solver
+    done: int
+    state: State
+    schedule: FrameSchedule | None
+
+
+Watch = Callable[[Step], None]
+"""Observes each step of a sample as `Sampling.solve` takes it."""
+
+
 class Sampling:
     """One sample while it is made. `Method.sample` gets it.
 
@@ -29,12 +48,19 @@ class Sampling:
     """
 
     def __init__(
-        self, backbone: Backbone, shared: Shared, owner: str, stops: Iterable[int], accelerated: Accelerated
+        self,
+        backbone: Backbone,
+        shared: Shared,
+        owner: str,
+        stops: Iterable[int],
+        accelerated: Accelerated,
+        watch: Watch | None = None,
     ) -> None:
         self.backbone, self.spec = backbone, (spec := shared.spec)
         self.account = Account(shared, backbone.device, backbone.resident_bytes)
         self.accelerated = accelerated
-        self._owner = owner
+        self._owner, self._watch = owner, watch
+        self._schedule: FrameSchedule | None = None  # within the block of `shortened`
         self._velocity = self.account.part("encode_prompt", _VELOCITY, lambda: backbone.velocity(spec))
         if accelerated.accelerators:
             self.account.switch_to(Shared(spec), _VELOCITY)
@@ -103,17 +129,23 @@ class Sampling:
             for i in range(first, solver.num_steps if last is None else last):
                 with self.account.passing(self.accelerated.names):
                     state = solver.step(velocity, state, i)
+                if self._watch is not None:
+                    self._watch(Step(solver, i + 1, state, self._schedule))
         return state
 
-    def shortened(
-        self, schedule: FrameSchedule, positions_per_layer: Sequence[Sequence[float]]
-    ) -> AbstractContextManager[None]:
+    @contextmanager
+    def shortened(self, schedule: FrameSchedule, positions_per_layer: Sequence[Sequence[float]]) -> Iterator[None]:
         """Within the block the DiT takes latents shortened by `schedule`.
 
         Each layer sees the latent frames at its own temporal positions, counted in latent frames of the full video
         (DyRoPE; paper, section 3.3).
         """
-        return self.backbone.shortened(schedule, positions_per_layer)
+        self._schedule = schedule
+        try:
+            with self.backbone.shortened(schedule, positions_per_layer):
+                yield
+        finally:
+            self._schedule = None
 
     def once(
         self,
@@ -171,14 +203,15 @@ def sampling(
     owner: str,
     stops: Iterable[int] = (),
     accelerators: Sequence[Accelerator] = (),
+    watch: Watch | None = None,
 ) -> Iterator[Sampling]:
     """Within the block the model makes one sample of `shared.spec`. Afterwards the model is as before.
 
     `owner` is the dotted path of the method's class. `stops` are the steps after which the method branches off the
-    baseline. Raises ValueError for accelerators on a compiled model.
+    baseline. `watch` sees each step that is taken. Raises ValueError for accelerators on a compiled model.
     """
     if accelerators and not backbone.can_be_accelerated:
         raise ValueError("accelerators patch a DiT's calls, which a compiled DiT does not allow; leave one of them out")
     _ = backbone.counter  # its hooks are the model's own, so they come before any accelerator's
     with unchanged_after(backbone.transformer), Accelerated(backbone.transformer, accelerators)() as accelerated:
-        yield Sampling(backbone, shared, owner, stops, accelerated)
+        yield Sampling(backbone, shared, owner, stops, accelerated, watch)
