@@ -30,7 +30,8 @@ COMPRESSION = ["method.k", "method.preview_steps", "method.spatial_levels", "met
 # these columns decide the steps on a shortened latent; the last is a digest of the schedule
 DECIDES_REST = [
     *SAME_VIDEO, "method", *COMPRESSION, "method.denoise_renoise", "method.global_layers", "method.preview_latent",
-    "method.residual", "method.keep_unmerged", "method.noise", "method.positions", "method.anchor", "schedule",
+    "method.residual", "method.keep_unmerged", "method.noise", "method.positions", "method.anchor",
+    "method.full_steps", "method.full_from", "schedule",
 ]  # fmt: skip
 SIZE = ["video.height", "video.width", "video.num_frames"]
 STAGES = ["seconds.denoise_full", "seconds.denoise_compressed"]
@@ -44,6 +45,11 @@ def _own_steps(samples: pd.DataFrame) -> pd.Series:
     """Returns the number of steps of compressing samples that take another number than the baseline; NaN for others."""
     given = samples.reindex(columns=["method.steps"])["method.steps"].where(_compresses(samples))
     return pd.to_numeric(given, errors="coerce")
+
+
+def _full_steps(samples: pd.DataFrame) -> pd.Series:
+    """Returns the number of last steps on the full length of each sample, 0 for samples without the setting."""
+    return pd.to_numeric(samples.reindex(columns=["method.full_steps"])["method.full_steps"]).fillna(0).astype(int)
 
 
 def is_counted(samples: pd.DataFrame) -> pd.Series:
@@ -64,7 +70,7 @@ def projections(table: Table, overrides: Sequence[str] = (), text_tokens: int = 
     flops: the FLOP model of the sample, a `vgdfr.flops.Flops`.
     compressed_steps, kept_latents, num_latents: the steps on the shortened latent, and its length of the full length.
     dit_flops: the passes that the record counts (`dit_passes`), or for an older record those that its settings imply.
-    module_flops: the decoder and the encoder of the compression module.
+    module_flops: the decoder and the encoder of the compression module, and the VAE's for a return to the full length.
     baseline_flops: the DiT passes of the baseline.
     dit_work: dit_flops over baseline_flops. It replaces the samples' column, which counts tokens.
     cost_ratio: the cost of a pass on the shortened latent over the cost of a full pass, by the FLOP model.
@@ -107,21 +113,25 @@ def _projected(samples: pd.DataFrame, flops: Flops) -> pd.DataFrame:
     k, preview_steps, levels, space = (samples[name] for name in COMPRESSION)
     kept, compresses = (samples["token_ratio"] * n).round().astype(int), _compresses(samples)
     own_steps = _own_steps(samples).fillna(steps)
-    merged, compressed_steps = kept < n, (own_steps - k).where(compresses, 0).astype(int)
+    full_steps = _full_steps(samples)
+    merged, compressed_steps = kept < n, (own_steps - k - full_steps).where(compresses, 0).astype(int)
 
-    def module_of(latents: int, levels: float, trips: float) -> float:
+    def module_of(latents: int, levels: float, trips: float, through_vae: bool) -> float:
         merges = flops.encode(latents, int(levels)) + trips * flops.encode(n, int(levels)) if latents < n else 0
-        return flops.decode(levels=int(levels)) + merges
+        lengthens = flops.decode(latents) + flops.encode(n, 0) if latents < n and through_vae else 0
+        return flops.decode(levels=int(levels)) + merges + lengthens
 
     def of_passes(text: str) -> float:
         return flops.of_passes(json.loads(text))
 
+    full_from = samples.reindex(columns=["method.full_from"])["method.full_from"]
+    through_vae = (full_steps > 0) & (full_from != "preview")
     in_pixels = compresses & (space == "pixel")
     given = samples.reindex(columns=["method.residual"])["method.residual"]
     trips = (given.notna() & (given != "none")).astype(float)  # the residual encodes the whole preview, too
-    module = _each(module_of, kept[in_pixels], levels[in_pixels], trips[in_pixels])
+    module = _each(module_of, kept[in_pixels], levels[in_pixels], trips[in_pixels], through_vae[in_pixels])
     module = module.reindex(samples.index, fill_value=0.0)
-    compressed = (k + preview_steps - 1) * full_pass + compressed_steps * _each(flops.dit, kept)
+    compressed = (k + preview_steps - 1 + full_steps) * full_pass + compressed_steps * _each(flops.dit, kept)
     dit = compressed.where(compresses, samples["passes"].fillna(steps) * full_pass)
     own, full = samples["dit_passes"].dropna(), samples["full_passes"][samples["dit_passes"].notna()].dropna()
     dit = _each(of_passes, own).reindex(samples.index).fillna(dit)
@@ -156,7 +166,11 @@ def study_savings(projected: pd.DataFrame, num_baselines: int) -> tuple[float, f
     rests = projected["dit_work"] - first_steps
     # a sample in which nothing was merged is its baseline
     rests = rests[~branches | (projected["kept_latents"] < projected["num_latents"])]
-    deciding = projected.reindex(columns=DECIDES_REST).assign(shared=projected["folder"].mask(branches))
+    filled_by = projected.reindex(columns=["method.interpolator"])["method.interpolator"].where(
+        _full_steps(projected) > 0
+    )
+    deciding = projected.reindex(columns=DECIDES_REST)
+    deciding = deciding.assign(interpolator=filled_by, shared=projected["folder"].mask(branches))
     once = rests[~deciding.loc[rests.index].duplicated()]
     alone, prefix_shared, equal_shared = (parts.sum() for parts in (projected["dit_work"], rests, once))
     return num_baselines + alone, num_baselines + prefix_shared, num_baselines + equal_shared

@@ -159,7 +159,7 @@ class Study:
         """Returns a sample's values per frame: metrics, the preview's similarities, and how frames were merged.
 
         A value between two frames, such as a similarity at lag 1, is in the row of the first. Columns: a metric's name;
-        lag1, lag2, lag3; `factor`, how many frames were merged into one; `kept`, whether the schedule kept the frame.
+        lag1, lag2, lag3; `factor`, how many frames were merged into one; `kept`, whether the frame is not interpolated.
         Raises StudyError if there is no such sample.
         """
         folder = self._folder(condition, prompt, seed)

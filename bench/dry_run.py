@@ -190,7 +190,8 @@ def _memory(model: Model, video: VideoSettings, group: Sequence[Condition]) -> s
     memory = memory_of(model, video.height, video.width, video.num_frames, levels)
     if memory is None:
         return f"{head}\n  peak memory: not known for this model"
-    stages = memory.stages(rife=any(getattr(c.method, "interpolator", None) == "rife" for c in group))
+    rife = any(getattr(c.method, "interpolator", None) == "rife" for c in group)
+    stages = memory.stages(rife, lengthens=any(work.kind == "encode" and not work.levels for work in works))
     largest = max(stages.values()) / 2**30
     room = ""
     if model.gpu_gib:

@@ -67,6 +67,17 @@ def test_another_start_of_the_shortened_steps_shares_none_and_a_round_trip_costs
     assert p["module_flops"] == paper["module_flops"] + p["flops"].encode(17, 1)
 
 
+def test_steps_on_the_full_length_are_full_passes_after_a_decoding_and_an_encoding(study: Path) -> None:
+    before = projected_in(study)
+    change(study, "vgdfr-k5-theta0.5/*", lambda r: r["method"].update(full_steps=10, interpolator="flow"))
+    p, paper = (each[each["condition"] == "vgdfr-k5-theta0.5"].iloc[0] for each in (projected_in(study), before))
+    full, short = p["flops"].count_dit(17), p["flops"].count_dit(11)
+    assert p["compressed_steps"] == 35 and p["dit_work"] == pytest.approx((15 * full + 35 * short) / (50 * full))
+    assert p["module_flops"] == paper["module_flops"] + p["flops"].decode(11) + p["flops"].encode(17, 0)
+    # the two conditions have equal schedules for still prompts, and their last steps differ
+    assert study_savings(projected_in(study), 4)[1] == study_savings(projected_in(study), 4)[2]
+
+
 def test_a_sample_in_which_nothing_was_merged_is_its_baseline(study: Path) -> None:
     sample(study, "00-still", 5, 1.0, 0, 1.0)
     projected = projected_in(study)

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 HISTORY = {"log.md"}  # this page describes earlier commands
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in HISTORY)]
 SETTINGS = sorted(CONF.rglob("*.yaml"))
-SWEEPS = {"bench.sweep", "bench.launch", "bench.prefetch", "bench.calibrate"}
+SWEEPS = {"bench.sweep", "bench.launch", "bench.prefetch", "bench.calibrate", "bench.divergence"}
 WITHOUT_OPTIONS = {"metrics.page", "bench.embedded.pictures"}
 # The words that the reader replaces by a value.
 VALUES = {"hw=PROFILE": "hw=80g", "NAME": "videosys", "$stage": "vae"}

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forking import HERE
 from processes import Finished, run, start
 from studies import stored
 
@@ -201,7 +202,7 @@ def test_a_worker_that_dies_of_a_sample_is_started_again_and_the_sample_is_a_vis
         os._exit(7)
     """
     site = at_each_call(tmp_path / "site", body, f"STUDY = {str(tmp_path / 'tiny')!r}\n")
-    first = run("bench.launch", "-n", "1", *arguments, **site)
+    first = run("bench.launch", "-n", "1", *arguments, before=HERE, **site)
     assert first.returncode == 1, first.stdout + first.stderr
     assert "worker 1 ended by exit status 7" in first.stdout
     assert "8 done, 1 failed, 0 missing of 9 samples" in first.stdout
@@ -223,7 +224,7 @@ def test_a_worker_that_dies_of_scoring_is_started_again_and_goes_on_with_the_nex
     """
     site = at_each_call(tmp_path / "site", body, f"STUDY = {str(tmp_path / 'tiny')!r}\n", module="Conv2d")
     arguments.append("metrics.names=[psnr,lpips_embedded]")
-    said = run("bench.launch", "-n", "1", *arguments, **site)
+    said = run("bench.launch", "-n", "1", *arguments, before=HERE, **site)
     assert said.returncode == 1, said.stdout + said.stderr
     assert "worker 1 ended by signal 11 (SIGSEGV) at 00-" in said.stdout and "given up" not in said.stdout, said.stdout
     assert "8 done, 1 failed, 0 missing of 9 samples" in said.stdout, said.stdout
@@ -246,7 +247,7 @@ def test_ctrl_c_ends_all_workers_and_the_same_command_continues(
 ) -> None:
     """The same holds for SIGTERM, which a cluster sends before it kills."""
     workers = {signal.SIGINT: "2", signal.SIGTERM: "1"}[number]
-    launch = start("bench.launch", "-n", workers, *arguments, **slow(tmp_path / "site"))
+    launch = start("bench.launch", "-n", workers, *arguments, before=HERE, **slow(tmp_path / "site"))
     launch.wait_for("made:")
     launch.send_signal(number)
     said = launch.wait(120)
@@ -266,7 +267,7 @@ def test_workers_killed_at_random_moments_leave_nothing_half_written(
     """kill -9 hits one of four workers four times: in turn a worker that makes a sample, and any worker."""
     rng, study = random.Random(0), tmp_path / "tiny"
     arguments.append(f"keep={keep}")
-    launch = start("bench.launch", "-n", "4", *arguments, **slow(tmp_path / "site"))
+    launch = start("bench.launch", "-n", "4", *arguments, before=HERE, **slow(tmp_path / "site"))
     kills = 0
     while kills < 4 and launch.poll() is None:
         time.sleep(rng.uniform(0.1, 0.8))
@@ -312,7 +313,7 @@ def test_workers_end_within_seconds_of_a_launcher_that_is_killed(
     }[moment]
     site = at_each_call(tmp_path / "site", body, f"SEEN = {str(tmp_path / 'seen')!r}\n", module)
     site["VGDFR_CACHE"] = str(tmp_path / "cache")  # no prompt is embedded yet, so loading runs the text encoder
-    launch = start("bench.launch", "-n", "2", *arguments, **site)
+    launch = start("bench.launch", "-n", "2", *arguments, before=HERE, **site)
     until = time.monotonic() + 300
     while not (tmp_path / "seen").exists():
         assert time.monotonic() < until and launch.poll() is None, launch.stdout

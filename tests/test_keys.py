@@ -39,7 +39,8 @@ OTHER_METHOD: dict[str, dict[str, Any]] = {
     "denoise_renoise": {"denoise_renoise": False}, "schedule_from": {"schedule_from": "noisy"},
     "schedule": {"schedule": "uniform", "theta": None}, "steps": {"steps": 25},
     "residual": {"residual": "mean"}, "keep_unmerged": {"keep_unmerged": True}, "noise": {"noise": "own"},
-    "positions": {"positions": "centre"}, "anchor": {"anchor": 4.0},
+    "positions": {"positions": "centre"}, "anchor": {"anchor": 4.0}, "full_steps": {"full_steps": 5},
+    "full_from": {"full_steps": 5, "full_from": "preview"},
 }  # fmt: skip
 OTHER_MODEL: dict[str, Any] = {
     "dtype": "bfloat16", "tiling": Tiling(frames=32), "execution": Execution(offload="blocks"),

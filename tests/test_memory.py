@@ -176,6 +176,13 @@ def test_every_stage_fits_the_hw_profile(profile_name: str, largest_gib: float) 
     assert row and row[2].replace(" | ", ", ") == said and int(row[1]) == model.min_gpu_gib
 
 
+def test_a_return_to_the_full_length_encodes_the_whole_video() -> None:
+    memory = Memory(PRESETS["embedded"].model, 64, 64, 9)
+    plain, lengthens = memory.stages(rife=False), memory.stages(rife=False, lengthens=True)
+    assert {**lengthens, **plain} == lengthens and lengthens.keys() - plain.keys() == {"lengthen"}
+    assert lengthens["lengthen"] > lengthens["encode"], "the module's encoder works on half the height and width"
+
+
 def test_offloaded_blocks_take_two_blocks_room_and_float8_less_than_two_thirds() -> None:
     model = PRESETS["hunyuan_video"].model
     plain, offloaded, coarse = (

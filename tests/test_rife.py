@@ -82,7 +82,7 @@ def test_the_network_is_the_second_independent_ones(
 def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
     before, after = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0)) * 2 - 1
     frames = rife.interpolate(rife.load(weights), before, after, [0.25, 0.5, 0.75])
-    assert [f.shape for f in frames] == [(50, 70, 3)] * 3 and frames[0].dtype == np.uint8
+    assert [f.shape for f in frames] == [(50, 70, 3)] * 3 and 0 <= frames[0].min() < frames[0].max() <= 255
     assert not np.array_equal(frames[0], frames[1])
     assert np.array_equal(rife.interpolate(rife.load(weights), before, after, [0.5])[0], frames[1])
 
@@ -90,7 +90,7 @@ def test_frames_of_any_size_are_padded_and_cut_again(weights: Path) -> None:
 def test_a_still_pair_stays_as_it_is(weights: Path) -> None:
     """Both flows look up a frame of one colour, so no flow can change anything."""
     frame = torch.full((3, 64, 64), 77 / 127.5 - 1)
-    assert (rife.interpolate(rife.load(weights), frame, frame, [0.5])[0] == 77).all()
+    assert (rife.interpolate(rife.load(weights), frame, frame, [0.5])[0].round() == 77).all()
 
 
 @torch.no_grad()
@@ -103,7 +103,7 @@ def test_frames_are_rounded_once_after_interpolation(weights: Path) -> None:
     floats = reference(torch.cat(shown, 1), 0.5)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
     coarse = [(frame * 255).round() / 255 for frame in shown]
     of_bytes = reference(torch.cat(coarse, 1), 0.5)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
-    own = rife.interpolate(rife.load(weights), before, after, [0.5])[0]
+    own = np.rint(rife.interpolate(rife.load(weights), before, after, [0.5])[0])
     assert np.abs(own - floats).max() <= 0.501 < np.abs(own - of_bytes).max()
 
 
@@ -147,7 +147,7 @@ def test_a_sample_is_filled_in_by_rife(backbone: Backbone, spec: VideoSpec, weig
     with torch.inference_mode():
         kept = backbone.codec.decode(video.latents)  # frame 0, 4 of 1 to 16, then 17, 19, 21, 23
     expected = rife.interpolate(rife.load(weights), kept[5], kept[6], [0.5])[0]
-    assert np.array_equal(video.frames[18], expected) and np.array_equal(video.frames[17], to_uint8(kept)[5])
+    assert np.array_equal(video.frames[18], np.rint(expected)) and np.array_equal(video.frames[17], to_uint8(kept)[5])
     bytes_ = np.random.default_rng(0).integers(0, 256, (len(kept), 32, 32, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="takes frames as they were decoded, got bytes"):
         fill(bytes_, video.schedule, Interpolator.named("rife", str(weights), torch.device("cpu")))

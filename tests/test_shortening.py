@@ -16,7 +16,7 @@ from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone
 from vgdfr.methods.compression import merge_latents
 from vgdfr.methods.layers import positions_per_layer
-from vgdfr.methods.shortening import Shortening, Start, group_sizes
+from vgdfr.methods.shortening import Shortening, Start, group_sizes, scaled_mean
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import sampling
 from vgdfr.schedule import FrameSchedule, Segment, uniform
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {"k": K, "schedule": "uniform", "global_layers": "none
 
 
 @pytest.mark.parametrize("residual", ["none", "kept", "mean"])
-@pytest.mark.parametrize("noise", ["initial", "own"])
+@pytest.mark.parametrize("noise", ["initial", "own", "own_mean"])
 @pytest.mark.parametrize("anchor", [None, 0.0, 2.0])
 def test_the_loop_is_the_one_written_out_here(
     backbone: Backbone, spec: VideoSpec, residual: Any, noise: Any, anchor: float | None
@@ -47,7 +47,11 @@ def test_the_loop_is_the_one_written_out_here(
             c = backbone.codec.encode(torch.cat([group.mean(1) for group in groups]))
             lost = clean - backbone.codec.encode(frames)
         c = c + {"none": torch.zeros(()), "kept": lost[:, :, kept], "mean": merge_latents(lost, schedule)}[residual]
-        e = {"initial": initial, "own": own}[noise][:, :, kept]
+        sizes = torch.diff(torch.tensor([*kept, clean.shape[2]])).tolist()
+        means = torch.stack(
+            [group.sum(2) / size**0.5 for size, group in zip(sizes, own.split(sizes, 2), strict=True)], 2
+        )
+        e = {"initial": initial[:, :, kept], "own": own[:, :, kept], "own_mean": means}[noise]
         y = sigmas[K] * e + (1 - sigmas[K]) * c
         difference = None
         with backbone.shortened(schedule, positions_per_layer(kept, (), num_layers)):
@@ -70,7 +74,15 @@ def test_no_option_costs_a_pass(backbone: Backbone, spec: VideoSpec) -> None:
 
 def test_samples_with_other_options_share_no_tail(backbone: Backbone, spec: VideoSpec) -> None:
     shared = Shared(spec, {K})
-    variants = [{}, {"anchor": 1.0}, {"anchor": 2.0}, {"noise": "own"}, {"residual": "kept"}, {"positions": "centre"}]
+    variants = [
+        {},
+        {"anchor": 1.0},
+        {"anchor": 2.0},
+        {"noise": "own"},
+        {"noise": "own_mean"},
+        {"residual": "kept"},
+        {"positions": "centre"},
+    ]
     methods = [Vgdfr(**OPTIONS | {"global_layers": "all"} | each) for each in variants]
     together = [generate(backbone, spec, method, shared).latents for method in methods]
     alone = [generate(backbone, spec, method).latents for method in methods]
@@ -126,6 +138,28 @@ def started(
             return Started(shortening.start(path, K, preview, source, schedule), path.after(K).x)
     finally:
         backbone.codec = codec
+
+
+def test_the_mean_of_own_noise_has_the_variance_of_noise() -> None:
+    schedule = SCHEDULE
+    noise = torch.randn(1, 16, 9, 64, 64)
+    made = scaled_mean(noise, schedule)
+    assert group_sizes(schedule) == [1, 4, 2, 1, 1]
+    torch.testing.assert_close(made[:, :, [0, 3, 4]], noise[:, :, [0, 7, 8]])
+    assert (made.var((0, 1, 3, 4)) - 1).abs().max() < 0.03
+    correlation = (made[:, :, 1] * noise[:, :, 3]).mean()
+    assert abs(correlation - 0.5) < 0.03, "each of four latent frames has a part of 1/2 = sqrt(1/4)"
+
+
+@pytest.mark.parametrize("noise", ["own", "own_mean"])
+def test_noise_that_is_spread_over_the_full_length_gives_the_start_back(noise: Any) -> None:
+    full, estimate = torch.randn(1, 4, 9, 8, 8), torch.randn(1, 4, 5, 8, 8)
+    spread = Shortening(noise=noise).spread(estimate, full, SCHEDULE)
+    back = scaled_mean(spread, SCHEDULE) if noise == "own_mean" else spread[:, :, list(SCHEDULE.kept_latents)]
+    torch.testing.assert_close(back, estimate)
+    same = back if noise == "own_mean" else full[:, :, list(SCHEDULE.kept_latents)]
+    again = Shortening(noise=noise).spread(same, spread if noise == "own_mean" else full, SCHEDULE)
+    torch.testing.assert_close(again, spread if noise == "own_mean" else full)
 
 
 def test_own_noise_with_an_exact_codec_and_nothing_merged_gives_the_latent_itself(

@@ -164,6 +164,7 @@ BAD_INPUT = [
     (["method=token_ratio", "method.token_ratio=1.5"], "token_ratio must be in (0, 1], got 1.5"),
     (["method=uniform", "method.theta=0.5"], "the uniform schedule has no theta"),
     (["method=fewer_steps", "method.steps=50"], "steps (method.steps) must be below num_inference_steps (50), got 50"),
+    (["method.full_steps=45"], "full_steps must be below the 45 steps left after k, got 45: no step would be left"),
     (["method.spatial_levels=3"], "spatial_levels must be one of [1, 2] for this VAE and 64x64 videos"),
     (["interpolator=rife", "interpolator.weights=nowhere.pkl"], "no RIFE weights at nowhere.pkl; check the path"),
 ]

@@ -144,8 +144,12 @@ class Memory:
     num_frames: int
     levels: int = 1
 
-    def stages(self, rife: bool = True) -> dict[str, int]:
-        """Returns peak bytes by stage, in a sample's order. The stage `interpolate` is there only with `rife`."""
+    def stages(self, rife: bool = True, lengthens: bool = False) -> dict[str, int]:
+        """Returns peak bytes by stage, in a sample's order.
+
+        The stage `interpolate` is there only with `rife`, and the stage `lengthen`, which encodes the video before
+        steps on the full length, only with `lengthens`. RIFE and the decoder in that stage need no more than later.
+        """
         idle, at_work, rise = self._dit()
         preview = 4 * 3 * self.num_frames * (self.height >> self.levels) * (self.width >> self.levels)
         frames = 4 * 3 * self.num_frames * self.height * self.width
@@ -156,22 +160,23 @@ class Memory:
             "preview": resident + idle + self.rise_of("preview"),
             "similarity": resident + idle + self._similarity(),
             "encode": resident + idle + self.rise_of("encode"),
+            **({"lengthen": resident + idle + frames + self.rise_of("lengthen")} if lengthens else {}),
             "decode": resident + idle + self.rise_of("decode"),
         }
         if rife:
             stages["interpolate"] = resident + idle + self._rife()
         return stages
 
-    def rise_of(self, stage: Literal["preview", "encode", "decode"]) -> int:
+    def rise_of(self, stage: Literal["preview", "encode", "lengthen", "decode"]) -> int:
         """Returns the peak bytes of a VAE stage without its weights and input, and with its result."""
-        codec, levels = self._codec(), 0 if stage == "decode" else self.levels
+        codec, levels = self._codec(), 0 if stage in ("lengthen", "decode") else self.levels
         with meta():  # latents and frames are float32; the VAE converts them to its own dtype
             z = torch.empty(1, codec.vae.config.latent_channels, *self._latent)
             shown = torch.empty(self.num_frames, 3, self.height >> levels, self.width >> levels)
 
         def run() -> object:
             with codec.reduced(levels) if levels else nullcontext():
-                return codec.encode(shown) if stage == "encode" else codec.decode(z)
+                return codec.encode(shown) if stage in ("encode", "lengthen") else codec.decode(z)
 
         return _rise(run, [codec.vae.decoder, codec.vae.encoder])
 

@@ -102,6 +102,14 @@ class Method(Named, ABC):
         """Returns the steps after which the method branches off the baseline's trajectory."""
         return frozenset()
 
+    @property
+    def interpolates(self) -> bool:
+        """Returns whether `fill` interpolates the frames that the schedule merged. If not, a record has none of those.
+
+        A method without a schedule interpolates none in either case.
+        """
+        return True
+
     @abstractmethod
     def sample(self, run: Sampling) -> Sampled:
         """Runs the loop from the noise and returns its result, such as the final latents."""

@@ -14,6 +14,8 @@ class Record:
     status: "done", "failed", "nan" or "constant". The last two are failures, too: a video with values that are not
         finite, or of one colour. A failed sample has a traceback in `error` and no files, and a sweep tries it again.
     schedule: segments as [start, length, factor], kept frames and kept latents. None for a method without a schedule.
+        The kept frames are the frames of the video that were not interpolated. If the last steps ran on the full length
+        these are all frames, although the segments merged some before.
     similarity: the preview's SSIM at lags 1-3. None for a method that does not measure similarity.
     environment: command, commit, versions and machine, see `bench.work.provenance`. `commit` is None in an installed
         wheel. `code_sha256` distinguishes builds and modified checkouts. Older records lack it.
@@ -50,9 +52,9 @@ class Record:
     machine: the state of the machine while the sample was made, see `bench.work.machine`.
     dit_flops: the FLOPs of the DiT's passes if the sample is made alone; None if the model does not tell them.
     accelerated: the measurements of each accelerator, by its name.
-    token_ratio: the share of latent frames that the schedule keeps. For a method without a schedule it is the share of
-        tokens that the DiT saw, over all forwards. None for a video that no generator makes in this way (a ceiling);
-        `latency_s`, `passes` and `dit_passes` are None, too.
+    token_ratio: the share of latent frames that the schedule keeps, in the steps on the shortened latent. For a method
+        without a schedule it is the share of tokens that the DiT saw, over all forwards. None for a video that no
+        generator makes in this way (a ceiling); `latency_s`, `passes` and `dit_passes` are None, too.
     token_ratio_asked, frame_ratio_asked: the ratio that the settings ask for. The released search asks for a ratio of
         frames, all other schedules for a ratio of tokens. None for settings without a ratio.
     """

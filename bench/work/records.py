@@ -52,7 +52,7 @@ def results(video: GeneratedVideo, sample: Sample) -> dict[str, Any]:
     """Returns the fields that only the record of a finished sample has. A method without a cost has no costs."""
     schedule, similarity = video.schedule, video.similarity
     made = {
-        "schedule": schedule and _schedule(schedule),
+        "schedule": schedule and _schedule(schedule, sample.condition.method.interpolates),
         "similarity": similarity
         and {lag: [round(float(v), 6) for v in getattr(similarity, lag)] for lag in ("lag1", "lag2", "lag3")},
         "token_ratio": schedule.token_ratio if schedule else mean_share_of_tokens(video),
@@ -110,10 +110,10 @@ def _flops_of(model: Model, height: int, width: int, num_frames: int) -> Any:
         return None
 
 
-def _schedule(schedule: FrameSchedule) -> dict[str, Any]:
+def _schedule(schedule: FrameSchedule, interpolates: bool) -> dict[str, Any]:
     return {
         "segments": [[s.start, s.length, s.factor] for s in schedule.segments],
-        "kept_frames": list(schedule.kept_frames),
+        "kept_frames": list(schedule.kept_frames if interpolates else range(schedule.num_frames)),
         "kept_latents": list(schedule.kept_latents),
         "frames_per_latent": schedule.frames_per_latent,
     }

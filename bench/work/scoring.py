@@ -154,7 +154,7 @@ def _read(master: Master) -> VideoFile | str:
 
 
 def _kept(record: Record | None) -> Bool[np.ndarray, " t"] | None:
-    """Returns for each frame whether the schedule kept it, or None for a sample without a schedule."""
+    """Returns for each frame whether it was kept, not interpolated. Returns None for a sample without a schedule."""
     if record is None or record.schedule is None:
         return None
     kept = np.zeros(sum(length for _, length, _ in record.schedule["segments"]), bool)

@@ -1,6 +1,7 @@
 """The steps of the compression module: preview, compare, merge, encode (paper, section 3.2, steps 1 to 4)."""
 
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
 
@@ -9,15 +10,16 @@ from einops import reduce
 from jaxtyping import Float
 from torch import Tensor
 
+from vgdfr.architecture import Architecture
 from vgdfr.backbones.base import Codec
 from vgdfr.method import refuse_wrong_kind
 from vgdfr.methods.scheduling import Rule, refuse_other
-from vgdfr.methods.similarity import frame_similarity
+from vgdfr.methods.similarity import WINDOW, frame_similarity
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import Sampling
 from vgdfr.schedule import FrameSchedule, Similarity
-from vgdfr.solver import multi_step_denoise
-from vgdfr.video import refuse_not_finite
+from vgdfr.solver import multi_step_denoise, released_preview_steps
+from vgdfr.video import VideoSpec, refuse_not_finite
 
 PreviewLatent = Literal["latest", "as_released"]
 Dtype = Literal["float32", "float16"]
@@ -54,6 +56,28 @@ class Preview:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.preview_latent != "latest" and self.preview_steps == 1:
             raise ValueError(f"preview_latent={self.preview_latent} needs preview_steps of 2 or more, got 1")
+
+    def check(self, spec: VideoSpec, architecture: Architecture) -> None:
+        """Raises ValueError unless the preview of `spec` has a size that the VAE and the SSIM can work on."""
+        size = min(spec.height, spec.width)
+        fitting = [n for n in range(1, architecture.num_spatial_levels + 1) if size // 2**n >= WINDOW]
+        if self.spatial_levels not in fitting:
+            raise ValueError(
+                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos: the "
+                f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
+            )
+
+    def marks(self, k: int, num_steps: int) -> dict[str, Any]:
+        """Returns the entries of a key for settings that gave other pixels in version 0.1.0."""
+        marks: dict[str, Any] = {}
+        if self.preview_latent == "as_released":
+            steps, left = self.preview_steps, num_steps - k
+            released = released_preview_steps(k, steps, num_steps)
+            if released != [k + round(i * left / steps) for i in range(1, steps)]:
+                marks["preview_at_steps"] = released
+        if self.similarity_dtype == "float16":
+            marks["ssim"] = "pytorch_msssim"
+        return marks
 
     def clean(self, path: Trajectory, k: int, stage: str = STAGE) -> Source:
         """Returns the clean latent that the trajectory after `k` steps predicts.
@@ -102,10 +126,13 @@ class Operation(NamedTuple):
 
 
 def decoding(codec: Codec, latent: Float[Tensor, "1 c n y x"], levels: int) -> Operation:
-    """Returns the work of D_comp, `levels` spatial levels smaller than the VAE's decoder, on a latent."""
+    """Returns the work of D_comp, `levels` spatial levels smaller than the VAE's decoder, on a latent.
+
+    With 0 levels it is the VAE's decoder.
+    """
 
     def decoded() -> Float[Tensor, "t 3 h2 w2"]:
-        with codec.reduced(levels):
+        with codec.reduced(levels) if levels else nullcontext():
             frames = codec.decode(latent)
         refuse_not_finite(frames)
         return frames
@@ -126,11 +153,11 @@ def encoding(
 ) -> Operation:
     """Returns the work of E_comp, `levels` spatial levels smaller than the VAE's encoder, on frames.
 
-    `schedule` merges the frames first.
+    With 0 levels it is the VAE's encoder. `schedule` merges the frames first.
     """
 
     def encoded() -> Float[Tensor, "1 c kept y x"]:
-        with codec.reduced(levels):
+        with codec.reduced(levels) if levels else nullcontext():
             return codec.encode(frames if schedule is None else merge(frames, schedule))
 
     count = len(frames) if schedule is None else len(schedule.kept_frames)
@@ -139,13 +166,17 @@ def encoding(
 
 
 def operation_of(kind: str, codec: Codec, latent: Float[Tensor, "1 c n y x"]) -> Operation | None:
-    """Returns an operation of this kind on a `latent` of the full size, or on grey frames. None for another kind."""
+    """Returns an operation of this kind on the first frames of a `latent` of the full size, or on grey frames.
+
+    Returns None for another kind.
+    """
     name, *rest = kind.split()
     if name not in ("decode", "ssim", "encode"):
         return None
     size, *settings = rest
     if name == "decode":
-        return decoding(codec, latent, int(settings[1])) if size == _size(latent) else None
+        begin = latent[:, :, : int(size.split("x")[0])]
+        return decoding(codec, begin, int(settings[1])) if size == _size(begin) else None
     count, height, width = map(int, size.split("x"))
     frames = torch.zeros(count, 3, height, width, device=latent.device)
     return comparing(frames, cast(Dtype, settings[0])) if name == "ssim" else encoding(codec, frames, int(settings[1]))

@@ -13,13 +13,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from vgdfr.assets import Asset
 from vgdfr.files import cache_folder
-
-Frame = UInt8[np.ndarray, "h w 3"]
 
 URL = "https://github.com/EutropicAI/ccvfi/releases/download/model_zoo/RIFE_IFNet_v426_heavy.pkl"
 SHA256 = "4cc518e172156ad6207b9c7a43364f518832d83a4325d484240493a9e2980537"
@@ -186,15 +184,15 @@ def load_once(file: Path, device: torch.device) -> IFNet:
 @torch.inference_mode()
 def interpolate(
     network: IFNet, before: Float[Tensor, "3 h w"], after: Float[Tensor, "3 h w"], times: list[float]
-) -> list[Frame]:
-    """Returns the frames at `times` in (0, 1) between two frames in [-1, 1].
+) -> list[Float[np.ndarray, "h w 3"]]:
+    """Returns the frames at `times` in (0, 1) between two frames in [-1, 1], in levels from 0 to 255.
 
     Frames of any size are padded to multiples of 64 and cropped again. As in the released code, the network sees
-    decoded frames that are clamped but not rounded. Only its output is rounded to bytes.
+    decoded frames that are clamped but not rounded. The caller rounds the result.
     """
     device = next(network.parameters()).device
     height, width = before.shape[1:]
     pad = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     pair = [F.pad((frame[None].to(device).float() / 2 + 0.5).clamp(0, 1), pad) for frame in (before, after)]
     frames = [network(*pair, time)[0, :, :height, :width].clamp(0, 1) for time in times]
-    return [rearrange((frame * 255).round().to(torch.uint8), "c h w -> h w c").cpu().numpy() for frame in frames]
+    return [rearrange(frame * 255, "c h w -> h w c").cpu().numpy() for frame in frames]

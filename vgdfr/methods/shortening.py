@@ -22,24 +22,25 @@ from vgdfr.schedule import FrameSchedule
 from vgdfr.solver import noise_estimate, renoise
 
 Residual = Literal["none", "kept", "mean"]
-Noise = Literal["initial", "own"]
+Noise = Literal["initial", "own", "own_mean"]
 Positions = Literal["first", "centre"]
+OPTIONS = " with options"  # the end of the name of a family with other settings than the paper's
 
 
 class Start(NamedTuple):
     """The straight line on which the shortened trajectory starts, at the noise level after step k.
 
-    clean: the merged clean latent c, `[1, c, kept, y, x]`.
+    clean: the merged clean latent c, `[1, c, kept, y, x]`. On the full length it is the preview's latent.
     noise: the noise e, of the same shape.
     sigma: the noise level. The trajectory starts at y = sigma e + (1 - sigma) c, and the line's velocity is e - c.
     """
 
-    clean: Float[Tensor, "1 c kept y x"]
-    noise: Float[Tensor, "1 c kept y x"]
+    clean: Float[Tensor, "1 c n y x"]
+    noise: Float[Tensor, "1 c n y x"]
     sigma: float
 
     @property
-    def latent(self) -> Float[Tensor, "1 c kept y x"]:
+    def latent(self) -> Float[Tensor, "1 c n y x"]:
         return renoise(self.clean, self.noise, self.sigma)
 
 
@@ -80,7 +81,7 @@ class Shortening:
         """Returns the name of the line in a figure that joins rows of these settings; `plain` is the paper's method."""
         if self == Shortening():
             return plain
-        return f"{plain} with options" if self.anchor is None else f"Anchored {plain}"
+        return f"{plain}{OPTIONS}" if self.anchor is None else f"Anchored {plain}"
 
     def work(self, latents: int, levels: int, seen: tuple[Hashable, ...]) -> list[Work]:
         """Returns the work beyond the paper's method: the round trip of all `latents` of the preview `seen`."""
@@ -104,8 +105,32 @@ class Shortening:
             at = [i for i, size in enumerate(group_sizes(schedule)) if size == 1]
             clean = clean.clone()
             clean[:, :, at] = source.latent[:, :, [kept[i] for i in at]]
+        full = self.full(path, k, source)
+        if self.noise == "own_mean":
+            return Start(clean, scaled_mean(full.noise, schedule), full.sigma)
+        return Start(clean, full.noise[:, :, kept], full.sigma)
+
+    def full(self, path: Trajectory, k: int, source: Source) -> Start:
+        """Returns the line on the full length after `k` steps, from the clean latent of the preview to the noise."""
         noise = path.run.noise if self.noise == "initial" else noise_estimate(path.solver, path.after(k), k)
-        return Start(clean, noise[:, :, kept], path.solver.sigmas[k])
+        return Start(source.latent, noise, path.solver.sigmas[k])
+
+    def spread(
+        self, estimate: Float[Tensor, "1 c kept y x"], full: Float[Tensor, "1 c n y x"], schedule: FrameSchedule
+    ) -> Float[Tensor, "1 c n y x"]:
+        """Returns the noise of the full length that belongs to the shortened latent's noise `estimate`.
+
+        A merged latent frame with noise of its own kept latent frame gives the estimate back to that one, and the
+        others keep their noise in `full`. With "own_mean" each of the n latent frames of a group gets
+        full + (estimate - scaled mean of full) / sqrt(n), so that the group's scaled mean is the estimate.
+        """
+        sizes = group_sizes(schedule)
+        if self.noise == "own_mean":
+            moved = (estimate - scaled_mean(full, schedule)) / _roots(sizes, full)
+            return full + moved[:, :, [i for i, size in enumerate(sizes) for _ in range(size)]]
+        noise = full.clone()
+        noise[:, :, list(schedule.kept_latents)] = estimate
+        return noise
 
     def places(self, schedule: FrameSchedule) -> tuple[float, ...]:
         """Returns the temporal position of each kept latent frame in latent frames of the full video."""
@@ -138,6 +163,19 @@ def group_sizes(schedule: FrameSchedule) -> Sequence[int]:
     """Returns for each kept latent frame the number of latent frames of the full video that it stands for."""
     group = schedule.frames_per_latent
     return [s.factor for s in schedule.segments for _ in range(-(-s.length // (group * s.factor)))]
+
+
+def scaled_mean(noise: Float[Tensor, "1 c n y x"], schedule: FrameSchedule) -> Float[Tensor, "1 c kept y x"]:
+    """Returns the mean noise of each merged group of n latent frames, times sqrt(n).
+
+    The mean of n independent noises has the variance 1/n, and the factor gives the variance of noise again. The DiT
+    makes the details of each latent frame from its own noise, so the merged latent frame gets a part of all of them.
+    """
+    return merge_latents(noise, schedule) * _roots(group_sizes(schedule), noise)
+
+
+def _roots(sizes: Sequence[int], like: Tensor) -> Float[Tensor, "kept 1 1"]:
+    return like.new_tensor(sizes).sqrt()[:, None, None]
 
 
 def _round_trip(path: Trajectory, preview: Preview, source: Source) -> Float[Tensor, "1 c n y x"]:

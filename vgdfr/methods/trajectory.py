@@ -6,6 +6,7 @@ from functools import cached_property
 
 from vgdfr.sampling import Sampling
 from vgdfr.solver import Solver, State
+from vgdfr.video import VideoSpec
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,24 @@ class Trajectory:
             return self.run.solve(start(), first, step, stage="denoise_full", solver=self.solver)
 
         return self.run.once("denoise_full", ("full", *self.key, step), solved, kind="state")
+
+
+def check_steps(spec: VideoSpec, steps: int | None, k: int, preview_steps: int, full_steps: int) -> None:
+    """Raises ValueError unless the steps of `Vgdfr` fit `spec`; its settings have these names."""
+    all_steps, name = spec.num_inference_steps, "num_inference_steps"
+    if steps is not None:
+        if steps > all_steps:
+            raise ValueError(f"steps (method.steps) must be at most num_inference_steps ({all_steps}), got {steps}")
+        all_steps, name = steps, "steps"
+    left = all_steps - k
+    if left < 1:
+        raise ValueError(
+            f"k must be below {name} ({all_steps}), got {k}: no step would be left to run on the merged latent"
+        )
+    if preview_steps > left:
+        raise ValueError(f"preview_steps must be at most the {left} steps left after k, got {preview_steps}")
+    if full_steps >= left:
+        raise ValueError(
+            f"full_steps must be below the {left} steps left after k, got {full_steps}: no step would be left to run "
+            "on the merged latent"
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from vgdfr.method import Method, Role, Sampled, refuse_wrong_kind
 from vgdfr.methods import rife
 from vgdfr.methods.ablations import MergeSpace, Merging, ScheduleFrom, ablated
 from vgdfr.methods.compression import Dtype, Preview, PreviewLatent, scheduled
+from vgdfr.methods.full_length import FullFrom, FullLength
 from vgdfr.methods.interpolation import Interpolator, InterpolatorName, fill
 from vgdfr.methods.layers import (
     LAYERS_EXPECTED,
@@ -28,12 +29,11 @@ from vgdfr.methods.layers import (
     shortest_name,
 )
 from vgdfr.methods.scheduling import Rule, RuleName, Search, refuse_other
-from vgdfr.methods.shortening import Noise, Positions, Residual, Shortening
-from vgdfr.methods.similarity import WINDOW
-from vgdfr.methods.trajectory import Trajectory
+from vgdfr.methods.shortening import OPTIONS, Noise, Positions, Residual, Shortening
+from vgdfr.methods.trajectory import Trajectory, check_steps
 from vgdfr.sampling import Correct, Sampling
 from vgdfr.schedule import FrameSchedule, Similarity
-from vgdfr.solver import released_preview_steps
+from vgdfr.solver import State
 from vgdfr.video import VideoSpec, to_uint8
 
 NOTHING_MERGED = "nothing merged: continued the baseline trajectory"
@@ -73,12 +73,16 @@ class Vgdfr(Method):
         latent x: that of the "kept" latent frames, or the "mean" over the latent frames that merge.
     keep_unmerged: latent frames that do not merge keep the preview's latent and skip the round trip.
     noise: the noise for the way back to the noise level after step k: the "initial" noise, or the trajectory's "own"
-        estimate x + (1 - sigma) v at step k.
+        estimate x + (1 - sigma) v at step k, both of the kept latent frames. "own_mean" takes the mean of the estimates
+        over the n latent frames that merge, times sqrt(n).
     positions: the temporal position of a merged latent frame in layers with Global-RoPE: of the "first" of its latent
         frames, or their "centre".
     anchor: the power p of the preview anchor, at least 0; None for no anchor. The difference between the velocity of
         the preview's line and the DiT's first velocity on the merged latent is added to every velocity, with the weight
         (sigma / sigma_k)^p.
+    full_steps: the last steps that run on the full length again; 0 for none. No frame of the video is interpolated.
+    full_from: the full latent before these steps: by "interpolation" in the clean estimate's video, or from the
+        "preview", which moves with the merged latent. `FullLength.lengthened` has the formulas.
 
     Raises ValueError for an unknown value, for a value out of range, and for settings that exclude each other.
     """
@@ -105,6 +109,8 @@ class Vgdfr(Method):
     noise: Noise = field(default="initial", metadata={"later": True})
     positions: Positions = field(default="first", metadata={"later": True})
     anchor: float | int | None = field(default=None, metadata={"later": True})
+    full_steps: int = field(default=0, metadata={"later": True})
+    full_from: FullFrom = field(default="interpolation", metadata={"later": True})
 
     def __post_init__(self) -> None:
         refuse_wrong_kind("k", self.k, int)
@@ -112,7 +118,7 @@ class Vgdfr(Method):
             refuse_wrong_kind("steps", self.steps, int)
         if self.k < 1:
             raise ValueError(f"k must be at least 1 (steps before compression), got {self.k}")
-        _ = self.rule, self.preview, self.shortening  # the groups check themselves when they are made
+        _ = self.rule, self.preview, self.shortening, self.full_length  # the groups check themselves when they are made
         for name in ("theta", "token_ratio", "anchor"):  # 1 and 1.0 must give the same key
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, float(value))
@@ -121,6 +127,7 @@ class Vgdfr(Method):
             raise ValueError(f"interpolator_weights are RIFE's, got them for {self.interpolator}")
         self.merging.check(self.rule, self.preview)
         self.shortening.check(self.merging)
+        self.full_length.check(self.merging)
         layers = self.global_layers
         if isinstance(layers, tuple) and all(type(layer) is int for layer in layers):
             object.__setattr__(self, "global_layers", tuple(sorted(set(layers))))
@@ -143,6 +150,11 @@ class Vgdfr(Method):
         return Shortening(self.residual, self.keep_unmerged, self.noise, self.positions, self.anchor)
 
     @cached_property
+    def full_length(self) -> FullLength:
+        """Returns the settings of the return to the full length."""
+        return FullLength(self.full_steps, self.full_from, self.interpolator, self.interpolator_weights)
+
+    @cached_property
     def preview(self) -> Preview:
         """Returns the settings of the preview."""
         return Preview(self.preview_steps, self.preview_latent, self.spatial_levels, self.similarity_dtype)
@@ -157,9 +169,12 @@ class Vgdfr(Method):
         if schedule.keeps_everything:
             return self._unmerged(path, schedule, similarity, self.rule.notes(schedule))
         start = self.shortening.start(path, self.k, self.preview, clean, schedule)
-        key = (*clean.key, self.spatial_levels, *self.shortening.key)
-        latents = self._tail(path, schedule, key, lambda: start.latent, self.shortening.correct(start))
-        return Sampled(latents, schedule, similarity, self.rule.notes(schedule))
+        key = (*clean.key, self.spatial_levels, *self.shortening.key, *self.full_length.key)
+        full = self.shortening.full(path, self.k, clean)
+        finish = partial(self.full_length.finished, path, schedule, self.shortening, full)
+        latents = self._tail(path, schedule, key, lambda: start.latent, self.shortening.correct(start), finish)
+        notes = (*self.rule.notes(schedule), *self.full_length.notes(path.solver.num_steps))
+        return Sampled(latents, schedule, similarity, notes)
 
     def _ablation(self, path: Trajectory) -> Sampled:
         made = ablated(path, self.k, self.rule, self.preview, self.merging)
@@ -182,29 +197,35 @@ class Vgdfr(Method):
         key: tuple[Hashable, ...],
         start: Callable[[], Float[Tensor, "1 c kept y x"]],
         correct: Correct | None = None,
-    ) -> Float[Tensor, "1 c kept y x"]:
-        """Returns the final latents: takes all steps from k on, from the latent that `start` returns.
-
+        finish: Callable[[State], Float[Tensor, "1 c n y x"]] | None = None,
+    ) -> Float[Tensor, "1 c n y x"]:
+        """Returns the final latents: takes all steps from k on, from `start`, and the last `full_steps` by `finish`.
         Samples with equal schedules share the result. `key` names the facts that decide `start`, without the schedule.
         """
         run, solver = path.run, path.solver
         num_layers = run.backbone.architecture.num_layers
         layers, places = global_layers_of(self.global_layers, num_layers), self.shortening.places(schedule)
 
-        def rest() -> Float[Tensor, "1 c kept y x"]:
-            y = solver.restart(start())
+        def rest() -> Float[Tensor, "1 c n y x"]:
+            y, last = solver.restart(start()), solver.num_steps - self.full_steps
             with run.shortened(schedule, positions_per_layer(places, layers, num_layers)):
-                return run.solve(y, self.k, stage="denoise_compressed", solver=solver, correct=correct).x
+                y = run.solve(y, self.k, last, stage="denoise_compressed", solver=solver, correct=correct)
+            return finish(y) if finish and self.full_steps else y.x
 
-        return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest, kind="merged start")
+        kind = "merged start" + ", lengthened" * (self.full_steps > 0)
+        return run.once("denoise_compressed", ("tail", key, layers, schedule.segments), rest, kind=kind)
 
     def fill(
         self, frames: Float[Tensor, "kept 3 h w"], schedule: FrameSchedule | None, spec: VideoSpec
     ) -> UInt8[np.ndarray, "t h w 3"]:
         """Returns all frames: kept ones at their places, merged ones interpolated between them (paper, equation 7)."""
-        if schedule is None or schedule.keeps_everything:
+        if schedule is None or schedule.keeps_everything or not self.interpolates:
             return to_uint8(frames)
         return fill(frames, schedule, Interpolator.named(self.interpolator, self.interpolator_weights, frames.device))
+
+    @property
+    def interpolates(self) -> bool:
+        return self.full_steps == 0
 
     @property
     def title(self) -> str:
@@ -217,6 +238,8 @@ class Vgdfr(Method):
     @property
     def family(self) -> str:
         family = self.shortening.family("Uniform merging" if self.rule.is_uniform else self.title)
+        if self.full_steps:
+            family = f"{family.removesuffix(OPTIONS)}{OPTIONS}"
         return family if self.steps is None else f"{family} + fewer steps"
 
     def asked(self) -> dict[str, float | None]:
@@ -230,26 +253,8 @@ class Vgdfr(Method):
 
         With RIFE, raises FileNotFoundError if its weights are missing, and ValueError if the file holds other weights.
         """
-        steps, name = self._num_steps(spec), "num_inference_steps" if self.steps is None else "steps"
-        if steps > spec.num_inference_steps:
-            raise ValueError(
-                f"steps (method.steps) must be at most num_inference_steps ({spec.num_inference_steps}), got {steps}"
-            )
-        if self.k >= steps:
-            raise ValueError(
-                f"k must be below {name} ({steps}), got {self.k}: no step would be left to run on the merged latent"
-            )
-        if self.preview_steps > steps - self.k:
-            raise ValueError(
-                f"preview_steps must be at most the {steps - self.k} steps left after k, got {self.preview_steps}"
-            )
-        size = min(spec.height, spec.width)
-        fitting = [n for n in range(1, architecture.num_spatial_levels + 1) if size // 2**n >= WINDOW]
-        if self.spatial_levels not in fitting:
-            raise ValueError(
-                f"spatial_levels must be one of {fitting} for this VAE and {spec.height}x{spec.width} videos: the "
-                f"preview must be at least {WINDOW} pixels high and wide (SSIM's window), got {self.spatial_levels}"
-            )
+        check_steps(spec, self.steps, self.k, self.preview_steps, self.full_steps)
+        self.preview.check(spec, architecture)
         global_layers_of(self.global_layers, architecture.num_layers)
         if self.interpolator == "rife":
             rife.load_once(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
@@ -267,20 +272,13 @@ class Vgdfr(Method):
     def identity(self, spec: VideoSpec) -> dict[str, Any]:
         """Returns the settings that decide the pixels. RIFE's weights are named by their hash, not by their path.
 
-        The entries "rife_input", "preview_at_steps" and "ssim" mark settings that gave other pixels in version 0.1.0.
+        The entry "rife_input", as `Preview.marks`, marks settings that gave other pixels in version 0.1.0.
         """
         settings = self.settings()
         given = settings.pop("interpolator_weights")
         if self.interpolator == "rife":
             settings |= {"rife_sha256": sha256_of_weights(rife.weights_file(given)), "rife_input": "floats"}
-        if self.preview_latent == "as_released":
-            steps, left = self.preview_steps, self._num_steps(spec) - self.k
-            released = released_preview_steps(self.k, steps, self._num_steps(spec))
-            if released != [self.k + round(i * left / steps) for i in range(1, steps)]:
-                settings["preview_at_steps"] = released
-        if self.similarity_dtype == "float16":
-            settings["ssim"] = "pytorch_msssim"
-        return settings
+        return settings | self.preview.marks(self.k, self._num_steps(spec))
 
     def layers(self, architecture: Architecture) -> dict[str, Any]:
         return layers_of_record(architecture, global_layers_of(self.global_layers, architecture.num_layers))
@@ -293,9 +291,10 @@ class Vgdfr(Method):
         return [
             *(baseline_steps(0, self.k, n) if self.steps is None else [own_steps]),
             Work("dit", n, n, self.preview_steps - 1, shared=("preview", *seen)),
-            Work("dit", about, most, self._num_steps(spec) - self.k),
+            Work("dit", about, most, self._num_steps(spec) - self.k - self.full_steps),
             Work("decode", n, n, levels=levels, shared=("preview", *seen, levels)),
             Work("encode", about, most, levels=levels),
             *self.shortening.work(n, levels, seen),
-            Work("decode", about, most),
+            *self.full_length.work(about, most, n),
+            Work("decode", *((about, most) if self.interpolates else (n, n))),
         ]
