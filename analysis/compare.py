@@ -14,7 +14,7 @@ from analysis.differences import beyond_prices, comparable, difference, rows_nam
 from analysis.mark_notes import note_on_intervals
 from analysis.output import Report, csv_of, file_name
 from analysis.render import Cell, Sheet, plain
-from analysis.statistics import CONFIDENCE, NOTHING, Interval, holm, p_value
+from analysis.statistics import CONFIDENCE, NOTHING, Interval, holm_by_group, p_value
 from analysis.study import SPEEDS, Study, StudyError
 from analysis.table import Row, Table, table_of
 
@@ -83,20 +83,16 @@ def _findings(table: Table, by: str | None, allow_mixed: bool, names: Sequence[s
 
 def _corrected(found: Sequence[Finding], table: Table) -> list[Finding]:
     """Returns the findings with their p-values, adjusted within each group and column."""
-    p: dict[tuple[str, str], dict[int, float]] = {}
-    for i, f in enumerate(found):
-        if f.difference.low is None:
-            continue
+    p: list[float | None] = []
+    for f in found:
+        reference = table.reference(f.row.video) if f.difference.low is not None else None
+        p.append(reference and p_value(comparable(f.row, f.column), comparable(reference, f.column)))
+    out = []
+    for f, q in zip(found, holm_by_group([(f.group, f.column.name) for f in found], p), strict=True):
         reference = table.reference(f.row.video)
-        value = reference and p_value(comparable(f.row, f.column), comparable(reference, f.column))
-        if value is not None:
-            p.setdefault((f.group, f.column.name), {})[i] = value
-    adjusted = {i: q for own in p.values() for i, q in zip(own, holm(list(own.values())), strict=True)}
-    out = list(found)
-    for i, q in adjusted.items():
-        row, column, reference = out[i].row, out[i].column, table.reference(out[i].row.video)
-        differs = q < 1 - CONFIDENCE and reference is not None and beyond_prices(row, reference, column)
-        out[i] = out[i]._replace(p_holm=q, differs=differs)
+        separated = q is not None and q < 1 - CONFIDENCE
+        differs = separated and reference is not None and beyond_prices(f.row, reference, f.column)
+        out.append(f._replace(p_holm=q, differs=differs))
     return out
 
 
@@ -160,7 +156,7 @@ def _place(group: str) -> tuple[int, int, str]:
     return SPEEDS.index(group) if group in SPEEDS else -1, int(number[0]) if number else 0, group
 
 
-def _text(value: Interval, digits: int, n: int, signed: bool = False) -> str:
+def interval_text(value: Interval, digits: int, n: int, signed: bool = False) -> str:
     """Returns the number with its interval, and its own n if that differs from the row's `n`."""
     if value.value is None:
         return f"all {value.infinite} infinite" if value.infinite else "–"
@@ -196,7 +192,7 @@ def _means_sheet(group: str, rows: Sequence[Sequence[Finding]]) -> Sheet:
     columns = [f.column for f in rows[0]]
     body = [
         plain(fs[0].row.label, str(fs[0].row.n), str(fs[0].row.n_failed),
-              *(_text(f.mean, f.column.digits, f.row.n) for f in fs))
+              *(interval_text(f.mean, f.column.digits, f.row.n) for f in fs))
         for fs in rows
     ]  # fmt: skip
     header = ("Method", "n", "failed", *(column.title for column in columns))
@@ -223,7 +219,7 @@ def _differences_sheet(group: str, rows: Sequence[Sequence[Finding]]) -> Sheet |
 
 def _differences_row(found: Sequence[Finding]) -> tuple[Cell, ...]:
     n = max(f.difference.n + f.difference.infinite for f in found)
-    texts = (_text(f.difference, f.column.digits, n, signed=True) for f in found)
+    texts = (interval_text(f.difference, f.column.digits, n, signed=True) for f in found)
     cells = (Cell(text, "best" * f.differs) for text, f in zip(texts, found, strict=True))
     return *plain(found[0].row.title, str(n)), *cells
 
@@ -250,7 +246,7 @@ _DIFFERENCES = (
 )
 
 
-def _ends(name: str, value: Interval) -> dict[str, object]:
+def ends(name: str, value: Interval) -> dict[str, object]:
     return {name if end == "value" else f"{name}_{end}": number for end, number in value._asdict().items()}
 
 
@@ -258,8 +254,17 @@ def _pairs_sheet(pairs: Sequence[Pair], a: str, b: str) -> Sheet:
     body = []
     for p in pairs:
         n, digits = p.difference.n + p.difference.infinite, p.column.digits
-        difference = _text(p.difference, digits, n, p.column.name != "speedup")
-        body.append(plain(p.column.title, p.group, _text(p.a, digits, n), _text(p.b, digits, n), difference, str(n)))
+        difference = interval_text(p.difference, digits, n, p.column.name != "speedup")
+        body.append(
+            plain(
+                p.column.title,
+                p.group,
+                interval_text(p.a, digits, n),
+                interval_text(p.b, digits, n),
+                difference,
+                str(n),
+            )
+        )
     note = (
         f"Differences are {a} minus {b} over the n samples that both have; in Speedup, the ratio of the second's mean "
         "latency to the first's. In Latency and Speedup a sample counts only if one run priced both. Each mean is over "
@@ -284,7 +289,7 @@ def report(
         parts = ("a", "b", "difference")
         rows = [
             {"group": p.group, "column": p.column.name}
-            | {name: v for part in parts for name, v in _ends(part, getattr(p, part)).items()}
+            | {name: v for part in parts for name, v in ends(part, getattr(p, part)).items()}
             for p in pairs
         ]
         stem = f"statistics-{file_name(pair[0])}-against-{file_name(pair[1])}{end}"
@@ -294,7 +299,7 @@ def report(
     rows = [
         {"group": f.group, "method": f.row.title, "slug": f.row.slug, "video": f.row.video, "k": f.row.k,
          "theta": f.row.theta, "n": f.row.n, "n_failed": f.row.n_failed, "column": f.column.name}
-        | _ends("mean", f.mean) | _ends("difference", f.difference) | {"difference_p_holm": f.p_holm}
+        | ends("mean", f.mean) | ends("difference", f.difference) | {"difference_p_holm": f.p_holm}
         for f in found
     ]  # fmt: skip
     return Report(f"statistics{end}", tuple(sheets(found, incomplete(table))), {f"statistics{end}.csv": csv_of(rows)})

@@ -17,7 +17,7 @@ from analysis.family_cost import Cost
 from analysis.pareto import free_settings, has_front, on_line
 from analysis.render import Cell, Sheet
 from analysis.row import Row
-from analysis.statistics import CONFIDENCE, NOTHING, Interval, holm, interval, p_value, paired
+from analysis.statistics import CONFIDENCE, NOTHING, Interval, holm_by_group, interval, p_value, paired
 from analysis.table import Table
 from metrics.base import COLUMN_GROUPS
 
@@ -105,26 +105,25 @@ def place_at(rows: Sequence[Row], at: Row, cost: Cost, judge: Column | None = No
 
 def _front(ratios: Sequence[tuple[float, Row]], judge: Column) -> list[tuple[float, Row]]:
     """Returns the rows on their own front of cost and the column `judge`, without rows that have no value there."""
-    known = [(ratio, row, level) for ratio, row in ratios if (level := _level(row, judge)) is not None]
+    known = [(ratio, row, level) for ratio, row in ratios if (level := row.mean(judge.name).value) is not None]
     kept = on_line([row for _, row, _ in known], [(-ratio, level) for ratio, _, level in known], judge)
     return [(ratio, row) for (ratio, row, _), is_kept in zip(known, kept, strict=True) if is_kept]
-
-
-def _level(row: Row, column: Column) -> float | None:
-    """Returns the row's mean, and an infinite one if all of its values are infinite."""
-    mean = row.mean(column.name)
-    return column.better * math.inf if mean.value is None and mean.infinite else mean.value
 
 
 def judge_of(rows: Sequence[Row], shown: Sequence[Column]) -> Column | None:
     """Returns the column whose front is the line of a family with several free settings, else None.
 
-    It is the first of the columns of quality `shown` that has a front and in which the rows may be compared.
+    It is the first of the columns of quality `shown` that has a front and in which the rows may be compared. A column
+    with an infinite value is none: means leave it out, so a setting with many of them would seem to be beaten.
     """
     if len(free_settings(rows)) < 2:
         return None
     can = (column for column in shown if column.group in COLUMN_GROUPS and has_front(column))
-    return next((c for c in can if all(row.competes(c) and row.present(c.name) for row in rows)), None)
+    return next((c for c in can if all(_has_level(row, c) for row in rows)), None)
+
+
+def _has_level(row: Row, column: Column) -> bool:
+    return row.competes(column) and row.present(column.name) > 0 and not row.mean(column.name).infinite
 
 
 def comparisons(table: Table, shown: Sequence[Column], family: str, cost: Cost) -> list[Comparison]:
@@ -153,14 +152,14 @@ def _compared(at: Row, family: str, place: Place | str, column: Column) -> Compa
 
 def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
     """Returns the comparisons with p-values that are adjusted within each column."""
-    p: dict[str, dict[int, float]] = {}
-    for i, each in enumerate(found):
-        if isinstance(each.place, Place) and each.difference.low is not None:
-            value = p_value(each.place.values(each.column), each.at.values(each.column.name))
-            if value is not None:
-                p.setdefault(each.column.name, {})[i] = value
-    adjusted = {i: q for own in p.values() for i, q in zip(own, holm(list(own.values())), strict=True)}
-    return [each._replace(p_holm=adjusted.get(i)) for i, each in enumerate(found)]
+    p = [
+        p_value(each.place.values(each.column), each.at.values(each.column.name))
+        if isinstance(each.place, Place) and each.difference.low is not None
+        else None
+        for each in found
+    ]
+    adjusted = holm_by_group([each.column.name for each in found], p)
+    return [each._replace(p_holm=q) for each, q in zip(found, adjusted, strict=True)]
 
 
 def equal_cost_sheet(found: Sequence[Comparison], family: str, cost: Cost) -> Sheet | None:

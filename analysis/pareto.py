@@ -29,13 +29,17 @@ def front(points: Points, column: Column) -> list[bool]:
 
 def free_settings(rows: Sequence[Row]) -> list[str]:
     """Returns the names of the settings in which the rows of a family differ, apart from settings of the video."""
-    own = [_named(row) for row in rows]
+    own = [named_settings(row) for row in rows]
     return [
         name for name in dict.fromkeys(n for each in own for n in each) if len({each.get(name) for each in own}) > 1
     ]
 
 
-def _named(row: Row) -> dict[str, str]:
+def named_settings(row: Row) -> dict[str, str]:
+    """Returns the row's settings by name, such as "k=5" for "k", apart from settings of the video.
+
+    Settings at their defaults are left out, apart from k and theta.
+    """
     of_video = row.video.split(", ")
     return {text.partition("=")[0]: text for text in row.settings if text not in of_video}
 

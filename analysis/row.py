@@ -12,8 +12,8 @@ from analysis.vbench import official_score
 from bench.vbench.total import Official
 from metrics.base import DIFFERENCE
 
-# columns that are no means over samples
-_OF_ALL = {"speedup": speedup, "of_bound": of_bound} | {
+# columns that are no means over samples, and samples have no values to pair
+OF_ALL = {"speedup": speedup, "of_bound": of_bound} | {
     f"vbench_{part}": partial(official_score, part) for part in Official._fields
 }
 
@@ -111,10 +111,10 @@ class Row:
         return self.samples[name].dropna() if name in self.samples else pd.Series(dtype=float)
 
     def mean(self, name: str) -> Interval:
-        """Returns the mean over the samples with its interval, or the value of a column that is no mean (`_OF_ALL`)."""
+        """Returns the mean over the samples with its interval, or the value of a column that is no mean (`OF_ALL`)."""
         if name not in self._means:
-            if name in _OF_ALL:
-                self._means[name] = _OF_ALL[name](self.samples)
+            if name in OF_ALL:
+                self._means[name] = OF_ALL[name](self.samples)
             else:
                 self._means[name] = interval(self.samples[name]) if name in self.samples else NOTHING
         return self._means[name]

@@ -28,6 +28,7 @@ SCRIPTS = {
     "analysis.cost": "vgdfr-cost",
     "analysis.gallery": "vgdfr-gallery",
     "analysis.rivals": "vgdfr-rivals",
+    "analysis.twins": "vgdfr-twins",
     "analysis.gate": "vgdfr-gate",
     "analysis.paper": "vgdfr-paper",
     "analysis.rope_sensitivity": "vgdfr-rope-sensitivity",

@@ -7,7 +7,7 @@ docs/statistics.md says how often the intervals hold the truth.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ def paired(a: pd.Series, b: pd.Series, confidence: float = CONFIDENCE) -> Interv
 
     A sample that is infinite on either side counts as infinite.
     """
-    x, y, infinite = _common(a, b)
+    x, y, infinite = common(a, b)
     return _interval(x - y, pd.Series(1.0, x.index), infinite, confidence)
 
 
@@ -62,7 +62,7 @@ def ratio_of_means(a: pd.Series, b: pd.Series, confidence: float = CONFIDENCE) -
 
     This is the paper's speed-up if `a` are the baseline's latencies. Raises ValueError unless `b` is above zero.
     """
-    x, y, infinite = _common(a, b)
+    x, y, infinite = common(a, b)
     if (y <= 0).any():
         raise ValueError(f"a ratio needs values above zero as its denominator, got {y[y <= 0].iloc[0]}")
     return _interval(x, y, infinite, confidence)
@@ -77,7 +77,7 @@ def p_value(a: pd.Series, b: pd.Series | None = None) -> float | None:
     if b is None:
         finite, _ = _finite(a)
     else:
-        x, y, _ = _common(a, b)
+        x, y, _ = common(a, b)
         finite = x - y
     found = _estimate(finite, pd.Series(1.0, finite.index))
     if found is None or found.prompts < MIN_PROMPTS:
@@ -92,7 +92,7 @@ def deviation(a: pd.Series, b: pd.Series, ratio: bool = False) -> float | None:
 
     It is the standard error times the root of the number of prompts. Returns None below MIN_PROMPTS prompts.
     """
-    x, y, _ = _common(a, b)
+    x, y, _ = common(a, b)
     found = _estimate(x, y) if ratio else _estimate(x - y, pd.Series(1.0, x.index))
     return None if found is None or found.prompts < MIN_PROMPTS else found.error * math.sqrt(found.prompts)
 
@@ -107,6 +107,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for place, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
         least = max(least, min(1.0, (count - place) * p_values[i]))
         adjusted[i] = least
+    return adjusted
+
+
+def holm_by_group(groups: Sequence[Hashable], p_values: Sequence[float | None]) -> list[float | None]:
+    """Returns the p-values adjusted within their `groups`, which has a group per p-value.
+
+    None is no comparison and stays None.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for i, (group, p) in enumerate(zip(groups, p_values, strict=True)):
+        if p is not None:
+            places.setdefault(group, []).append(i)
+    adjusted: list[float | None] = [None] * len(p_values)
+    for own in places.values():
+        for i, q in zip(own, holm([p for i in own if (p := p_values[i]) is not None]), strict=True):
+            adjusted[i] = q
     return adjusted
 
 
@@ -152,7 +168,7 @@ def _finite(values: pd.Series) -> tuple[pd.Series, int]:
     return finite, len(present) - len(finite)
 
 
-def _common(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series, int]:
+def common(a: pd.Series, b: pd.Series) -> tuple[pd.Series, pd.Series, int]:
     """Returns the finite values of `a` and `b` for the samples that both have, and how many others are infinite."""
     for side in (a, b):
         if side.index.has_duplicates:
