@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from forking import HERE
 from plans import line
 from processes import run
 
@@ -100,7 +101,7 @@ def test_every_command_takes_the_flag_and_refuses_alike(folder: Path, tmp_path: 
     launched = run("bench.launch", "-n", "1", *given, "method.k=2")
     assert launched.returncode == 1 and "there is no setting method.k. There are steps" in launched.stderr, launched
     (folder / "exp" / "mine.yaml").write_text(EXPERIMENT.replace("quick,vgdfr", "quick"))
-    launched = run("bench.launch", "-n", "1", *given)
+    launched = run("bench.launch", "-n", "1", *given, before=HERE)
     assert launched.returncode == 0 and "2 done, 0 failed" in launched.stdout, launched
     swept = run("bench.sweep", *given)
     assert swept.returncode == 0 and "0 made, 2 found" in swept.stdout, swept

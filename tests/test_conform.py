@@ -1,8 +1,5 @@
 """Tests a class that keeps every promise of `vgdfr.conform`, and for each promise a class that breaks it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import processes
 import pytest
 import torch
+from processes import run
 from torch import nn
 
 from vgdfr import Accelerator, HunyuanVideo, Method, Running, Sampled, Sampling, VideoSpec, generate
@@ -363,10 +361,8 @@ def test_the_command_finds_a_class_in_the_current_folder_and_fails_where_a_promi
         "        x = run.baseline(run.steps).x\n        return Sampled(x + self.amount * torch.randn(x.shape))\n"
     )
     small = ["--height=32", "--width=32", "--num-frames=17", "--num-inference-steps=4"]
-    done = subprocess.run(
-        [sys.executable, "-m", "vgdfr.conform", "my_pkg.Noisy", "amount=0.02", "--neutral", "amount=0", *small],
-        cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=900,
-    )  # fmt: skip
+    here = f"import os, sys; os.chdir({str(tmp_path)!r}); sys.path.insert(0, {str(tmp_path)!r})"  # as python -m does
+    done = run("vgdfr.conform", "my_pkg.Noisy", "amount=0.02", "--neutral", "amount=0", *small, before=here)
     lines = done.stdout.splitlines()
     assert done.returncode == 1, done
     assert lines[0] == "my_pkg.Noisy amount=0.02 on the embedded model, 32x32, 17 frames, 4 steps"
@@ -376,7 +372,3 @@ def test_the_command_finds_a_class_in_the_current_folder_and_fails_where_a_promi
     }, done  # fmt: skip
     assert set(verdicts) == {promise.name for promise in PROMISES}
     assert lines[-1] == "5 ok, 3 BROKEN"
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -14,10 +14,14 @@ from vgdfr.presets import PRESETS
 from vgdfr.schedule import uniform
 
 
-@pytest.fixture(scope="module")
-def hunyuan() -> Flops:
-    preset = PRESETS["hunyuan_video"]
-    return Flops(preset.model.configuration(), preset.model.tiling, 544, 960, 97)
+def hunyuan(height: int, width: int) -> Flops:
+    model = PRESETS["hunyuan_video"].model
+    return Flops(model.configuration(), model.tiling, height, width, 97)
+
+
+def work_of_the_papers_rows(flops: Flops) -> float:
+    """Returns full passes: the baseline's 50 serve every k, and 5 thetas continue for 45, 40 and 35 steps each."""
+    return 50 + 5 * (45 + 40 + 35) * flops.cost_ratio(round(ASSUMED_TOKENS * 25))
 
 
 def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
@@ -26,30 +30,35 @@ def test_a_launchers_is_the_sweeps(tmp_path: Path) -> None:
     assert sweep.returncode == launch.returncode == 0 and "22 conditions, 1 prompts" in sweep.stdout == launch.stdout
 
 
-def test_the_papers_table_on_the_13b_model(tmp_path: Path, hunyuan: Flops) -> None:
+def test_the_papers_table_on_the_13b_model(tmp_path: Path) -> None:
     """The test also plans for a cluster that does not exist."""
     arguments = ["+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", "hydra/launcher=slurm"]
-    whole = dry_run(*arguments)
-    arguments.append("comparisons=null")  # the paper's rows alone
-    said = processes.run("bench.sweep", *arguments, "--dry-run", HF_HUB_OFFLINE="1")
+    said = processes.run("bench.sweep", *arguments, "comparisons=null", "--dry-run", HF_HUB_OFFLINE="1")
     assert said.returncode == 0, said.stderr
     assert "16 conditions, 100 prompts and seeds, 1,600 samples; 0 finished" in said.stdout
     assert "vgdfr-k15-theta0.9-interpolator=rife\n" in said.stdout
     for name in ("model-00001-of-00004.safetensors", "RIFE 4.26 heavy", "VBench's prompts", "42.50 GB  in 30 file(s)"):
         assert name in said.stdout
     assert re.search(r"preview 3\d\.\d.*largest 3\d\.\d, which fits the hw profile's GPU of 43 GiB", said.stdout)
-    # the baseline's 50 passes serve every k; each of the 5 thetas continues for 45, 40 and 35 steps
-    about = 50 + 5 * (45 + 40 + 35) * hunyuan.cost_ratio(round(ASSUMED_TOKENS * 25))
+    about = work_of_the_papers_rows(hunyuan(544, 960))
     assert f"DiT work of a prompt: about {about:.0f} and at most 650 full passes" in said.stdout
     assert "vqa will be a dash without an ONNX export of DOVER" in said.stdout
-    assert "22 conditions, 100 prompts and seeds, 2,200 samples; 0 finished" in whole
-    # fewer steps, the baseline again, and the steps of uniform merging; the ceilings make no pass of their own
-    more = 17 + 40 + 50 + 45 * hunyuan.cost_ratio(len(uniform(97, 4, frames_per_latent=4).kept_latents))
-    assert f"DiT work of a prompt: about {about + more:.0f} and at most {650 + more:.0f} full passes" in whole
-    hours = 100 * 650 * hunyuan.dit(25) / (ASSUMED_TFLOPS * 1e12) / 3600
+    hours = 100 * 650 * hunyuan(544, 960).dit(25) / (ASSUMED_TFLOPS * 1e12) / 3600
     found = re.search(r"at most (\d+) GPU-hours, at 183 TFLOP/s", said.stdout)
     assert found and hours < int(found[1]) < 1.1 * hours, "the VAE's work makes up the difference"
     assert not list(tmp_path.iterdir())
+
+
+def test_the_papers_table_with_its_comparisons_on_the_13b_model(tmp_path: Path) -> None:
+    """Small frames have fewer tiles, so their memory is found sooner."""
+    small = ["model.video.height=160", "model.video.width=160"]
+    whole = dry_run("+exp=table1", "model=hunyuan_video", "hw=48g", f"root={tmp_path}", "hydra/launcher=slurm", *small)
+    assert "22 conditions, 100 prompts and seeds, 2,200 samples; 0 finished" in whole
+    flops = hunyuan(160, 160)
+    about = work_of_the_papers_rows(flops)
+    # fewer steps, the baseline again, and the steps of uniform merging; the ceilings make no pass of their own
+    more = 17 + 40 + 50 + 45 * flops.cost_ratio(len(uniform(97, 4, frames_per_latent=4).kept_latents))
+    assert f"DiT work of a prompt: about {about + more:.0f} and at most {650 + more:.0f} full passes" in whole
 
 
 def test_work_that_depends_on_no_schedule_is_one_number(tmp_path: Path) -> None:

@@ -165,5 +165,9 @@ def test_every_condition_is_drawn_in_the_tables_order(study: Path, tmp_path: Pat
     assert len(shown) == 22 and shown[0][0].title == "Original" and shown[15][0].title == "VGDFR (k=15, θ=0.9)"
     assert shown[15][0].slug == "vgdfr-k15-theta0.9" and shown[-1][0].title == "Original again"
     assert draw_prompt(table, tmp_path, Choices("00-still"), grid=True).stat().st_size > 10_000
+    one = [row.title for row, _ in conditions_of(table, "00-still", 15, 0.9)]
+    assert one == ["Original", "VGDFR (k=15, θ=0.9)", "Ceiling (k=15, θ=0.9)"]
     with pytest.raises(StudyError, match="no sample of prompt nothing; prompts: 00-still"):
         conditions_of(table, "nothing")
+    with pytest.raises(StudyError, match="no condition of prompt 00-still has k=7 and theta=None"):
+        conditions_of(table, "00-still", 7)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,17 @@ def test_the_first_column_with_a_front_judges_and_only_families_of_several_free_
     joined = {row.other: is_joined for row, is_joined in zip(mix, on_line(mix, points, PSNR), strict=True)}
     assert joined == {"k=1, b=1": True, "k=1, b=2": False, "k=2, b=1": True, "k=2, b=2": False}
     assert on_line(mix, points, MOTION) == [False] * 4 and on_line(steps_taken, points[:2], MOTION) == [True] * 2
+
+
+def test_a_column_with_infinite_values_chooses_no_front(study: Path) -> None:
+    """The means leave infinite values out, so the setting with five identical videos would seem to be beaten."""
+    scores = {"psnr": [math.inf] * 5 + [39.0], "lpips": [0.0] * 5 + [0.1]}
+    condition(study, "Mix-k=1-b=1", 1.0, {"psnr": line(40), "lpips": line(0.1, 0.01)}, passes=steps(5))
+    condition(study, "Mix-k=2-b=2", 1.0, scores, passes=steps(12))
+    mix = rows_in(costed(study), "Mix")
+    assert judge_of(mix, [PSNR]) is None and judge_of(mix, [PSNR, LPIPS]) is LPIPS
+    place = found_in(study, WORK, "Mix").place
+    assert isinstance(place, Place) and place.text == "k=1, b=1 and k=2, b=2 (57% and 43%)"
 
 
 # ------------------------------------------------------------------------------------------------ the figure

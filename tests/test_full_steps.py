@@ -54,6 +54,8 @@ def blended(frames: Tensor, schedule: FrameSchedule) -> Tensor:
         {"noise": "own", "residual": "mean", "anchor": 4.0},
         {"steps": 5, "noise": "own", "keep_unmerged": True},
         {"noise": "own", "anchor": 1.0, "full_from": "preview"},
+        {"noise": "own_mean", "residual": "mean", "anchor": 3.0},
+        {"noise": "own_mean", "anchor": 3.0, "full_from": "preview"},
     ],
 )
 def test_the_loop_is_the_one_written_out_here(backbone: Backbone, spec: VideoSpec, options: dict[str, Any]) -> None:
@@ -77,14 +79,19 @@ def test_the_loop_is_the_one_written_out_here(backbone: Backbone, spec: VideoSpe
                     switch, c, e = y, y - then * u, y + (1 - then) * u
         assert shortened.latents is not None
         torch.testing.assert_close(shortened.latents, y, rtol=1e-5, atol=1e-5)
-        noise = {"initial": initial, "own": x + (1 - sigmas[K]) * v}[options.get("noise", "initial")].clone()
-        noise[:, :, kept] = e
+        groups = {0: [0], 1: [1, 2, 3, 4], 2: [5, 6], 3: [7], 4: [8]}
+        before = x + (1 - sigmas[K]) * v
+        noise = {"initial": initial}.get(options.get("noise", "initial"), before).clone()
+        if options.get("noise") == "own_mean":  # all latent frames of a group move alike
+            for i, group in groups.items():
+                root = len(group) ** 0.5
+                noise[:, :, group] += ((e[:, :, i] - before[:, :, group].sum(2) / root) / root)[:, :, None]
+        else:
+            noise[:, :, kept] = e
         if "full_from" in options:
             preview = x - sigmas[K] * v
-            groups = {0: [0], 1: [1, 2, 3, 4], 2: [5, 6], 3: [7], 4: [8]}
             clean = torch.cat(
-                [preview[:, :, at] + (c[:, :, i] - preview[:, :, at].mean(2))[:, :, None] for i, at in groups.items()],
-                2,
+                [preview[:, :, g] + (c[:, :, i] - preview[:, :, g].mean(2))[:, :, None] for i, g in groups.items()], 2
             )
         else:
             clean = backbone.codec.encode(blended(backbone.codec.decode(c), schedule))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import wandb_server
 from hydra import compose, initialize_config_dir
+from processes import Finished, run
 
 from analysis.columns import metrics_of
 from analysis.publish import server as reach
@@ -95,16 +96,29 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+def clean(environment: dict[str, str]) -> dict[str, str]:
+    """Returns the environment for a command, in which the variables of W&B are only those of `environment`."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return own | {"HOME": "/nonexistent", "WANDB_CACHE_DIR": os.devnull} | environment
+
+
 def command(module: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a user would. The variables of W&B are only those of `environment`."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    """Runs a command as a user would, in a new interpreter, because it may start wandb's service."""
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
-        env=clean | {"HOME": "/nonexistent", "WANDB_CACHE_DIR": os.devnull} | environment,
+        env=clean(environment),
         capture_output=True,
         text=True,
         timeout=1800,
     )
+
+
+def forked(module: str, *arguments: object, **environment: str) -> Finished:
+    """Runs a command that starts no service of wandb in a forked process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in set(os.environ) - set(clean({})):
+            patch.delenv(name)
+        return run(module, *map(str, arguments), **clean(environment))
 
 
 def offline_runs(study: Path) -> list[str]:
@@ -200,7 +214,7 @@ def test_runs_keep_the_ids_that_they_always_had(study: Path) -> None:
 
 def test_the_old_commands_say_the_new_ones(study: Path) -> None:
     for name in ("track", "dashboard"):
-        result = command(f"bench.{name}", "a b", study, "--x")
+        result = forked(f"bench.{name}", "a b", study, "--x")
         assert result.returncode == 2 and not result.stdout
         assert f"python -m analysis.publish.{name} 'a b' {study} --x\n" in result.stderr
 
@@ -319,7 +333,7 @@ def test_a_background_process_waits_for_another_and_skips_what_is_shown(study: P
 def test_a_sweep_ends_with_its_study_shown(tiny_checkpoint: Path, tmp_path: Path) -> None:
     arguments = ["method=baseline", f"root={tmp_path}", "study=tiny", f"model.backbone.path={tiny_checkpoint}", *SMALL]
     arguments += ["prompts.limit=1", "metrics.names=[flicker]", "tracking=wandb"]
-    result = command(
+    result = forked(
         "bench.sweep", *arguments, WANDB_MODE="offline", HOME=os.environ["HOME"], VGDFR_CACHE=str(tmp_path / "cache")
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -379,7 +393,7 @@ def test_wandb_is_imported_only_when_chosen_and_missing_it_is_an_error() -> None
 def test_a_workspace_is_saved_under_one_name_with_a_panel_for_every_metric(
     study: Path, server: wandb_server.Kept
 ) -> None:
-    dry = command("analysis.publish.dashboard", "someone/p", study, "--dry-run")
+    dry = forked("analysis.publish.dashboard", "someone/p", study, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     spec = json.loads(dry.stdout)["spec"]["section"]
     sections = {section["name"]: section["panels"] for section in spec["panelBankConfig"]["sections"]}
@@ -394,7 +408,7 @@ def test_a_workspace_is_saved_under_one_name_with_a_panel_for_every_metric(
     assert ("group", "mine") in [(f["key"]["name"], f["value"]) for f in spec["runSets"][0]["filters"]["filters"]]
 
     online = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": wandb_server.KEY}
-    saved = command("analysis.publish.dashboard", "someone/p", study, **online)
+    saved = forked("analysis.publish.dashboard", "someone/p", study, **online)
     assert saved.returncode == 0 and saved.stdout.startswith(f"{server.url}/someone/p?nw="), saved.stderr
     (sent,) = [variables for operation, variables in server.requests if operation == "UpsertView2"]
     assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("someone", "p", "study mine")
@@ -403,9 +417,9 @@ def test_a_workspace_is_saved_under_one_name_with_a_panel_for_every_metric(
 
 
 def test_a_workspace_needs_a_key_and_a_study(study: Path) -> None:
-    result = command("analysis.publish.dashboard", "someone/p", study)
+    result = forked("analysis.publish.dashboard", "someone/p", study)
     assert result.returncode == 1 and "W&B cannot be used: No API key configured" in result.stderr
     assert "--dry-run" in result.stderr and "Traceback" not in result.stderr
-    assert "expected ENTITY/PROJECT, got 'p'" in command("analysis.publish.dashboard", "p", study).stderr
-    assert "there is no study at" in command("analysis.publish.dashboard", "a/p", study / "nowhere").stderr
-    assert "there is no study at" in command("analysis.publish.track", study / "nowhere").stderr
+    assert "expected ENTITY/PROJECT, got 'p'" in forked("analysis.publish.dashboard", "p", study).stderr
+    assert "there is no study at" in forked("analysis.publish.dashboard", "a/p", study / "nowhere").stderr
+    assert "there is no study at" in forked("analysis.publish.track", study / "nowhere").stderr
