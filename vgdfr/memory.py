@@ -148,7 +148,8 @@ class Memory:
         """Returns peak bytes by stage, in a sample's order.
 
         The stage `interpolate` is there only with `rife`, and the stage `lengthen`, which encodes the video before
-        steps on the full length, only with `lengthens`. RIFE and the decoder in that stage need no more than later.
+        steps on the full length, only with `lengthens`. There the decoded kept frames stay alive with the filled video.
+        RIFE and the decoder in that stage need no more than later.
         """
         idle, at_work, rise = self._dit()
         preview = 4 * 3 * self.num_frames * (self.height >> self.levels) * (self.width >> self.levels)
@@ -160,7 +161,7 @@ class Memory:
             "preview": resident + idle + self.rise_of("preview"),
             "similarity": resident + idle + self._similarity(),
             "encode": resident + idle + self.rise_of("encode"),
-            **({"lengthen": resident + idle + frames + self.rise_of("lengthen")} if lengthens else {}),
+            **({"lengthen": resident + idle + 2 * frames + self.rise_of("lengthen")} if lengthens else {}),
             "decode": resident + idle + self.rise_of("decode"),
         }
         if rife:

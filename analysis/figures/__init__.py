@@ -125,10 +125,14 @@ def draw(
 
 
 def draw_prompt(table: Table, folder: Path, choices: Choices, grid: bool = False) -> Path:
-    """Draws the comparison of the chosen prompt, or the `grid` of all its conditions. Returns the PNG's path."""
-    prompt = choices.prompt_of(table)
+    """Draws the comparison of the chosen prompt, or the `grid` of its conditions. Returns the PNG's path.
+
+    A chosen k or theta limits the grid to the conditions with this value, and to the baseline.
+    """
+    prompt, k, theta = choices.prompt_of(table), choices.k, choices.theta
     if grid:
-        return save(videos.grid(videos.conditions_of(table, prompt)), folder, f"grid-{prompt}")[0]
+        chosen = "".join(f"-{name}{value}" for name, value in (("k", k), ("theta", theta)) if value is not None)
+        return save(videos.grid(videos.conditions_of(table, prompt, k, theta)), folder, f"grid-{prompt}{chosen}")[0]
     shown = _compared(table, choices)
     row = shown[1][0]
     setting = row.slug if row.k is None or row.theta is None else f"k{row.k}-theta{row.theta}"

@@ -27,7 +27,7 @@ def command() -> str | int:
     parser.add_argument("--families", metavar="NAMES", help="families for families, separated by commas (default: all)")
     parser.add_argument("--prompt", help="draw only the comparison of this prompt, such as 03-accelerating")
     parser.add_argument(
-        "--grid", action="store_true", help="draw every condition of the prompt, not only one and the baseline"
+        "--grid", action="store_true", help="draw every condition of the prompt, or every one with --k and --theta"
     )
     parser.add_argument("--k", type=int)
     parser.add_argument("--theta", type=float)

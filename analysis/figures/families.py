@@ -17,7 +17,7 @@ from analysis.family_cost import LATENCY, Cost, costs_named, with_costs
 from analysis.figures.caption import INCHES_PER_LINE, NO_RIVAL, left_out, means, wrapped, write_below
 from analysis.figures.style import BASELINE, FAMILY_COLOURS, FAMILY_MARKERS, K_COLOURS, LEGEND_LETTERS, RC
 from analysis.figures.tradeoff import FRONT, LEGEND_LETTERS_PER_INCH, LEGEND_MARGIN, around, axis_title
-from analysis.pareto import front, on_line
+from analysis.pareto import free_settings, front
 from analysis.row import Row
 from analysis.statistics import Interval
 from analysis.study import StudyError
@@ -33,6 +33,8 @@ OWN_FRONT = (
     "by the means. Its other settings are faint marks without bars. Such a family has no line where no direction of "
     "the metric is better"
 )
+
+ON_NO_FRONT = "A mean leaves infinite values out, so conditions with some of them are on no front"
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,16 @@ def _panel(table: Table, video: str, column: Column, cost: Cost) -> Panel:
     rows = [row for row in table.rows if row.video == video and not row.is_reference]
     reasons = {row: _reason(row, column, cost) for row in rows}
     drawn = [row for row in rows if reasons[row] is None]
-    at = {row: (-(cost.mean(row).value or 0.0), row.mean(column.name).value or 0.0) for row in drawn}
-    best = dict(zip(drawn, front(list(at.values()), column), strict=True))
+    # a mean leaves infinite values out, so a row with some of them cannot be ranked: it is on no front
+    known = [row for row in drawn if not row.mean(column.name).infinite]
+    at = {row: (-(cost.mean(row).value or 0.0), row.mean(column.name).value or 0.0) for row in known}
+    best = dict.fromkeys(drawn, False) | dict(zip(known, front(list(at.values()), column), strict=True))
     joined: dict[Row, bool] = {}
     for name in dict.fromkeys(row.family for row in drawn):
         own = [row for row in drawn if row.family == name]
-        joined |= zip(own, on_line(own, [at[row] for row in own], column), strict=True)
+        joined |= dict.fromkeys(own, len(free_settings(own)) < 2)
+        ranked = [row for row in known if row in own and not joined[row]]
+        joined |= zip(ranked, front([at[row] for row in ranked], column), strict=True)
     points = (Point(row, cost.mean(row), row.mean(column.name), best[row], joined[row]) for row in drawn)
     pairs = tuple((row, reason) for row, reason in reasons.items() if reason)
     return Panel(column, cost, video, tuple(points), _baseline(table.reference(video), column, cost), pairs)
@@ -175,6 +181,7 @@ def _caption(table: Table, data: Sequence[Panel]) -> list[str]:
     told = {row.family for panel in data for row in (*(p.row for p in panel.points), *dict(panel.left_out))}
     others = dict.fromkeys(row.family for row in table.rows if row.ranked and row.family not in told)
     below = means((p.metric for panel in data for p in panel.points), [panel.column for panel in data])
+    below += [ON_NO_FRONT] * any(point.metric.infinite for panel in data for point in panel.points)
     below += [OWN_FRONT] * any(not point.joined for panel in data for point in panel.points)
     below += [cost.explained for cost in dict.fromkeys(panel.cost for panel in data) if cost is not LATENCY]
     below += [f"Families not drawn, by choice: {', '.join(others)}"] * bool(others)

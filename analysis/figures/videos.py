@@ -34,12 +34,17 @@ def of_one_seed(rows: Sequence[Row], prompt: str) -> list[Shown]:
     return [(row, own.loc[min(common)]) for row, own in zip(rows, samples, strict=True)]
 
 
-def conditions_of(table: Table, prompt: str) -> list[Shown]:
+def conditions_of(table: Table, prompt: str, k: int | None = None, theta: float | None = None) -> list[Shown]:
     """Returns a sample of `prompt` for each condition that has the prompt, in the table's order.
 
-    All samples are of the first seed that these conditions share. Raises StudyError if there is no such seed.
+    With `k` or `theta` only references and the conditions with these values are shown. All samples are of the first
+    seed that these conditions share. Raises StudyError if there is no such seed or no such condition.
     """
-    return of_one_seed(_rows_of(table, prompt), prompt)
+    rows = _rows_of(table, prompt)
+    chosen = [row for row in rows if row.is_reference or (k in (None, row.k) and theta in (None, row.theta))]
+    if not any(not row.is_reference for row in chosen) and (k, theta) != (None, None):
+        raise StudyError(f"no condition of prompt {prompt} has k={k} and theta={theta}; None stands for any value")
+    return of_one_seed(chosen, prompt)
 
 
 def _rows_of(table: Table, prompt: str) -> list[Row]:

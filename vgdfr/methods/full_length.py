@@ -12,7 +12,7 @@ from vgdfr.methods.ablations import Merging
 from vgdfr.methods.compression import Operation, decoding, encoding, merge_latents
 from vgdfr.methods.interpolation import Interpolator, InterpolatorName, fill_unrounded
 from vgdfr.methods.scheduling import refuse_other
-from vgdfr.methods.shortening import Shortening, Start, group_sizes
+from vgdfr.methods.shortening import Shortening, Start, group_sizes, repeated
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import Sampling
 from vgdfr.schedule import FrameSchedule
@@ -51,6 +51,11 @@ class FullLength:
                 "full_steps goes with the whole method; leave it at 0, or leave out merge_space, denoise_renoise and "
                 "schedule_from"
             )
+
+    @property
+    def interpolates(self) -> bool:
+        """Returns whether the interpolator makes frames: those of the video, or those before the last steps."""
+        return not self.steps or self.source == "interpolation"
 
     @property
     def key(self) -> tuple["FullLength", ...]:
@@ -102,7 +107,7 @@ class FullLength:
         shortened trajectory, and the differences within the group are those that the merge averaged out.
 
         The noise that `y` itself points back to is c + v. `Shortening.spread` gives it to the latent frames that the
-        start's noise came from. Then a renoised frame differs from `y` only by its new clean latent. The noise of
+        start's noise came from: to the kept ones, or with "own_mean" to all of a group, in equal parts. The noise of
         `full` is the initial noise, or the full trajectory's own estimate after step k. A latent frame that did not
         merge stays as it is in `y`, without a round trip.
         """
@@ -110,7 +115,7 @@ class FullLength:
         clean = path.solver.clean(y, at)
         if self.source == "preview":
             moved = clean - merge_latents(full.clean, schedule)
-            clean = full.clean + moved[:, :, [i for i, size in enumerate(sizes) for _ in range(size)]]
+            clean = full.clean + repeated(moved, sizes)
         else:
             clean = self._interpolated(path.run, clean, schedule)
         noise = shortening.spread(noise_estimate(path.solver, y, at), full.noise, schedule)

@@ -76,8 +76,8 @@ def fill_unrounded(
     _refuse_another_number(frames, schedule)
     filled = frames.new_empty(schedule.num_frames, *frames.shape[1:])
     filled[list(schedule.kept_frames)] = frames
-    levels = rearrange((frames / 2 + 0.5) * 255, "t c h w -> t h w c").cpu().numpy()
-    for gap, made in _gaps(frames if interpolator.of_floats else levels, schedule, interpolator):
+    ends = frames if interpolator.of_floats else rearrange((frames / 2 + 0.5) * 255, "t c h w -> t h w c").cpu().numpy()
+    for gap, made in _gaps(ends, schedule, interpolator):
         filled[gap] = rearrange(torch.from_numpy(np.stack(made)), "t h w c -> t c h w").to(filled) / 127.5 - 1
     return filled
 

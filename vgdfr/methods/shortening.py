@@ -127,7 +127,7 @@ class Shortening:
         sizes = group_sizes(schedule)
         if self.noise == "own_mean":
             moved = (estimate - scaled_mean(full, schedule)) / _roots(sizes, full)
-            return full + moved[:, :, [i for i, size in enumerate(sizes) for _ in range(size)]]
+            return full + repeated(moved, sizes)
         noise = full.clone()
         noise[:, :, list(schedule.kept_latents)] = estimate
         return noise
@@ -163,6 +163,11 @@ def group_sizes(schedule: FrameSchedule) -> Sequence[int]:
     """Returns for each kept latent frame the number of latent frames of the full video that it stands for."""
     group = schedule.frames_per_latent
     return [s.factor for s in schedule.segments for _ in range(-(-s.length // (group * s.factor)))]
+
+
+def repeated(latent: Float[Tensor, "1 c kept y x"], sizes: Sequence[int]) -> Float[Tensor, "1 c n y x"]:
+    """Returns the latent with each kept latent frame repeated for its group, as the `group_sizes` say."""
+    return latent[:, :, [i for i, size in enumerate(sizes) for _ in range(size)]]
 
 
 def scaled_mean(noise: Float[Tensor, "1 c n y x"], schedule: FrameSchedule) -> Float[Tensor, "1 c kept y x"]:

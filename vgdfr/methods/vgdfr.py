@@ -200,6 +200,7 @@ class Vgdfr(Method):
         finish: Callable[[State], Float[Tensor, "1 c n y x"]] | None = None,
     ) -> Float[Tensor, "1 c n y x"]:
         """Returns the final latents: takes all steps from k on, from `start`, and the last `full_steps` by `finish`.
+
         Samples with equal schedules share the result. `key` names the facts that decide `start`, without the schedule.
         """
         run, solver = path.run, path.solver
@@ -256,7 +257,7 @@ class Vgdfr(Method):
         check_steps(spec, self.steps, self.k, self.preview_steps, self.full_steps)
         self.preview.check(spec, architecture)
         global_layers_of(self.global_layers, architecture.num_layers)
-        if self.interpolator == "rife":
+        if self._needs_rife:
             rife.load_once(rife.weights_file(self.interpolator_weights), torch.device("cpu"))
 
     def _num_steps(self, spec: VideoSpec) -> int:
@@ -264,10 +265,16 @@ class Vgdfr(Method):
 
     def canonical(self, spec: VideoSpec, architecture: Architecture) -> "Vgdfr":
         layers = shortest_name(self.global_layers, architecture.num_layers)
-        return replace(self, global_layers=layers, steps=None if self.steps == spec.num_inference_steps else self.steps)
+        steps = None if self.steps == spec.num_inference_steps else self.steps
+        filled = {} if self.full_length.interpolates else {"interpolator": "flow", "interpolator_weights": None}
+        return replace(self, global_layers=layers, steps=steps, **filled)
 
     def missing(self) -> list[Asset]:
-        return rife.missing() if self.interpolator == "rife" and self.interpolator_weights is None else []
+        return rife.missing() if self._needs_rife and self.interpolator_weights is None else []
+
+    @property
+    def _needs_rife(self) -> bool:
+        return self.interpolator == "rife" and self.full_length.interpolates
 
     def identity(self, spec: VideoSpec) -> dict[str, Any]:
         """Returns the settings that decide the pixels. RIFE's weights are named by their hash, not by their path.
@@ -276,7 +283,7 @@ class Vgdfr(Method):
         """
         settings = self.settings()
         given = settings.pop("interpolator_weights")
-        if self.interpolator == "rife":
+        if self._needs_rife:
             settings |= {"rife_sha256": sha256_of_weights(rife.weights_file(given)), "rife_input": "floats"}
         return settings | self.preview.marks(self.k, self._num_steps(spec))
 
