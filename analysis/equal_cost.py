@@ -172,7 +172,7 @@ def equal_cost_sheet(found: Sequence[Comparison], family: str, cost: Cost) -> Sh
     for at in dict.fromkeys(each.at for each in found):
         rules.add(len(body))
         own = (Cell(_number(at.mean(column.name), column)) for column in shown)
-        body.append((Cell(at.title), Cell(cost.text(at), "aside"), *own))
+        body.append((Cell(at.title), Cell(cost.cell(at), "aside"), *own))
         lines: dict[str, list[Comparison]] = {}
         for each in found:
             if each.at is at:

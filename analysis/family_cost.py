@@ -45,7 +45,7 @@ class Cost:
     unknown: str
     ratio: Callable[[Row, Row], float | None]
     mean: Callable[[Row], Interval]
-    text: Callable[[Row], str]
+    cell: Callable[[Row], str]
 
 
 def _latency_share(row: Row) -> Interval:
@@ -77,7 +77,7 @@ def _counted(name: str, title: str, words: str, explained: str) -> Cost:
         values = at.values(column)
         return ratio_of_means(row.values(column), values).value if (values > 0).all() else None
 
-    def text(row: Row) -> str:
+    def cell(row: Row) -> str:
         mean = row.mean(column).value
         return "–" if mean is None else f"{mean:.1f} full passes"
 
@@ -93,7 +93,7 @@ def _counted(name: str, title: str, words: str, explained: str) -> Cost:
         unknown="no sample of both has passes that its record counts",
         ratio=ratio,
         mean=lambda row: row.mean(column),
-        text=text,
+        cell=cell,
     )
 
 
@@ -111,7 +111,7 @@ LATENCY = Cost(
     unknown="no run timed both",
     ratio=lambda row, at: ratio_of_latencies(row.samples, at.samples).value,
     mean=_latency_share,
-    text=_seconds,
+    cell=_seconds,
 )
 WORK = _counted(
     "work",

@@ -26,7 +26,7 @@ from analysis.render import Block, Sheet
 from analysis.study import Study, StudyError
 from analysis.table import Table, table_of
 from analysis.table1 import csv_text, refusal, table_sheet
-from vgdfr_commands.start import run
+from vgdfr_commands.start import called, run
 
 COLUMNS = ("dit_work", "skipped", "latency_s", "speedup", "psnr", "ssim", "lpips", "clipsim", "vqa", "motion")
 FIGURE = "rivals-families"
@@ -113,7 +113,11 @@ def _family(table: Table, at: str | None) -> str | None:
 
 
 def command() -> str | int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=" ".join(called("analysis.rivals")),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/rivals")
     parser.add_argument("--columns", metavar="NAMES", help="show only these columns, such as psnr,lpips,speedup")
     parser.add_argument("--at", metavar="FAMILY", help='compare at the costs of this family, such as "Fewer steps"')

@@ -25,7 +25,7 @@ from analysis.row import OF_ALL
 from analysis.study import Study, StudyError
 from analysis.table import Table, table_of
 from analysis.twin_findings import Finding, findings
-from vgdfr_commands.start import run
+from vgdfr_commands.start import called, run
 
 COLUMNS = ("psnr", "ssim", "lpips", "motion", "vqa", "clipsim")
 
@@ -140,12 +140,18 @@ def _cap(text: str) -> tuple[str, float]:
     except ValueError:
         limit = math.nan
     if not name or not equals or not math.isfinite(limit):
-        raise argparse.ArgumentTypeError(f"a cap has the form COLUMN=NUMBER, such as psnr=60, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"a cap has the form COLUMN=NUMBER with a finite number, such as psnr=60, got {text!r}"
+        )
     return name, limit
 
 
 def command() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=" ".join(called("analysis.twins")),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("study", type=Path, help="a study's folder, such as runs/anchored")
     parser.add_argument("--family", required=True, help='the family to judge, such as "Anchored VGDFR"')
     parser.add_argument("--against", required=True, metavar="FAMILY", help="the family of the twins, such as VGDFR")

@@ -33,7 +33,11 @@ def command() -> int:
     """Measures the conditions of the command line and writes the file. Returns the exit status."""
     parser = command_line.parser(called("bench.divergence"), __doc__)
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="compare steps 1, 1+N, 1+2N, ... and the last (1)"
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="compare the baseline's steps 1, 1+N, 1+2N, ... and its last (1)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="default: ROOT/divergence/STUDY.json")
     line, flags = command_line.parsed(parser, sys.argv[1:])

@@ -221,7 +221,10 @@ def test_help_lists_the_choices_also_those_of_a_users_folder(tmp_path: Path) -> 
     mine = my_experiment(tmp_path, "study: mine\n")
     for command in ("bench.sweep", "bench.launch", "bench.prefetch"):
         said = run(command, "--help", *mine[:2])
-        assert said.returncode == 0 and "  exp: ablation, length, mine, " in said.stdout, said
+        assert (
+            said.returncode == 0
+            and "  exp: ablation, anchored, anchored_ablation, anchored_equal_work, length, mine, " in said.stdout
+        ), said
         assert "--config-dir [FOLDER]" in said.stdout
 
 

@@ -198,7 +198,9 @@ def test_what_no_encoding_has_is_escaped(encoding: str) -> None:
     ],
 )
 def test_all_commands_end_alike(work: str, status: int, error: str) -> None:
-    code = f"import signal, sys\nfrom vgdfr_commands.start import run\nrun(lambda: {work})"
+    # a shell's background job ignores SIGINT, and its children inherit that
+    start = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = f"{start}from vgdfr_commands.start import run\nrun(lambda: {work})"
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=1800)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", error)

@@ -62,7 +62,7 @@ def test_work_is_in_full_length_passes_of_each_sample(study: Path) -> None:
     values = {row.title: row.values(column_of("work")).tolist() for row in table.rows}
     assert values["VGDFR (k=2, θ=0.5)"] == pytest.approx([6, 6, 6, 10, 10, 10])
     assert values["Original"] == pytest.approx([50] * 6) and values["Steps (n=5)"] == pytest.approx([5] * 6)
-    assert WORK.text(row_of(table, "VGDFR (k=2, θ=0.5)")) == "8.0 full passes"
+    assert WORK.cell(row_of(table, "VGDFR (k=2, θ=0.5)")) == "8.0 full passes"
     assert with_costs(table, [WORK, LATENCY]) is table, "columns that are there are not made again"
 
 

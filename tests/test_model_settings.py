@@ -144,10 +144,12 @@ def test_every_experiment_composes_for_every_model(name: str, model: str) -> Non
     whole = {"embedded": 10, "hunyuan_video": None}[model]
     prompts, metrics = {"embedded": (Prompts, "embedded"), "hunyuan_video": (VBenchPrompts, "paper")}[model]
     for config in configs_of([f"+exp={name}", f"model={model}"]):
-        assert config.prompts.limit == {"table1": whole, "rivals": whole, "smoke": 1}.get(
-            name, 20 if name.startswith("rope") else 10
+        others = {"rope": 20, "anchored": 25}.get(name.partition("_")[0], 10)
+        assert config.prompts.limit == {"table1": whole, "rivals": whole, "smoke": 1}.get(name, others)
+        judges = 40 if name.startswith("anchored") else 20 if name == "rope_assignment" else 0
+        assert config.prompts.skip == judges, (
+            "an experiment that reports on prompts which chose nothing skips the others"
         )
-        assert config.prompts.skip == (20 if name == "rope_assignment" else 0)
         assert isinstance(prompts_of(config), prompts) and list(metrics_of(config)) == names_of(metrics)
         assert condition_of(config).model_name == model
 

@@ -220,7 +220,7 @@ def test_an_anchor_of_full_weight_lands_on_the_clean_latent_of_a_constant_field(
     ("options", "said"),
     [
         ({"anchor": -1.0}, "anchor must be a finite number of at least 0, or null for no anchor, got -1.0"),
-        ({"anchor": 1.0, "merge_space": "latent"}, "go with the whole method"),
+        ({"anchor": 1.0, "merge_space": "latent"}, r"anchor=1.0 shortens .*merge_space=latent leaves a part"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], said: str) -> None:

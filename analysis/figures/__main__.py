@@ -36,6 +36,10 @@ def command() -> str | int:
     given = parser.parse_args()
     if given.grid and not given.prompt:
         parser.error("--grid needs --prompt")
+    if given.prompt and not given.only and (given.families or given.x):
+        parser.error(
+            "--families and --x choose what the figure families shows; leave --prompt out, or add --only families"
+        )
     lists = (None if text is None else tuple(text.split(",")) for text in (given.columns, given.x, given.families))
     choices = figures.Choices(given.prompt, given.k, given.theta, *lists)
     table, folder = table_of(Study(given.study), allow_mixed=given.allow_mixed), given.out or given.study / "report"

@@ -43,7 +43,11 @@ def conditions_of(table: Table, prompt: str, k: int | None = None, theta: float 
     rows = _rows_of(table, prompt)
     chosen = [row for row in rows if row.is_reference or (k in (None, row.k) and theta in (None, row.theta))]
     if not any(not row.is_reference for row in chosen) and (k, theta) != (None, None):
-        raise StudyError(f"no condition of prompt {prompt} has k={k} and theta={theta}; None stands for any value")
+        asked = " and ".join(f"{name}={value}" for name, value in (("k", k), ("theta", theta)) if value is not None)
+        there = dict.fromkeys(f"k={row.k} theta={row.theta}" for row in rows if row.k is not None)
+        raise StudyError(
+            f"no condition of prompt {prompt} has {asked}; there are {', '.join(there) or 'none with a k'}"
+        )
     return of_one_seed(chosen, prompt)
 
 

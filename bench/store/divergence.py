@@ -73,8 +73,12 @@ def write(measured: Divergence, file: Path) -> None:
 
 def read(file: Path) -> Divergence:
     """Returns the measurement in `file`. Raises FileNotFoundError if it is missing, and ValueError if it is none."""
+    if file.is_dir():
+        raise IsADirectoryError(
+            f"{file} is a folder; name a file that python -m bench.divergence --output=FILE.json wrote"
+        )
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is no file; python -m bench.divergence --output={file} writes one")
+        raise FileNotFoundError(f"there is no file {file}; python -m bench.divergence --output=FILE.json writes one")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content.pop("kind") != KIND:
@@ -83,7 +87,10 @@ def read(file: Path) -> Divergence:
         samples = tuple(_sample(each) for each in content["samples"])
         return Divergence(**content | {"conditions": conditions, "samples": samples})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file} must be a file of bench.divergence: {type(error).__name__}: {error}") from None
+        raise ValueError(
+            f"{file} must be a file that python -m bench.divergence wrote, and this file cannot be read as one "
+            f"({type(error).__name__}: {error})"
+        ) from None
 
 
 def _sample(entries: dict[str, Any]) -> Sample:

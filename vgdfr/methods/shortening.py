@@ -6,7 +6,7 @@ a DiT pass.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 from jaxtyping import Float
@@ -72,9 +72,10 @@ class Shortening:
     def check(self, merging: Merging) -> None:
         """Raises ValueError for an ablation of the merge, which has a start of its own."""
         if self != Shortening() and merging != Merging():
+            ours, theirs = _changed(self), _changed(merging)
             raise ValueError(
-                "residual, keep_unmerged, noise, positions and anchor go with the whole method; leave them out, or "
-                "leave out merge_space, denoise_renoise and schedule_from"
+                f"{ours} shortens the trajectory of the whole method, and {theirs} leaves a part of it out; leave out "
+                "one of the two"
             )
 
     def family(self, plain: str) -> str:
@@ -157,6 +158,12 @@ class Shortening:
             return velocity + (sigma / start.sigma) ** power * difference[0]
 
         return corrected
+
+
+def _changed(settings: Shortening | Merging) -> str:
+    """Returns the settings that are not at their defaults, such as "anchor=3.0"."""
+    given = ((f, getattr(settings, f.name)) for f in fields(settings))
+    return ", ".join(f"{f.name}={value}" for f, value in given if value != f.default)
 
 
 def group_sizes(schedule: FrameSchedule) -> Sequence[int]:
