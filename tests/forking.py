@@ -1,8 +1,8 @@
 """Lets a process start Python programs as forks of itself, without the seconds in which each would import torch.
 
-A launcher starts its workers with `subprocess.Popen`, and so do a queue's controller and its tasks. In a process that
-has run `HERE`, such a program is forked instead of started: it has its own process id, environment, output and signals,
-and runs the module as `python -m` does. It also keeps what the process has imported, and what its sitecustomize did.
+A launcher starts its workers with `subprocess.Popen`. In a process that has run `HERE`, such a program is forked
+instead of started: it has its own process id, environment, output and signals, and runs the module as `python -m` does.
+It also keeps what the process has imported, and what its sitecustomize did.
 """
 
 import gc

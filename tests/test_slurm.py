@@ -3,14 +3,14 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from forking import HERE
 from plans import jobs, line, plan
-from processes import Finished, run, start
+from processes import Finished, run
 from studies import stored
 
 from bench.plan.job import Launcher
@@ -33,8 +33,12 @@ def arguments(tiny_checkpoint: Path, tmp_path: Path) -> list[str]:
     return [*SMALL, f"root={tmp_path}", f"model.backbone.path={tiny_checkpoint}"]
 
 
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bench.sweep", "--multirun", *arguments]
+
+
 def sweep(*arguments: str, **environment: str) -> Finished:
-    return run("bench.sweep", "--multirun", *arguments, before=HERE, **environment)
+    return run("bench.sweep", "--multirun", *arguments, **environment)
 
 
 def before_each_call(folder: Path, body: str) -> dict[str, str]:
@@ -75,19 +79,23 @@ def test_a_task_that_is_told_to_leave_is_queued_again_and_continues(arguments: l
     """
     study = tmp_path / "tiny"
     arguments = [a for a in arguments if not a.startswith("method.theta")]
-    process = start(
-        "bench.sweep", "--multirun", LOCAL, *arguments, before=HERE,
-        **before_each_call(tmp_path / "site", "time.sleep(0.3)"),
-    )  # fmt: skip
+    process = subprocess.Popen(
+        command(LOCAL, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | before_each_call(tmp_path / "site", "time.sleep(0.3)"),
+    )
     until = time.monotonic() + 300
     while not any(" made: " in text for text in logs(study)) or not (
         notes := list(study.glob(".locks/at-work-*.json"))
     ):
-        assert time.monotonic() < until and process.poll() is None, logs(study)
+        assert process.poll() is None, (process.communicate()[0], logs(study))
+        assert time.monotonic() < until, logs(study)
         time.sleep(0.05)
     os.kill(int(notes[0].stem.rpartition("-")[2]), signal.SIGUSR2)
-    said = process.wait()
-    assert said.returncode == 0, said
+    said = process.communicate(timeout=1800)[0]
+    assert process.returncode == 0, said
     (log,) = logs(study)
     assert "this job is preempted" in log and "Requeued job" in log and log.count("Loading pickle") == 2, log
     assert log.count(" made: ") == 4 and " failed: " not in log, log
