@@ -35,7 +35,7 @@ class Line:
     """A line of the figure: its label, and the mean over samples at each step of the baseline that has values.
 
     changes: the numbers of baseline steps after which a sample's latent changes its length.
-    equal: the samples whose PSNR is infinite at the line's last step, which are in no mean there.
+    equal: the number of samples with an infinite PSNR at the line's last step. The mean there leaves them out.
     """
 
     label: str

@@ -25,8 +25,8 @@ from metrics.base import COLUMN_GROUPS
 class Place(NamedTuple):
     """A point on the line between two settings of a family: `weight` is the share of `dearer`, from 0 to below 1.
 
-    `text` describes it. `chosen_by` is the column whose front the line goes through, None for a line through all
-    settings.
+    `text` describes the point. A line through a front has the column that chose the front as `chosen_by`. A line
+    through all settings has None.
     """
 
     cheaper: Row
@@ -111,10 +111,10 @@ def _front(ratios: Sequence[tuple[float, Row]], judge: Column) -> list[tuple[flo
 
 
 def judge_of(rows: Sequence[Row], shown: Sequence[Column]) -> Column | None:
-    """Returns the column whose front is the line of a family with several free settings, else None.
+    """Returns the column that chooses the front of a family with several free settings, or None.
 
-    It is the first of the columns of quality `shown` that has a front and in which the rows may be compared. A column
-    with an infinite value is none: means leave it out, so a setting with many of them would seem to be beaten.
+    The first column of quality in `shown` is taken that has a front and in which the rows may be compared. A column
+    with infinite values is passed over: means leave them out, so a setting with many of them would seem to be beaten.
     """
     if len(free_settings(rows)) < 2:
         return None

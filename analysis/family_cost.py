@@ -1,9 +1,9 @@
 """The costs at which families are compared: latency, DiT work, and the FLOPs of HunyuanVideo 13B for the same passes.
 
-DiT work and FLOPs are in full-length passes: 8.5 passes of the baseline's 50, say. Both are counted from the passes in
-each sample's record, so no machine's speed changes them. FLOPs are those of the 13B at the size of the paper's videos,
-if each of its passes sees the same share of tokens, and computes the same share of layers, as the sample's pass did. A
-pass on few tokens costs less than its share of tokens there, since attention is quadratic.
+DiT work and FLOPs are in full-length passes, such as 8.5 of the baseline's 50. Both are counted from the passes in each
+sample's record. A machine's speed does not change them. FLOPs are projected to the 13B at the size of the paper's
+videos: each pass keeps its share of tokens and its share of computed layers. Attention is quadratic, so a pass on few
+tokens costs less than its share of tokens.
 """
 
 import json
@@ -31,7 +31,7 @@ class Cost:
     error: the relative error of a ratio. An end of a family's line within it is taken as it is.
     explained: the note for readers. unknown: the reason for a missing ratio.
     ratio: the mean cost of a row over another row's, over the samples in which they compare. None without any.
-    mean: the mean on a figure's axis. text: the mean cost of a row, for people.
+    mean: the mean on a figure's axis. cell: the mean cost of a row, for a table.
     """
 
     name: str
@@ -141,7 +141,7 @@ def costs_named(names: Sequence[str]) -> list[Cost]:
 def with_costs(table: Table, costs: Sequence[Cost]) -> Table:
     """Returns the table with the counted ones of `costs` as columns of its rows' samples, in full-length passes.
 
-    A sample whose record, or whose baseline's record, does not tell the passes has NaN there.
+    A sample has NaN if its record or its baseline's record does not count the passes.
     """
     counted = [cost.name for cost in costs if cost.name in _SHARES]
     lacking = [name for name in counted if any(column_of(name) not in row.samples for row in table.rows)]
@@ -176,9 +176,9 @@ def _is_text(value: object) -> bool:
 
 @cache
 def _flops_share(passes: str, baseline: str) -> float:
-    """Returns the projected FLOPs of `passes` over those of `baseline`, two records' histograms as JSON.
+    """Returns the ratio of the projected FLOPs of `passes` to the projected FLOPs of `baseline`.
 
-    The baseline's pass on the most tokens is a full pass.
+    Both are histograms of passes from records, as JSON. The baseline's pass on the most tokens is a full pass.
     """
     from analysis.model_cost import paper_flops  # imports PyTorch
 

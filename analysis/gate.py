@@ -24,6 +24,7 @@ from analysis.columns import PRICE_ERROR, PRICED, Column
 from analysis.complete import incomplete, lacking
 from analysis.differences import rows_named
 from analysis.mixtures import is_made_otherwise
+from analysis.output import column_and_number
 from analysis.statistics import MIN_PROMPTS, Interval
 from analysis.study import Study, StudyError
 from analysis.table import Row, Table, table_of
@@ -201,14 +202,7 @@ def gate(study: Study, bounds: Sequence[Bound], conditions: Sequence[str] = (), 
 
 
 def _bound(side: Side, text: str) -> Bound:
-    name, equals, number = text.partition("=")
-    try:
-        limit = float(number)
-    except ValueError:
-        limit = math.nan
-    if not name or not equals or not math.isfinite(limit):
-        raise argparse.ArgumentTypeError(f"a bound has the form COLUMN=NUMBER, such as {EXAMPLE}, got {text!r}")
-    return Bound(side, name, limit)
+    return Bound(side, *column_and_number(text, "a bound", EXAMPLE))
 
 
 def command() -> int:

@@ -43,8 +43,8 @@ def matching_of(table: Table, family: str, against: str) -> Matching:
     """Returns the twins of the conditions of `family` in `against`.
 
     A setting tells the families apart if it has one value within each family, and another value in the other family.
-    Twins are equal in all other settings, those of the video included. Raises StudyError for an unknown family, for a
-    family against itself, and if no condition has a twin.
+    Twins are equal in all other settings, also in the settings of the video. Raises StudyError for an unknown family,
+    for a family against itself, and if no condition has a twin.
     """
     ours, theirs = _family(table, family), _family(table, against)
     if family == against:

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,24 @@ def add_out(parser: argparse.ArgumentParser, default: str = "report") -> None:
 def names_in(text: str | None) -> list[str] | None:
     """Returns the names of an option such as --columns, which commas separate, or None without the option."""
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def column_and_number(text: str, called: str, example: str) -> tuple[str, float]:
+    """Returns the column and the number of an option such as --min psnr=25.
+
+    Raises ArgumentTypeError, with `called` and `example` in its message, for another form or a number that is not
+    finite.
+    """
+    name, equals, number = text.partition("=")
+    try:
+        limit = float(number)
+    except ValueError:
+        limit = math.nan
+    if not name or not equals or not math.isfinite(limit):
+        raise argparse.ArgumentTypeError(
+            f"{called} has the form COLUMN=NUMBER with a finite number, such as {example}, got {text!r}"
+        )
+    return name, limit
 
 
 def file_name(text: str) -> str:

@@ -9,8 +9,8 @@ counts larger values, infinite ones too, as 60 on both sides; without it infinit
 """
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from analysis import twin_notes
@@ -19,7 +19,7 @@ from analysis.columns import Column, in_paper
 from analysis.compare import ends, interval_text
 from analysis.complete import incomplete
 from analysis.matching import Matching, matching_of
-from analysis.output import Report, add_out, csv_of, file_name, names_in, write_and_print
+from analysis.output import Report, add_out, column_and_number, csv_of, file_name, names_in, write_and_print
 from analysis.render import Cell, Sheet, plain
 from analysis.row import OF_ALL
 from analysis.study import Study, StudyError
@@ -133,19 +133,6 @@ def _by_column(caps: Mapping[str, float], shown: Sequence[Column]) -> dict[str, 
     return {names[name]: limit for name, limit in caps.items()}
 
 
-def _cap(text: str) -> tuple[str, float]:
-    name, equals, number = text.partition("=")
-    try:
-        limit = float(number)
-    except ValueError:
-        limit = math.nan
-    if not name or not equals or not math.isfinite(limit):
-        raise argparse.ArgumentTypeError(
-            f"a cap has the form COLUMN=NUMBER with a finite number, such as psnr=60, got {text!r}"
-        )
-    return name, limit
-
-
 def command() -> None:
     parser = argparse.ArgumentParser(
         prog=" ".join(called("analysis.twins")),
@@ -156,8 +143,14 @@ def command() -> None:
     parser.add_argument("--family", required=True, help='the family to judge, such as "Anchored VGDFR"')
     parser.add_argument("--against", required=True, metavar="FAMILY", help="the family of the twins, such as VGDFR")
     parser.add_argument("--columns", metavar="NAMES", help=f"show these columns (default: {','.join(COLUMNS)})")
-    parser.add_argument("--cap", type=_cap, action="append", default=[], metavar="COLUMN=NUMBER",
-                        help="count larger values of a column as NUMBER, such as psnr=60; repeat")  # fmt: skip
+    parser.add_argument(
+        "--cap",
+        type=partial(column_and_number, called="a cap", example="psnr=60"),
+        action="append",
+        default=[],
+        metavar="COLUMN=NUMBER",
+        help="count larger values of a column as NUMBER, such as psnr=60; repeat",
+    )
     parser.add_argument("--allow-mixed", action="store_true", help="allow samples of different devices in one table")
     add_out(parser)
     given = parser.parse_args()

@@ -1,10 +1,10 @@
 """Draws quality against costs: a line per family of methods, and the Pareto front of all.
 
-The costs are those of `analysis.family_cost`: by default DiT work in full-length passes, and latency as a share of the
-baseline's, so that latencies of different runs share an axis. A line joins the conditions of a family by rising cost.
-Of a family with several free settings it joins only the conditions on the family's own front, and the others are faint
-marks. A hollow marker is a condition on the Pareto front of all families, by the means. Each video setting and metric
-has a row with a panel per cost. By default the metrics are PSNR and VQA.
+`analysis.family_cost` defines the costs. The default costs are DiT work in full-length passes, and latency as a share
+of the baseline's latency, so that latencies of different runs share an axis. A line joins the conditions of a family by
+rising cost. Of a family with several free settings it joins only the conditions on the family's own front, and the
+others are faint marks. A hollow marker is a condition on the Pareto front of all families, by the means. Each video
+setting and metric has a row with a panel per cost. By default the metrics are PSNR and VQA.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
