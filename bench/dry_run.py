@@ -230,8 +230,10 @@ def _work(
         for row in (row for row in rows if row.method.makes_video):
             total += _cost(flops, works[row]) * (checked * (timing.warmups + timing.repeats))
     passes = shared * (1 / flops.dit(flops.num_latents))
+    known = passes.about == passes.most
+    where = "" if known else f", where schedules keep {assumed.tokens:g} of the tokens"
     line = (
-        f"  DiT work of a prompt: {passes.text('full passes')}, where schedules keep {assumed.tokens:g} of the tokens\n"
+        f"  DiT work of a prompt: {passes.text('full passes')}{where}\n"
         f"  with the VAE, and {timing.mode} timing: {(total * 1e-12).text('TFLOP a prompt')}"
     )
     if taken_as_baselines := [row.slug for row in rows if _is_unknown(row.method)]:

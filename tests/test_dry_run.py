@@ -67,7 +67,8 @@ def test_work_that_depends_on_no_schedule_is_one_number(tmp_path: Path) -> None:
     )
     assert "3 conditions, 6 prompts and seeds, 18 samples" in said and "85 full passes" in said
     said = dry_run(f"root={tmp_path}", "method=uniform", "method.k=5,10", "prompts.limit=3")
-    assert "at most" not in said
+    assert "at most" not in said and "where schedules keep" not in said
+    assert "where schedules keep 0.6" in dry_run(f"root={tmp_path}", "method=uniform,vgdfr", "prompts.limit=3")
     alone = dry_run(
         f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated", "timing.prompts=null"
     )

@@ -156,7 +156,8 @@ def test_scoring_what_is_not_there_is_refused(arguments: list[str], message: str
 
 def test_the_comparison_is_drawn(study: Path, tmp_path: Path) -> None:
     chosen = Choices("00-still", 5, 0.7)
-    assert draw_prompt(table_of(Study(study)), tmp_path, chosen).stat().st_size > 10_000
+    file, note = draw_prompt(table_of(Study(study)), tmp_path, chosen)
+    assert file.stat().st_size > 10_000 and note == "", "the ceiling with this k and theta is no method"
 
 
 def test_every_condition_is_drawn_in_the_tables_order(study: Path, tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_every_condition_is_drawn_in_the_tables_order(study: Path, tmp_path: Pat
     shown = conditions_of(table, "00-still")
     assert len(shown) == 22 and shown[0][0].title == "Original" and shown[15][0].title == "VGDFR (k=15, θ=0.9)"
     assert shown[15][0].slug == "vgdfr-k15-theta0.9" and shown[-1][0].title == "Original again"
-    assert draw_prompt(table, tmp_path, Choices("00-still"), grid=True).stat().st_size > 10_000
+    assert draw_prompt(table, tmp_path, Choices("00-still"), grid=True)[0].stat().st_size > 10_000
     one = [row.title for row, _ in conditions_of(table, "00-still", 15, 0.9)]
     assert one == ["Original", "VGDFR (k=15, θ=0.9)", "Ceiling (k=15, θ=0.9)"]
     with pytest.raises(StudyError, match="no sample of prompt nothing; prompts: 00-still"):

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from processes import run
 
 from analysis import figures
-from analysis.figures import Choices, content, timeline, tokens, tradeoff
+from analysis.figures import Choices, content, timeline, tokens, tradeoff, videos
 from analysis.figures.caption import means
 from analysis.figures.style import looks
 from analysis.figures.videos import conditions_of, find, papers_columns, telling_prompt
@@ -244,6 +244,18 @@ def test_a_sample_is_shown_beside_the_baseline_of_its_own_video_setting(study: P
     assert [sample["video.num_frames"] for _, sample in (baseline, made)] == [33, 33]
     shown = papers_columns(table_at(study), "01-fast")
     assert {sample["video.num_frames"] for _, sample in shown} == {33} and len(shown) == 4
+
+
+def test_a_comparison_knows_the_conditions_with_the_same_k_and_theta_that_it_leaves_out(study: Path) -> None:
+    other = {"slug": "vgdfr-k5-theta0.5-anchor=3.0"}
+    twin(study, "", lambda r: (r.update(other), r["method"].update(anchor=3.0)), "vgdfr-k5-theta0.5")
+    twin(study, "-33", lambda r: r["identity"]["spec"].update(num_frames=33), "vgdfr-k5-theta0.5")
+    table = table_at(study)
+    _, (row, _) = find(table, "01-fast", 5, 0.5)
+    assert row.title.startswith("VGDFR (k=5, θ=0.5") and "anchor" not in row.title
+    assert [left.other for left in videos.alike(table, row, "01-fast")] == ["anchor=3.0"]
+    (single,) = (row for row in table.rows if row.k == 15)
+    assert videos.alike(table, single, "01-fast") == []
 
 
 def test_of_several_seeds_a_grid_shows_the_first_that_all_conditions_have(study: Path) -> None:

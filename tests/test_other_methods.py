@@ -153,7 +153,7 @@ def test_a_long_label_of_the_comparison_stays_beside_its_frames(study: Path) -> 
     title, long = "VGDFR + FirstBlock", ["k2", "theta0.9", "firstblock(threshold=0.12,every=2,cached=residual)"]
     change(study / "vgdfr-k2-theta0.9", lambda r: r.update(title=title, settings=long))
     table = table_of(Study(study))
-    assert figures.draw_prompt(table, study / "report", figures.Choices("00-still", 2, 0.9)).is_file()
+    assert figures.draw_prompt(table, study / "report", figures.Choices("00-still", 2, 0.9))[0].is_file()
     figure = videos.comparison(*find(table, "00-still", 2, 0.9))
     FigureCanvasAgg(figure).draw()
     labelled = [ax for ax in figure.axes if ax.get_ylabel()]

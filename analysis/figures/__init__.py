@@ -124,16 +124,23 @@ def draw(
     return out
 
 
-def draw_prompt(table: Table, folder: Path, choices: Choices, grid: bool = False) -> Path:
-    """Draws the comparison of the chosen prompt, or the `grid` of its conditions. Returns the PNG's path.
+def draw_prompt(table: Table, folder: Path, choices: Choices, grid: bool = False) -> tuple[Path, str]:
+    """Draws the comparison of the chosen prompt, or the `grid` of its conditions. Returns the PNG's path and a note.
 
-    A chosen k or theta limits the grid to the conditions with this value, and to the baseline.
+    A chosen k or theta limits the grid to the conditions with this value, and to the baseline. The note of a comparison
+    names the conditions with the same k and theta that it does not show. It is empty if there are none.
     """
     prompt, k, theta = choices.prompt_of(table), choices.k, choices.theta
     if grid:
         chosen = "".join(f"-{name}{value}" for name, value in (("k", k), ("theta", theta)) if value is not None)
-        return save(videos.grid(videos.conditions_of(table, prompt, k, theta)), folder, f"grid-{prompt}{chosen}")[0]
+        figure = videos.grid(videos.conditions_of(table, prompt, k, theta))
+        return save(figure, folder, f"grid-{prompt}{chosen}")[0], ""
     shown = _compared(table, choices)
     row = shown[1][0]
     setting = row.slug if row.k is None or row.theta is None else f"k{row.k}-theta{row.theta}"
-    return save(videos.comparison(*shown), folder, f"comparison-{prompt}-{setting}")[0]
+    file = save(videos.comparison(*shown), folder, f"comparison-{prompt}-{setting}")[0]
+    others = ", ".join(other.title for other in videos.alike(table, row, prompt))
+    return (
+        file,
+        f"shows {row.title}, and not {others}; --grid --k {row.k} --theta {row.theta} draws all" if others else "",
+    )

@@ -44,7 +44,7 @@ def command() -> str | int:
     choices = figures.Choices(given.prompt, given.k, given.theta, *lists)
     table, folder = table_of(Study(given.study), allow_mixed=given.allow_mixed), given.out or given.study / "report"
     if given.prompt and not given.only:
-        print(figures.draw_prompt(table, folder, choices, given.grid))
+        print(*filter(None, map(str, figures.draw_prompt(table, folder, choices, given.grid))), sep="\n")
         return 0
     drawn = figures.draw(table, folder, given.only or tuple(figures.FIGURES), choices)
     for each in drawn:

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
@@ -22,7 +22,7 @@ FAMILY_COLOURS = (*MORE_COLOURS[:3], "#882255", "#999933", "#332288", "#661100")
 FAMILY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
 MARKERS_PER_LAP = 4  # so two series of one colour differ up to so many conditions
 # one colour per merge factor
-FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d"}
+FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d", 8: "#0b2545"}
 GREY, BASELINE = "#6b7280", "#111827"
 LEGEND_LETTERS = 30  # in a line of a legend
 # metadata that differ from run to run are left out
@@ -56,10 +56,11 @@ def marker_of(theta: float | None, every: Sequence[float | None]) -> str:
     return MORE_MARKERS[others.index(theta) % len(MORE_MARKERS)]
 
 
-def factor_legend() -> list[Patch]:
-    """Returns a legend's handle per merge factor."""
-    names = {factor: "kept" if factor == 1 else f"{factor} merged into 1" for factor in FACTOR_COLOURS}
-    return [Patch(color=colour, label=names[factor]) for factor, colour in FACTOR_COLOURS.items()]
+def factor_legend(segments: Iterable[Sequence[int]]) -> list[Patch]:
+    """Returns a legend's handle per merge factor: the paper's, and others of the `segments` (start, length, factor)."""
+    shown = {1, 2, 4} | {factor for *_, factor in segments}
+    names = {factor: "kept" if factor == 1 else f"{factor} merged into 1" for factor in sorted(shown)}
+    return [Patch(color=FACTOR_COLOURS[factor], label=name) for factor, name in names.items()]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ def timeline(data: Timeline) -> Figure:
         if data.similarity:
             _similarities(axes[0], data)
         _schedules(axes[-1], data, spec["num_frames"])
-        axes[-1].legend(handles=factor_legend(), loc="upper center", bbox_to_anchor=(0.5, -0.45 / heights[-1]), ncols=3)
+        factors = factor_legend(part for record in data.records.values() for part in record["schedule"]["segments"])
+        axes[-1].legend(handles=factors, loc="upper center", bbox_to_anchor=(0.5, -0.45 / heights[-1]), ncols=4)
         preview = f"   preview after k={data.k} steps" if data.k is not None and data.similarity else ""
         figure.suptitle(f'"{spec["prompt"]}"{preview}', fontsize=10)
         write_below(figure, wrapped(data.left_out, 8.4))

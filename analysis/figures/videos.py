@@ -127,6 +127,18 @@ def find(table: Table, prompt: str, k: int | None = None, theta: float | None = 
     return baseline, shown
 
 
+def alike(table: Table, shown: Row, prompt: str) -> list[Row]:
+    """Returns the other methods with the k and theta of the row that `find` chose and a sample of `prompt`.
+
+    Ablations and diagnostics are left out. A row without k and theta has none.
+    """
+    setting = (shown.video, shown.k, shown.theta)
+    if setting[1:] == (None, None):
+        return []
+    others = [row for row in table.rows if row is not shown and row.ranked]
+    return [row for row in others if (row.video, row.k, row.theta) == setting and len(samples_of(row, prompt))]
+
+
 def master(sample: pd.Series) -> VideoFile:
     """Returns the sample's video. Raises StudyError if the sweep did not keep the master, or it is damaged."""
     folder = Path(sample["folder"])
@@ -190,7 +202,7 @@ def _schedule(figure: Figure, axes: Axes, record: dict[str, Any], theta: float |
     if theta is not None:
         axes.axhline(theta, color="#b03a2e", ls=":", lw=1)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(0, 1.02), xlabel="frame (ticks: kept)")
-    figure.legend(handles=factor_legend(), ncols=3, loc="outside lower center")
+    figure.legend(handles=factor_legend(record["schedule"]["segments"]), ncols=4, loc="outside lower center")
 
 
 def grid(shown: Sequence[Shown]) -> Figure:
