@@ -181,6 +181,14 @@ def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: Vid
         ({"k": 1, "theta": 0.5, "preview_steps": 0}, "preview_steps must be at least 1"),
         ({"k": 1, "theta": 0.5, "preview_latent": "as_released"}, "needs preview_steps of 2 or more"),
         ({"k": 1, "schedule": "token_ratio", "token_ratio": 0.5, "search": "released", "max_merge": 2}, "must be 4"),
+        (
+            {"k": 1, "schedule": "uniform", "placement": "least_error"},
+            "merges every block; leave out placement=least_error",
+        ),
+        (
+            {"k": 1, "schedule": "token_ratio", "token_ratio": 0.5, "search": "released", "placement": "least_error"},
+            "search=released places blocks as the released code; leave out placement=least_error",
+        ),
         ({"k": 1, "schedule": "token_ratio", "token_ratio": 1.2}, r"token_ratio must be in \(0, 1\]"),
     ],
 )

@@ -223,7 +223,8 @@ def test_help_lists_the_choices_also_those_of_a_users_folder(tmp_path: Path) -> 
         said = run(command, "--help", *mine[:2])
         assert (
             said.returncode == 0
-            and "  exp: ablation, anchored, anchored_ablation, anchored_equal_work, length, mine, " in said.stdout
+            and "  exp: ablation, anchored, anchored_ablation, anchored_equal_work, anchored_placement, length, mine, "
+            in said.stdout
         ), said
         assert "--config-dir [FOLDER]" in said.stdout
 

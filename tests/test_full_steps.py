@@ -253,4 +253,6 @@ def test_rows_with_the_option_are_a_family_of_their_own() -> None:
     names = [Vgdfr(k=5, theta=0.5, full_steps=5, anchor=anchor).family for anchor in (None, 4.0)]
     assert names == ["VGDFR with options", "Anchored VGDFR with options"]
     assert Vgdfr(k=5, theta=0.5, noise="own", full_steps=5).family == "VGDFR with options"
+    names = [Vgdfr(k=5, theta=0.5, placement="least_error", anchor=anchor).family for anchor in (None, 4.0)]
+    assert names == ["VGDFR with options", "Anchored VGDFR with options"]
     assert Vgdfr(k=5, theta=0.5, full_steps=5).words() == ["k5", "theta0.5", "full_steps=5"]

@@ -74,7 +74,7 @@ def test_every_setting_decides_the_key_and_none_is_unlike_vgdfrs() -> None:
     changes: list[dict[str, Any]] = [
         {}, {"k": 6}, {"theta": 0.6}, ratio, ratio | {"token_ratio": 0.8}, ratio | {"search": "released"},
         {"max_merge": 2}, {"spatial_levels": 2}, {"similarity_dtype": "float16"}, {"interpolator": "linear"},
-        {"preview_steps": 2}, {"preview_steps": 2, "preview_latent": "as_released"},
+        {"preview_steps": 2}, {"preview_steps": 2, "preview_latent": "as_released"}, {"placement": "least_error"},
     ]  # fmt: skip
     own = {f.name: f.default for f in dataclasses.fields(Interpolated)}
     assert {name for change in changes for name in change} == set(own) - {"accelerators", "interpolator_weights"}

@@ -40,7 +40,7 @@ OTHER_METHOD: dict[str, dict[str, Any]] = {
     "schedule": {"schedule": "uniform", "theta": None}, "steps": {"steps": 25},
     "residual": {"residual": "mean"}, "keep_unmerged": {"keep_unmerged": True}, "noise": {"noise": "own"},
     "positions": {"positions": "centre"}, "anchor": {"anchor": 4.0}, "full_steps": {"full_steps": 5},
-    "full_from": {"full_steps": 5, "full_from": "preview"},
+    "full_from": {"full_steps": 5, "full_from": "preview"}, "placement": {"placement": "least_error"},
 }  # fmt: skip
 OTHER_MODEL: dict[str, Any] = {
     "dtype": "bfloat16", "tiling": Tiling(frames=32), "execution": Execution(offload="blocks"),

@@ -203,6 +203,7 @@ def test_bad_input_is_refused_before_a_model_loads(
         ),
         (["prompts=file"], "error: prompts.source has no value; give it, as prompts.source=..."),
         (["method.schedule=random"], "schedule must be one of threshold, token_ratio, uniform, got 'random'"),
+        (["method.placement=free"], "placement must be one of aligned, least_error, got 'free'"),
         (["method.residual=all"], "residual must be one of none, kept, mean, got 'all'"),
         (["method.anchor=true"], "anchor must be a finite number of at least 0, or null for no anchor, got True"),
         (["method.thta=0.5"], "error: there is no setting method.thta; did you mean method.theta?"),

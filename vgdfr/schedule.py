@@ -1,17 +1,21 @@
 """The dynamic frame rate schedule: which frames are merged and which are kept (paper, section 3.2, step 3)."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from vgdfr.block_search import Block, best_blocks
+
 if TYPE_CHECKING:  # schedules are read and drawn without PyTorch
     from torch import Tensor
 
-FACTORS = (4, 2)  # a merge of factor f turns f latent frames into one
+FACTORS = (8, 4, 2)  # a merge of factor f turns f latent frames into one
+SIMILARITY_FACTORS = (4, 2)  # those of the paper: a `Similarity` reaches 3 frames far
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -117,7 +121,7 @@ class FrameSchedule:
         return len(self.kept_frames) == self.num_frames
 
     @classmethod
-    def of_factors(cls, num_frames: int, blocks: list[tuple[int, int]], frames_per_latent: int) -> "FrameSchedule":
+    def of_factors(cls, num_frames: int, blocks: Sequence[Block], frames_per_latent: int) -> "FrameSchedule":
         """Returns the schedule that merges `blocks` (start, factor) and keeps all frames between them."""
         segments, at = [Segment(0, 1, 1)], 1
         for start, factor in [*blocks, (num_frames, 1)]:
@@ -150,7 +154,7 @@ def by_threshold(similarity: Similarity, theta: float, max_merge: int = 4, *, fr
     f = similarity.num_frames
     blocks, at = [], 1
     while at < f:
-        for factor in FACTORS:
+        for factor in SIMILARITY_FACTORS:
             length = frames_per_latent * factor
             fits = factor <= max_merge and at < f - length - 1
             if fits and similarity.lowest_pair(at, length, factor) > theta:
@@ -180,41 +184,50 @@ def by_token_ratio(
     Raises ValueError unless 0 < token_ratio <= 1, `max_merge` is 2 or 4, and the number of frames is one more than a
     multiple of `frames_per_latent`.
     """
-    _check(similarity.num_frames, max_merge, frames_per_latent)
     if not 0 < token_ratio <= 1:
         raise ValueError(f"token_ratio must be in (0, 1], got {token_ratio}")
     f, group = similarity.num_frames, frames_per_latent
+    _check(f, max_merge, group)
+    may_merge = possible_blocks(f, max_merge, frames_per_latent=group, step=2)
+    lowest = {(start, factor): similarity.lowest_pair(start, group * factor, factor) for start, factor in may_merge}
     num_latents = (f - 1) // group + 1
-    lowest = {
-        (start, factor): similarity.lowest_pair(start, group * factor, factor)
+    saved = num_latents - math.ceil(token_ratio * num_latents - 1e-9)
+    # The sum only breaks ties and is not the greatest possible: the search drops rests with a lower least similarity.
+    blocks = best_blocks(lowest, group, 2 * group, saved, rank=lambda found: (found.least, found.total))
+    return FrameSchedule.of_factors(f, blocks, group)
+
+
+def possible_blocks(num_frames: int, max_merge: int = 4, *, frames_per_latent: int, step: int) -> list[Block]:
+    """Returns the blocks (start, factor) that may merge. At least two frames follow each, so the last frame stays.
+
+    Blocks start every `step` latent groups from frame 1 on; 2 gives the places of `by_threshold`. Raises ValueError
+    unless `max_merge` is 2, 4 or 8, and the number of frames is one more than a multiple of `frames_per_latent`.
+    """
+    _check(num_frames, max_merge, frames_per_latent, FACTORS)
+    group = frames_per_latent
+    return [
+        (start, factor)
         for factor in FACTORS
-        for start in range(1, f - group * factor - 1, 2 * group)
         if factor <= max_merge
-    }
+        for start in range(1, num_frames - group * factor - 1, step * group)
+    ]
 
-    @cache
-    def best(at: int, saved: int) -> tuple[float, float, tuple[tuple[int, int], ...]] | None:
-        """Returns the best blocks from frame `at` on that save exactly `saved` latents, or None if there are none.
 
-        The result holds the least similarity of a pair, the sum over the blocks, and the blocks. The least similarity
-        is the greatest possible. The sum only breaks ties and is not the greatest possible, because the search drops
-        rests with a lower least similarity and a greater sum.
-        """
-        if saved == 0:
-            return np.inf, 0.0, ()
-        if saved < 0 or at >= f:
-            return None
-        options = [best(at + 2 * group, saved)]
-        for factor in FACTORS:
-            rest = best(at + group * factor, saved - factor + 1) if (at, factor) in lowest else None
-            if rest:
-                own = lowest[at, factor]
-                options.append((min(own, rest[0]), own + rest[1], ((at, factor), *rest[2])))
-        return max((o for o in options if o), key=lambda o: o[:2], default=None)
+def least_error(
+    errors: Mapping[Block, float], num_kept: int, num_frames: int, *, frames_per_latent: int
+) -> FrameSchedule:
+    """Returns the schedule with the least sum of `errors` among those that keep `num_kept` latent frames.
 
-    most = num_latents - math.ceil(token_ratio * num_latents - 1e-9)
-    chosen = next(found for saved in range(most, -1, -1) if (found := best(1, saved)))
-    return FrameSchedule.of_factors(f, list(chosen[2]), group)
+    `errors` holds the error of each block that may merge: `possible_blocks` with a step of 1. If too few blocks can
+    merge, as many as possible merge. Raises ValueError unless `num_kept` is at least 1 and at most all latent frames.
+    """
+    num_latents = (num_frames - 1) // frames_per_latent + 1
+    if not 1 <= num_kept <= num_latents:
+        raise ValueError(f"num_kept must be between 1 and the {num_latents} latent frames, got {num_kept}")
+    values = {block: -error for block, error in errors.items()}
+    saved, group = num_latents - num_kept, frames_per_latent
+    blocks = best_blocks(values, group, group, saved, rank=lambda found: found.total)
+    return FrameSchedule.of_factors(num_frames, blocks, group)
 
 
 def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float, *, frames_per_latent: int) -> FrameSchedule:
@@ -239,9 +252,11 @@ def by_token_ratio_as_released(similarity: Similarity, frame_ratio: float, *, fr
     return at((low + high) / 2)
 
 
-def _check(num_frames: int, max_merge: int, frames_per_latent: int) -> None:
-    if max_merge not in FACTORS:
-        raise ValueError(f"max_merge must be 2 or 4, got {max_merge}")
+def _check(
+    num_frames: int, max_merge: int, frames_per_latent: int, factors: Sequence[int] = SIMILARITY_FACTORS
+) -> None:
+    if max_merge not in factors:
+        raise ValueError(f"max_merge must be one of {', '.join(map(str, sorted(factors)))}, got {max_merge}")
     if num_frames % frames_per_latent != 1 % frames_per_latent:
         raise ValueError(f"the number of frames must be {frames_per_latent}n+1, got {num_frames}")
 

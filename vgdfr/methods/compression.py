@@ -12,12 +12,13 @@ from torch import Tensor
 
 from vgdfr.architecture import Architecture
 from vgdfr.backbones.base import Codec
+from vgdfr.block_search import Block
 from vgdfr.method import refuse_wrong_kind
 from vgdfr.methods.scheduling import Rule, refuse_other
 from vgdfr.methods.similarity import WINDOW, frame_similarity
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import Sampling
-from vgdfr.schedule import FrameSchedule, Similarity
+from vgdfr.schedule import FrameSchedule, Similarity, least_error, possible_blocks
 from vgdfr.solver import multi_step_denoise, released_preview_steps
 from vgdfr.video import VideoSpec, refuse_not_finite
 
@@ -111,6 +112,13 @@ class Preview:
         key = ("similarity", source.key, self.spatial_levels, self.similarity_dtype)
         return run.once(stage, key, operation.compute, kind=operation.kind)
 
+    def merging_errors(self, run: Sampling, source: Source, max_merge: int, stage: str = STAGE) -> dict[Block, float]:
+        """Returns the error that each possible block would make in a latent's preview, as `merging_errors` does."""
+        group = run.backbone.architecture.frames_per_latent
+        operation = measuring_merges(self.frames(run, source, stage), max_merge, group)
+        key = ("merging errors", source.key, self.spatial_levels, max_merge)
+        return run.once(stage, key, operation.compute, kind=operation.kind)
+
     def encoded(self, run: Sampling, source: Source, schedule: FrameSchedule) -> Float[Tensor, "1 c kept y x"]:
         """Returns the latent that the compression encoder E_comp makes of a preview's merged frames."""
         operation = encoding(run.backbone.codec, self.frames(run, source), self.spatial_levels, schedule)
@@ -143,8 +151,14 @@ def decoding(codec: Codec, latent: Float[Tensor, "1 c n y x"], levels: int) -> O
 def comparing(frames: Float[Tensor, "t 3 h2 w2"], dtype: Dtype) -> Operation:
     """Returns the work of the SSIM between a preview's frames, in [-1, 1]."""
     size = "x".join(map(str, (len(frames), *frames.shape[-2:])))
+    return Operation(f"ssim {size} {dtype}", lambda: frame_similarity(_visible(frames), getattr(torch, dtype)))
+
+
+def measuring_merges(frames: Float[Tensor, "t 3 h2 w2"], max_merge: int, group: int) -> Operation:
+    """Returns the work of `merging_errors` on a preview's frames, in [-1, 1]."""
+    size = "x".join(map(str, (len(frames), *frames.shape[-2:])))
     return Operation(
-        f"ssim {size} {dtype}", lambda: frame_similarity((frames / 2 + 0.5).clamp(0, 1), getattr(torch, dtype))
+        f"merges {size} up to {max_merge} per {group}", lambda: merging_errors(_visible(frames), max_merge, group)
     )
 
 
@@ -171,7 +185,7 @@ def operation_of(kind: str, codec: Codec, latent: Float[Tensor, "1 c n y x"]) ->
     Returns None for another kind.
     """
     name, *rest = kind.split()
-    if name not in ("decode", "ssim", "encode"):
+    if name not in ("decode", "ssim", "merges", "encode"):
         return None
     size, *settings = rest
     if name == "decode":
@@ -179,7 +193,14 @@ def operation_of(kind: str, codec: Codec, latent: Float[Tensor, "1 c n y x"]) ->
         return decoding(codec, begin, int(settings[1])) if size == _size(begin) else None
     count, height, width = map(int, size.split("x"))
     frames = torch.zeros(count, 3, height, width, device=latent.device)
+    if name == "merges":
+        return measuring_merges(frames, int(settings[2]), int(settings[4]))
     return comparing(frames, cast(Dtype, settings[0])) if name == "ssim" else encoding(codec, frames, int(settings[1]))
+
+
+def _visible(frames: Float[Tensor, "t 3 h2 w2"]) -> Float[Tensor, "t 3 h2 w2"]:
+    """Returns frames in [0, 1]."""
+    return (frames / 2 + 0.5).clamp(0, 1)
 
 
 def _size(latent: Float[Tensor, "1 c n y x"]) -> str:
@@ -194,7 +215,28 @@ def scheduled(
     if rule.is_uniform:
         return rule.uniform(run.spec.num_frames, group), None
     similarity = preview.similarity(run, source, stage)
-    return rule.by_similarity(similarity, group), similarity
+    schedule = rule.by_similarity(similarity, group)
+    if rule.placement == "least_error" and not schedule.keeps_everything:
+        errors = preview.merging_errors(run, source, rule.max_merge, stage)
+        schedule = least_error(errors, len(schedule.kept_latents), run.spec.num_frames, frames_per_latent=group)
+    return schedule, similarity
+
+
+def merging_errors(frames: Float[Tensor, "t c h w"], max_merge: int, frames_per_latent: int) -> dict[Block, float]:
+    """Returns the squared error of each possible block, which may start at any latent group.
+
+    It is the sum over the block's frames of the mean squared difference to the mean of the frames that merge with it.
+    No other frame in the place of this mean has a smaller error.
+    """
+    group = frames_per_latent
+    blocks = possible_blocks(len(frames), max_merge, frames_per_latent=group, step=1)
+
+    def error(start: int, factor: int) -> Tensor:
+        groups = frames[start : start + group * factor].float().unflatten(0, (group, factor))
+        return (groups - groups.mean(1, keepdim=True)).square().mean((2, 3, 4)).sum()
+
+    errors = torch.stack([error(*block) for block in blocks]).tolist() if blocks else []
+    return dict(zip(blocks, errors, strict=True))
 
 
 def merge(frames: Float[Tensor, "t c h w"], schedule: FrameSchedule) -> Float[Tensor, "kept c h w"]:

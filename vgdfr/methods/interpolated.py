@@ -14,7 +14,7 @@ from vgdfr.forecast import Work, baseline_steps
 from vgdfr.method import Method, Role, Sampled
 from vgdfr.methods.compression import Dtype, PreviewLatent, scheduled
 from vgdfr.methods.interpolation import InterpolatorName
-from vgdfr.methods.scheduling import RuleName, Search
+from vgdfr.methods.scheduling import Placement, RuleName, Search
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.methods.vgdfr import Vgdfr
 from vgdfr.sampling import Sampling
@@ -45,6 +45,7 @@ class Interpolated(Method):
     interpolator_weights: str | None = field(default=None, metadata={"weights": True})
     preview_steps: int = 1
     preview_latent: PreviewLatent = "latest"
+    placement: Placement = field(default="aligned", metadata={"later": True})
 
     def __post_init__(self) -> None:
         for name in ("theta", "token_ratio"):  # `Vgdfr` checks them; 1 and 1.0 must give the same key

@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 from vgdfr.method import refuse_wrong_kind
 from vgdfr.schedule import (
+    FACTORS,
+    SIMILARITY_FACTORS,
     FrameSchedule,
     Similarity,
     by_threshold,
@@ -16,6 +18,7 @@ from vgdfr.schedule import (
 
 RuleName = Literal["threshold", "token_ratio", "uniform"]
 Search = Literal["exact", "released"]
+Placement = Literal["aligned", "least_error"]
 
 
 def refuse_other(name: str, value: object, annotation: Any) -> None:
@@ -36,20 +39,30 @@ class Rule:
     token_ratio: float | None
     search: Search
     max_merge: int
+    placement: Placement
 
     def __post_init__(self) -> None:
         refuse_wrong_kind("max_merge", self.max_merge, int)
         refuse_other("schedule", self.schedule, RuleName)
         refuse_other("search", self.search, Search)
+        refuse_other("placement", self.placement, Placement)
         for name in ("theta", "token_ratio"):
             self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
-        if self.max_merge not in (2, 4):
-            raise ValueError(f"max_merge must be 2 or 4, got {self.max_merge}")
+        if self.max_merge not in ((2, 4) if self.placement == "aligned" else FACTORS):
+            raise ValueError(f"max_merge must be 2 or 4, or 8 with placement=least_error, got {self.max_merge}")
         if self.search != "exact" and self.schedule != "token_ratio":
             raise ValueError(f"search belongs to the token_ratio schedule, got search={self.search}, {self.schedule}")
         if self.search == "released" and self.max_merge != 4:
             raise ValueError(
                 f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
+            )
+
+        if self.placement != "aligned" and (self.is_uniform or self.search == "released"):
+            merges = (
+                "merges every block" if self.is_uniform else "with search=released places blocks as the released code"
+            )
+            raise ValueError(
+                f"the {self.schedule} schedule {merges}; leave out placement={self.placement}, or take another schedule"
             )
 
     def _check_share(self, name: str, needed: bool) -> None:
@@ -69,18 +82,26 @@ class Rule:
         """Returns whether every block merges, whatever its content."""
         return self.schedule == "uniform"
 
+    @property
+    def _similar(self) -> int:
+        """Returns the largest merge for which there are similarities, for the number of latent frames to keep."""
+        return min(self.max_merge, max(SIMILARITY_FACTORS))
+
     def uniform(self, num_frames: int, frames_per_latent: int) -> FrameSchedule:
         """Returns the schedule that merges every block."""
-        return uniform(num_frames, self.max_merge, frames_per_latent=frames_per_latent)
+        return uniform(num_frames, self._similar, frames_per_latent=frames_per_latent)
 
     def by_similarity(self, similarity: Similarity, frames_per_latent: int) -> FrameSchedule:
-        """Returns the schedule for the similarities of a preview (paper, equation 4). The rule must not be uniform."""
+        """Returns the schedule with aligned blocks for a preview's similarities (paper, equation 4).
+
+        The rule must not be uniform.
+        """
         if self.theta is not None:
-            return by_threshold(similarity, self.theta, self.max_merge, frames_per_latent=frames_per_latent)
+            return by_threshold(similarity, self.theta, self._similar, frames_per_latent=frames_per_latent)
         assert self.token_ratio is not None
         if self.search == "released":
             return by_token_ratio_as_released(similarity, self.token_ratio, frames_per_latent=frames_per_latent)
-        return by_token_ratio(similarity, self.token_ratio, self.max_merge, frames_per_latent=frames_per_latent)
+        return by_token_ratio(similarity, self.token_ratio, self._similar, frames_per_latent=frames_per_latent)
 
     def notes(self, schedule: FrameSchedule) -> tuple[str, ...]:
         """Returns a note if the schedule keeps more tokens than `token_ratio` asks for."""

@@ -28,7 +28,7 @@ from vgdfr.methods.layers import (
     positions_per_layer,
     shortest_name,
 )
-from vgdfr.methods.scheduling import Rule, RuleName, Search, refuse_other
+from vgdfr.methods.scheduling import Placement, Rule, RuleName, Search, refuse_other
 from vgdfr.methods.shortening import OPTIONS, Noise, Positions, Residual, Shortening
 from vgdfr.methods.trajectory import Trajectory, check_steps
 from vgdfr.sampling import Correct, Sampling
@@ -51,7 +51,10 @@ class Vgdfr(Method):
     theta: similarity above which frames may merge, in (0, 1]; only for the threshold schedule.
     token_ratio: share of latent frames to keep, in (0, 1]; only for the token_ratio schedule.
     search: "exact", or "released" for the released code's bisection, which counts frames instead of latent frames.
-    max_merge: the largest number of frames merged into one, 2 or 4.
+    max_merge: the largest number of frames merged into one, 2 or 4, or 8 with placement="least_error".
+    placement: where blocks lie. "aligned" is the paper's: every second latent group may start one. "least_error" keeps
+        as many latent frames (with 8, as many as with 4), and places blocks at any latent groups so that merging makes
+        the least squared error in the preview's frames. `theta` then decides how many are kept, and not which.
     global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0. Other layers
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models without 60 layers.
         `global_layers_of` explains the other names: "all", "none", "only_3" and "all_but_3".
@@ -103,6 +106,7 @@ class Vgdfr(Method):
     merge_space: MergeSpace = "pixel"
     denoise_renoise: bool = True
     schedule_from: ScheduleFrom = "clean"
+    placement: Placement = field(default="aligned", metadata={"later": True})
     steps: int | None = field(default=None, metadata={"later": True})
     residual: Residual = field(default="none", metadata={"later": True})
     keep_unmerged: bool = field(default=False, metadata={"later": True})
@@ -137,7 +141,7 @@ class Vgdfr(Method):
     @cached_property
     def rule(self) -> Rule:
         """Returns the settings that choose a schedule."""
-        return Rule(self.schedule, self.theta, self.token_ratio, self.search, self.max_merge)
+        return Rule(self.schedule, self.theta, self.token_ratio, self.search, self.max_merge, self.placement)
 
     @cached_property
     def merging(self) -> Merging:
@@ -239,7 +243,7 @@ class Vgdfr(Method):
     @property
     def family(self) -> str:
         family = self.shortening.family("Uniform merging" if self.rule.is_uniform else self.title)
-        if self.full_steps:
+        if self.full_steps or self.placement != "aligned":
             family = f"{family.removesuffix(OPTIONS)}{OPTIONS}"
         return family if self.steps is None else f"{family} + fewer steps"
 
