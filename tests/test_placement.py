@@ -16,7 +16,7 @@ from vgdfr.backbones.base import Backbone
 from vgdfr.methods.compression import merge, merging_errors, operation_of
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import sampling
-from vgdfr.schedule import FrameSchedule, least_error, possible_blocks
+from vgdfr.schedule import FrameSchedule, Similarity, least_error, possible_blocks
 
 Blocks = list[tuple[int, int]]
 
@@ -131,3 +131,15 @@ def test_factor_8_keeps_as_many_latent_frames_as_factor_4(backbone: Backbone, sp
     assert [(s.start, s.factor) for s in found.segments if s.factor > 1] == [(1, 8)]
     with pytest.raises(ValueError, match="max_merge must be 2 or 4, or 8 with placement=least_error, got 8"):
         Vgdfr(k=2, theta=0.5, max_merge=8)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(2, 8), (4, 6), (8, 5)])
+def test_a_token_ratio_is_reached_with_large_blocks_where_they_are_allowed(most: int, kept: int) -> None:
+    """Of 13 latent frames the first and the last stay. 11 are left: 5 pairs and 1, 4 + 4 + 2 + 1, or 8 + 2 + 1."""
+    rule = Vgdfr(k=1, schedule="token_ratio", token_ratio=0.01, placement="least_error", max_merge=most).rule
+    assert rule.kept(49, 4, token_ratio=0.6) == (kept, kept)
+    errors = merging_errors(torch.zeros(49, 3, 8, 8), most, 4)
+    similarity = Similarity(np.ones(48), np.ones(47), np.ones(46))
+    found = least_error(errors, rule.num_kept(similarity, 4), 49, frames_per_latent=4)
+    assert len(found.kept_latents) == kept
+    assert rule.notes(found) == (f"asked for 0.01 of the tokens, kept {kept / 13:.2f}: all blocks merged",)

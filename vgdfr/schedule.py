@@ -191,10 +191,15 @@ def by_token_ratio(
     may_merge = possible_blocks(f, max_merge, frames_per_latent=group, step=2)
     lowest = {(start, factor): similarity.lowest_pair(start, group * factor, factor) for start, factor in may_merge}
     num_latents = (f - 1) // group + 1
-    saved = num_latents - math.ceil(token_ratio * num_latents - 1e-9)
+    saved = num_latents - latents_of(token_ratio, num_latents)
     # The sum only breaks ties and is not the greatest possible: the search drops rests with a lower least similarity.
     blocks = best_blocks(lowest, group, 2 * group, saved, rank=lambda found: (found.least, found.total))
     return FrameSchedule.of_factors(f, blocks, group)
+
+
+def latents_of(token_ratio: float, num_latents: int) -> int:
+    """Returns the smallest number of latent frames that is at least a share of `num_latents`."""
+    return math.ceil(token_ratio * num_latents - 1e-9)
 
 
 def possible_blocks(num_frames: int, max_merge: int = 4, *, frames_per_latent: int, step: int) -> list[Block]:

@@ -215,11 +215,12 @@ def scheduled(
     if rule.is_uniform:
         return rule.uniform(run.spec.num_frames, group), None
     similarity = preview.similarity(run, source, stage)
-    schedule = rule.by_similarity(similarity, group)
-    if rule.placement == "least_error" and not schedule.keeps_everything:
-        errors = preview.merging_errors(run, source, rule.max_merge, stage)
-        schedule = least_error(errors, len(schedule.kept_latents), run.spec.num_frames, frames_per_latent=group)
-    return schedule, similarity
+    if rule.placement == "aligned":
+        return rule.by_similarity(similarity, group), similarity
+    num_frames, num_kept = run.spec.num_frames, rule.num_kept(similarity, group)
+    merges = num_kept < run.backbone.architecture.num_latents(num_frames)
+    errors = preview.merging_errors(run, source, rule.max_merge, stage) if merges else {}
+    return least_error(errors, num_kept, num_frames, frames_per_latent=group), similarity
 
 
 def merging_errors(frames: Float[Tensor, "t c h w"], max_merge: int, frames_per_latent: int) -> dict[Block, float]:

@@ -1,6 +1,5 @@
 """The rule that chooses a method's schedule: a frozen group of settings that checks itself."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,6 +12,9 @@ from vgdfr.schedule import (
     by_threshold,
     by_token_ratio,
     by_token_ratio_as_released,
+    latents_of,
+    least_error,
+    possible_blocks,
     uniform,
 )
 
@@ -103,6 +105,15 @@ class Rule:
             return by_token_ratio_as_released(similarity, self.token_ratio, frames_per_latent=frames_per_latent)
         return by_token_ratio(similarity, self.token_ratio, self._similar, frames_per_latent=frames_per_latent)
 
+    def num_kept(self, similarity: Similarity, frames_per_latent: int) -> int:
+        """Returns how many latent frames the rule keeps of a video with a preview of this similarity.
+
+        A threshold keeps as many as with aligned blocks of a factor up to 4. The rule must not be uniform.
+        """
+        if self.token_ratio is None:
+            return len(self.by_similarity(similarity, frames_per_latent).kept_latents)
+        return latents_of(self.token_ratio, (similarity.num_frames - 1) // frames_per_latent + 1)
+
     def notes(self, schedule: FrameSchedule) -> tuple[str, ...]:
         """Returns a note if the schedule keeps more tokens than `token_ratio` asks for."""
         asked = self.token_ratio if self.search == "exact" else None
@@ -117,9 +128,13 @@ class Rule:
         """
         fewest = len(self.uniform(num_frames, frames_per_latent).kept_latents)
         most = (num_frames - 1) // frames_per_latent + 1
+        if self.placement == "least_error" and self.token_ratio is not None:
+            blocks = possible_blocks(num_frames, self.max_merge, frames_per_latent=frames_per_latent, step=1)
+            merged = least_error(dict.fromkeys(blocks, 0.0), 1, num_frames, frames_per_latent=frames_per_latent)
+            fewest = len(merged.kept_latents)
         if self.is_uniform:
             return fewest, fewest
         if self.token_ratio is not None and self.search == "exact":
-            kept = max(fewest, math.ceil(self.token_ratio * most - 1e-9))
+            kept = max(fewest, latents_of(self.token_ratio, most))
             return kept, kept
         return max(fewest, round(token_ratio * most)), most
