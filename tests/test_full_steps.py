@@ -20,7 +20,7 @@ from vgdfr.generation import frames_of
 from vgdfr.methods.full_length import FullLength
 from vgdfr.methods.interpolation import Interpolator, fill, fill_unrounded, flow, linear
 from vgdfr.methods.layers import positions_per_layer
-from vgdfr.methods.shortening import Shortening, Start
+from vgdfr.methods.shortening import Line, Shortening
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import sampling
 from vgdfr.schedule import FrameSchedule, Segment
@@ -122,9 +122,7 @@ def test_at_the_switch_unmerged_latents_are_those_of_the_shortened_trajectory(
     with torch.inference_mode(), sampling(backbone, Shared(spec), "tests") as run, run.account.stage("other"):
         path, other = Trajectory(run), torch.randn_like(run.noise)
         x, again = (
-            FullLength(LAST, source, "linear", None).lengthened(
-                path, SCHEDULE, Shortening(), Start(other, each, 0.5), y
-            )
+            FullLength(LAST, source, "linear", None).lengthened(path, SCHEDULE, Shortening(), Line(other, each, 0.5), y)
             for each in (run.noise, other)
         )
         sigma = path.solver.sigmas[STEPS - LAST]

@@ -16,7 +16,7 @@ from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone
 from vgdfr.methods.compression import merge_latents
 from vgdfr.methods.layers import positions_per_layer
-from vgdfr.methods.shortening import Shortening, Start, group_sizes, scaled_mean
+from vgdfr.methods.shortening import Line, Shortening, group_sizes, scaled_mean
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import sampling
 from vgdfr.schedule import FrameSchedule, Segment, uniform
@@ -120,7 +120,7 @@ class Exact(Codec):
 
 @dataclass(frozen=True)
 class Started:
-    start: Start
+    start: Line
     x: Tensor
 
 
@@ -202,7 +202,7 @@ def test_an_anchor_of_full_weight_lands_on_the_clean_latent_of_a_constant_field(
     c, e, field = (torch.randn(1, 2, 3, 4, 4, dtype=torch.float64) for _ in range(3))
     solver = Euler((1.0, 0.9, 0.6, 0.2, 0.0))
     for power, lands in ((0.0, True), (3.0, False)):
-        start = Start(c, e, 0.9)
+        start = Line(c, e, 0.9)
         correct = Shortening(anchor=power).correct(start)
         assert correct is not None
         state = State(start.latent)
@@ -210,7 +210,7 @@ def test_an_anchor_of_full_weight_lands_on_the_clean_latent_of_a_constant_field(
             state = solver.step(lambda x, sigma, step, correct=correct: correct(field, sigma), state, i)
         assert torch.allclose(state.x, c) is lands
     # a late weight of nearly 0 leaves the field alone after the first step
-    start = Start(c, e, 0.9)
+    start = Line(c, e, 0.9)
     correct = Shortening(anchor=1e4).correct(start)
     assert correct is not None
     assert torch.allclose(correct(field, 0.9), e - c) and torch.equal(correct(field, 0.6), field)

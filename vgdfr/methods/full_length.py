@@ -12,7 +12,7 @@ from vgdfr.methods.ablations import Merging
 from vgdfr.methods.compression import Operation, decoding, encoding, merge_latents
 from vgdfr.methods.interpolation import Interpolator, InterpolatorName, fill_unrounded
 from vgdfr.methods.scheduling import refuse_other
-from vgdfr.methods.shortening import Shortening, Start, group_sizes, repeated
+from vgdfr.methods.shortening import Line, Shortening, group_sizes, repeated
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import Sampling
 from vgdfr.schedule import FrameSchedule
@@ -81,7 +81,7 @@ class FullLength:
         ]  # fmt: skip
 
     def finished(
-        self, path: Trajectory, schedule: FrameSchedule, shortening: Shortening, full: Start, y: State
+        self, path: Trajectory, schedule: FrameSchedule, shortening: Shortening, full: Line, y: State
     ) -> Float[Tensor, "1 c n h w"]:
         """Returns the final latents: lengthens the shortened state `y` and takes the last steps on the full length.
 
@@ -94,7 +94,7 @@ class FullLength:
         return run.solve(path.solver.restart(x), at, stage="denoise_lengthened", solver=path.solver).x
 
     def lengthened(
-        self, path: Trajectory, schedule: FrameSchedule, shortening: Shortening, full: Start, y: State
+        self, path: Trajectory, schedule: FrameSchedule, shortening: Shortening, full: Line, y: State
     ) -> Float[Tensor, "1 c n h w"]:
         """Returns the full latent at the noise level sigma of the shortened state `y`, `steps` steps before the end.
 

@@ -58,13 +58,12 @@ class Rule:
             raise ValueError(
                 f"search=released has its own rule for factor 4; max_merge must be 4, got {self.max_merge}"
             )
-
         if self.placement != "aligned" and (self.is_uniform or self.search == "released"):
-            merges = (
+            does = (
                 "merges every block" if self.is_uniform else "with search=released places blocks as the released code"
             )
             raise ValueError(
-                f"the {self.schedule} schedule {merges}; leave out placement={self.placement}, or take another schedule"
+                f"the {self.schedule} schedule {does}; leave out placement={self.placement}, or take another schedule"
             )
 
     def _check_share(self, name: str, needed: bool) -> None:

@@ -27,12 +27,12 @@ Positions = Literal["first", "centre"]
 OPTIONS = " with options"  # the end of the name of a family with other settings than the paper's
 
 
-class Start(NamedTuple):
-    """The straight line on which the shortened trajectory starts, at the noise level after step k.
+class Line(NamedTuple):
+    """The straight line from noise to a clean latent, and a noise level on it. Its velocity is e - c.
 
-    clean: the merged clean latent c, `[1, c, kept, y, x]`. On the full length it is the preview's latent.
+    clean: the clean latent c, `[1, c, n, y, x]`: the merged one, or the preview's on the full length.
     noise: the noise e, of the same shape.
-    sigma: the noise level. The trajectory starts at y = sigma e + (1 - sigma) c, and the line's velocity is e - c.
+    sigma: the noise level after step k, where the latent is sigma e + (1 - sigma) c.
     """
 
     clean: Float[Tensor, "1 c n y x"]
@@ -95,7 +95,7 @@ class Shortening:
         """Returns the entries that tell these settings from others in a key of `Sampling.once`; none by default."""
         return () if self == Shortening() else (self,)
 
-    def start(self, path: Trajectory, k: int, preview: Preview, source: Source, schedule: FrameSchedule) -> Start:
+    def start(self, path: Trajectory, k: int, preview: Preview, source: Source, schedule: FrameSchedule) -> Line:
         """Returns where the shortened trajectory starts after `k` steps. `source` is the preview's clean latent."""
         kept = list(schedule.kept_latents)
         clean = preview.encoded(path.run, source, schedule)
@@ -108,13 +108,13 @@ class Shortening:
             clean[:, :, at] = source.latent[:, :, [kept[i] for i in at]]
         full = self.full(path, k, source)
         if self.noise == "own_mean":
-            return Start(clean, scaled_mean(full.noise, schedule), full.sigma)
-        return Start(clean, full.noise[:, :, kept], full.sigma)
+            return Line(clean, scaled_mean(full.noise, schedule), full.sigma)
+        return Line(clean, full.noise[:, :, kept], full.sigma)
 
-    def full(self, path: Trajectory, k: int, source: Source) -> Start:
+    def full(self, path: Trajectory, k: int, source: Source) -> Line:
         """Returns the line on the full length after `k` steps, from the clean latent of the preview to the noise."""
         noise = path.run.noise if self.noise == "initial" else noise_estimate(path.solver, path.after(k), k)
-        return Start(source.latent, noise, path.solver.sigmas[k])
+        return Line(source.latent, noise, path.solver.sigmas[k])
 
     def spread(
         self, estimate: Float[Tensor, "1 c kept y x"], full: Float[Tensor, "1 c n y x"], schedule: FrameSchedule
@@ -140,7 +140,7 @@ class Shortening:
         sizes = group_sizes(schedule)
         return tuple(i + (size - 1) / 2 for i, size in zip(schedule.kept_latents, sizes, strict=True))
 
-    def correct(self, start: Start) -> Correct | None:
+    def correct(self, start: Line) -> Correct | None:
         """Returns the correction of the shortened trajectory's velocities, or None without an anchor.
 
         The preview itself gives the velocity e - c of the line at the start, and the first pass at the start gives the
