@@ -230,8 +230,8 @@ def _work(
         for row in (row for row in rows if row.method.makes_video):
             total += _cost(flops, works[row]) * (checked * (timing.warmups + timing.repeats))
     passes = shared * (1 / flops.dit(flops.num_latents))
-    known = passes.about == passes.most
-    where = "" if known else f", where schedules keep {assumed.tokens:g} of the tokens"
+    depends = any(_works(row, Assumed(tokens=share)) != works[row] for row in rows for share in (0.01, 1.0))
+    where = f", where schedules keep {assumed.tokens:g} of the tokens" if depends else ""
     line = (
         f"  DiT work of a prompt: {passes.text('full passes')}{where}\n"
         f"  with the VAE, and {timing.mode} timing: {(total * 1e-12).text('TFLOP a prompt')}"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import processes
 import pytest
-from plans import dry_run
+from plans import dry_run, line
 
-from bench.dry_run import ASSUMED_TFLOPS, ASSUMED_TOKENS
+from bench.dry_run import ASSUMED_TFLOPS, ASSUMED_TOKENS, Assumed, describe_sweep
 from vgdfr.flops import Flops
 from vgdfr.presets import PRESETS
 from vgdfr.schedule import uniform
@@ -68,7 +68,9 @@ def test_work_that_depends_on_no_schedule_is_one_number(tmp_path: Path) -> None:
     assert "3 conditions, 6 prompts and seeds, 18 samples" in said and "85 full passes" in said
     said = dry_run(f"root={tmp_path}", "method=uniform", "method.k=5,10", "prompts.limit=3")
     assert "at most" not in said and "where schedules keep" not in said
-    assert "where schedules keep 0.6" in dry_run(f"root={tmp_path}", "method=uniform,vgdfr", "prompts.limit=3")
+    two = (f"root={tmp_path}", "method=uniform,vgdfr", "prompts.limit=3")
+    assert "where schedules keep 0.6" in dry_run(*two)
+    assert "where schedules keep 1 of the tokens" in describe_sweep(line(*two), Assumed(tokens=1.0))
     alone = dry_run(
         f"root={tmp_path}", "method=fewer_steps", "method.steps=10", "timing=isolated", "timing.prompts=null"
     )

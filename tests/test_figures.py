@@ -256,6 +256,11 @@ def test_a_comparison_knows_the_conditions_with_the_same_k_and_theta_that_it_lea
     assert [left.other for left in videos.alike(table, row, "01-fast")] == ["anchor=3.0"]
     (single,) = (row for row in table.rows if row.k == 15)
     assert videos.alike(table, single, "01-fast") == []
+    change(study, "vgdfr-k5-theta0.5*/*", lambda r: r["method"].update(theta=None))
+    table = table_at(study)
+    assert not any(videos.alike(table, row, "01-fast") for row in table.rows), (
+        "which k and theta to ask for is not known"
+    )
 
 
 def test_of_several_seeds_a_grid_shows_the_first_that_all_conditions_have(study: Path) -> None:

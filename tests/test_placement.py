@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.figures.style import FACTOR_COLOURS, factor_legend
+from bench.store.runs import COMPUTED
 from vgdfr import Interpolated, Vgdfr, VideoSpec, generate
 from vgdfr.account import Shared
 from vgdfr.backbones.base import Backbone
 from vgdfr.methods.compression import merge, merging_errors, operation_of
 from vgdfr.methods.trajectory import Trajectory
 from vgdfr.sampling import sampling
-from vgdfr.schedule import FrameSchedule, Similarity, least_error, possible_blocks
+from vgdfr.schedule import FACTORS, FrameSchedule, Similarity, least_error, possible_blocks
 
 Blocks = list[tuple[int, int]]
 
@@ -46,7 +49,7 @@ def test_no_schedule_with_as_many_latent_frames_has_a_smaller_error(
     groups: int, max_merge: int, group: int, seed: int
 ) -> None:
     f, rng = groups * group + 1, np.random.default_rng(seed)
-    pace = np.repeat(rng.choice([0.0, 0.1, 3.0], f), 1).cumsum()
+    pace = rng.choice([0.0, 0.1, 3.0], f).cumsum()
     frames = torch.from_numpy((pace[:, None, None, None] + rng.normal(0, 0.05, (f, 1, 2, 2))).astype(np.float32))
     errors = merging_errors(frames, max_merge, group)
     least: dict[int, float] = {}
@@ -114,23 +117,46 @@ def test_the_errors_are_timed_as_a_kind_of_work_that_can_be_done_again(backbone:
         method.sample(run)
         (kind,) = {kind for kind, _ in run.account.observed if kind.startswith("merges ")}
         again = operation_of(kind, backbone.codec, run.noise)
-        assert again is not None and again.kind == kind
+        assert again is not None and again.kind == kind and kind.startswith(COMPUTED)
         assert list(again.compute()) == possible_blocks(33, 2, frames_per_latent=4, step=1)
 
 
 def test_factor_8_keeps_as_many_latent_frames_as_factor_4(backbone: Backbone, spec: VideoSpec) -> None:
-    long, rule = replace(spec, num_frames=49), {"k": 2, "theta": 0.01, "global_layers": "all"}
+    long = replace(spec, num_frames=49)
     four, eight = (
-        generate(backbone, long, Vgdfr(**rule, placement="least_error", max_merge=most)).schedule for most in (4, 8)
+        generate(backbone, long, Vgdfr(k=2, theta=0.01, placement="least_error", max_merge=most)).schedule
+        for most in (4, 8)
     )
     assert four is not None and eight is not None and len(eight.kept_latents) == len(four.kept_latents)
-    assert max(s.factor for s in four.segments) == 4 and max(s.factor for s in eight.segments) in (4, 8)
     still = torch.zeros(49, 3, 8, 8)
     still[33:] = torch.arange(16)[:, None, None, None]
     found = least_error(merging_errors(still, 8, 4), 6, 49, frames_per_latent=4)
     assert [(s.start, s.factor) for s in found.segments if s.factor > 1] == [(1, 8)]
     with pytest.raises(ValueError, match="max_merge must be 2 or 4, or 8 with placement=least_error, got 8"):
         Vgdfr(k=2, theta=0.5, max_merge=8)
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": "mean", "noise": "own_mean", "anchor": 3.0}, {"full_steps": 1}])
+@pytest.mark.parametrize("interpolator", ["flow", "linear"])
+def test_eight_frames_become_one_and_eight_again(
+    options: dict[str, Any], interpolator: Any, backbone: Backbone, spec: VideoSpec
+) -> None:
+    method = Vgdfr(
+        k=2, schedule="token_ratio", token_ratio=1e-11, placement="least_error", max_merge=8,
+        interpolator=interpolator, **options,
+    )  # fmt: skip
+    made = generate(backbone, replace(spec, num_frames=49), method)
+    assert made.schedule is not None and 8 in {s.factor for s in made.schedule.segments}
+    assert len(made.schedule.kept_latents) == 5 and made.frames.shape[0] == 49
+
+
+def test_every_factor_has_its_look() -> None:
+    css = files("analysis.gallery").joinpath("gallery.css").read_text(encoding="utf-8")
+    assert set(FACTOR_COLOURS) == {1, *FACTORS}
+    assert all(f".f{factor} {{" in css for factor in FACTOR_COLOURS)
+    labels = [patch.get_label() for patch in factor_legend([(0, 1, 1), (1, 32, 8)])]
+    assert labels == ["kept", "2 merged into 1", "4 merged into 1", "8 merged into 1"]
+    assert len(factor_legend([(0, 1, 1)])) == 3
 
 
 @pytest.mark.parametrize(("most", "kept"), [(2, 8), (4, 6), (8, 5)])

@@ -121,6 +121,7 @@ def test_relative_error_is_of_lengths_and_must_be_finite() -> None:
     [
         ({"k": 0, "theta": 0.5}, "k must be at least 1"), ({"k": 1, "theta": 2.0}, r"theta must be in \(0, 1\], got 2"),
         ({"k": 1, "theta": 0.5, "max_merge": 3}, "max_merge must be 2 or 4"),
+        ({"k": 1, "theta": 0.5, "max_merge": 8}, "max_merge must be 2 or 4, got 8"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused_as_vgdfr_refuses_them(settings: dict[str, Any], message: str) -> None:

@@ -27,7 +27,7 @@ def best_blocks(
     A block of factor f is f groups of `group` frames and saves f - 1 latent frames. At most `most_saved` are saved.
     `values` holds the value of each block that may merge, and its key is the block. Blocks start `step` frames apart
     from frame 1 on. The search is exact if a better rest always makes a better whole; otherwise it drops rests that
-    would have become better later. Of equal blocks those are found that start later, and then those of a larger factor.
+    would have become better later. Between equal results it takes the one whose blocks start later, then larger blocks.
     """
     best: dict[int, dict[int, Found]] = defaultdict(lambda: {0: Found(inf, 0.0, ())})  # by first frame and by saving
     last = max((start for start, _ in values), default=1 - step)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # schedules are read and drawn without PyTorch
     from torch import Tensor
 
 FACTORS = (8, 4, 2)  # a merge of factor f turns f latent frames into one
-SIMILARITY_FACTORS = (4, 2)  # those of the paper: a `Similarity` reaches 3 frames far
+SIMILARITY_FACTORS = (4, 2)  # the paper's factors: a `Similarity` compares frames that are up to 3 apart
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -198,8 +198,8 @@ def by_token_ratio(
 
 
 def latents_of(token_ratio: float, num_latents: int) -> int:
-    """Returns the smallest number of latent frames that is at least a share of `num_latents`."""
-    return math.ceil(token_ratio * num_latents - 1e-9)
+    """Returns the smallest number of latent frames, at least 1, that is at least a share of `num_latents`."""
+    return max(1, math.ceil(token_ratio * num_latents - 1e-9))
 
 
 def possible_blocks(num_frames: int, max_merge: int = 4, *, frames_per_latent: int, step: int) -> list[Block]:

@@ -130,11 +130,11 @@ def find(table: Table, prompt: str, k: int | None = None, theta: float | None = 
 def alike(table: Table, shown: Row, prompt: str) -> list[Row]:
     """Returns the other methods with the k and theta of the row that `find` chose and a sample of `prompt`.
 
-    Ablations and diagnostics are left out. A row without k and theta has none.
+    Ablations and diagnostics are left out. There are none for a row without k or without theta.
     """
-    setting = (shown.video, shown.k, shown.theta)
-    if setting[1:] == (None, None):
+    if shown.k is None or shown.theta is None:
         return []
+    setting = (shown.video, shown.k, shown.theta)
     others = [row for row in table.rows if row is not shown and row.ranked]
     return [row for row in others if (row.video, row.k, row.theta) == setting and len(samples_of(row, prompt))]
 
@@ -174,7 +174,8 @@ def comparison(baseline: Shown, shown: Shown, across: int = 9) -> Figure:
                 elif t not in kept:
                     axes.set_xlabel("interpolated", fontsize=7, color=GREY)
         if schedule:
-            _schedule(figure, figure.add_subplot(cells[2, :]), record, row.theta, count)
+            placed = "placement" in record["method"]  # theta then says how many latent frames are kept, and not which
+            _schedule(figure, figure.add_subplot(cells[2, :]), record, None if placed else row.theta, count)
         speedup = f", speed-up {sample['speedup']:.2f}" if pd.notna(sample["speedup"]) else ""
         tokens = f"   tokens {sample['token_ratio']:.2f}" if pd.notna(sample["token_ratio"]) else ""
         title = f'"{sample["prompt_text"]}"{tokens}{speedup}'

@@ -18,7 +18,13 @@ from vgdfr_commands.atomic import atomic_file
 FOLDER = "timing"
 SCHEMA = 1
 ENOUGH = 5  # blocks of a kind, after the first, that a price should be of
-COMPUTED = ("dit ", "decode ", "encode ", "ssim ")  # kinds that keep a core busy, and that a run can repeat alone
+COMPUTED = (
+    "dit ",
+    "decode ",
+    "encode ",
+    "ssim ",
+    "merges ",
+)  # kinds that keep a core busy, and that a run can repeat alone
 LOW = 0.05  # the quantile of a kind's seconds that other processes hardly disturb
 
 

@@ -44,6 +44,8 @@ class RopeProxy(Method):
     similarity_dtype: Literal["float32", "float16"] = "float32"
 
     def __post_init__(self) -> None:
+        if self.max_merge == 8:  # `Vgdfr` checks other values, and its factor 8 needs a setting that is not here
+            raise ValueError("max_merge must be 2 or 4, got 8")
         object.__setattr__(self, "theta", self.vgdfr.theta)  # `Vgdfr` checks it; 1 and 1.0 must give the same key
 
     @cached_property
