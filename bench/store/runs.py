@@ -18,13 +18,8 @@ from vgdfr_commands.atomic import atomic_file
 FOLDER = "timing"
 SCHEMA = 1
 ENOUGH = 5  # blocks of a kind, after the first, that a price should be of
-COMPUTED = (
-    "dit ",
-    "decode ",
-    "encode ",
-    "ssim ",
-    "merges ",
-)  # kinds that keep a core busy, and that a run can repeat alone
+# kinds that keep a core busy, and that a run can repeat alone
+COMPUTED = ("dit ", "decode ", "encode ", "ssim ", "merges ")
 LOW = 0.05  # the quantile of a kind's seconds that other processes hardly disturb
 
 
