@@ -22,7 +22,7 @@ FAMILY_COLOURS = (*MORE_COLOURS[:3], "#882255", "#999933", "#332288", "#661100")
 FAMILY_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "<", ">")
 MARKERS_PER_LAP = 4  # so two series of one colour differ up to so many conditions
 # one colour per merge factor
-FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d", 8: "#0b2545"}
+FACTOR_COLOURS = {1: "#c9ced6", 2: "#7fb3d5", 4: "#1f618d", 8: "#9b7bd0"}
 GREY, BASELINE = "#6b7280", "#111827"
 LEGEND_LETTERS = 30  # in a line of a legend
 # metadata that differ from run to run are left out

@@ -65,7 +65,8 @@ def timeline_of(table: Table, prompt: str, k: int | None = None) -> Timeline:
 def timeline(data: Timeline) -> Figure:
     """Draws the similarities and, below them, a bar per condition with its kept frames ticked and its tokens."""
     spec = next(iter(data.records.values()))["identity"]["spec"]
-    heights = [*([2.1] if data.similarity else []), 0.36 * len(data.records) + 0.25]
+    row_height = max(0.36, 0.17 * max(_label(row, data).count("\n") + 1 for row in data.records))
+    heights = [*([2.1] if data.similarity else []), row_height * len(data.records) + 0.25]
     with settings(RC):
         figure = Figure((8.4, 0.55 + sum(heights)), layout="constrained")
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -100,10 +101,14 @@ def _similarities(ax: Axes, data: Timeline) -> None:
     ax.grid(False)
 
 
+def _label(row: Row, data: Timeline) -> str:
+    return f"θ={row.theta:g}" if row in data.by_theta else fill(row.title, LEGEND_LETTERS)
+
+
 def _schedules(ax: Axes, data: Timeline, num_frames: int) -> None:
     labels = []
     for y, (row, record) in enumerate(data.records.items()):
-        labels.append(f"θ={row.theta:g}" if row in data.by_theta else fill(row.title, LEGEND_LETTERS))
+        labels.append(_label(row, data))
         for start, length, factor in record["schedule"]["segments"]:
             colour = FACTOR_COLOURS[factor]
             ax.barh(y, length, 0.72, left=start - 0.5, color=colour, edgecolor="white", linewidth=0.8)

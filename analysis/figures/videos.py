@@ -185,9 +185,13 @@ def comparison(baseline: Shown, shown: Shown, across: int = 9) -> Figure:
 
 def _label(row: Row) -> str:
     """Returns the method with its k and theta, and a further line for each other setting. Wraps long lines."""
+
+    def wrapped(part: str) -> str:
+        return fill(part if len(part) <= LABEL_LETTERS else part.replace("=", "= ", 1), LABEL_LETTERS)
+
     own = [part for part in row.settings if part.startswith(("k=", "θ="))]
     parts = (" ".join([row.name, *own]), *(part for part in row.settings if part not in own))
-    return "\n".join(fill(part, LABEL_LETTERS) for part in parts)
+    return "\n".join(map(wrapped, parts))
 
 
 def _schedule(figure: Figure, axes: Axes, record: dict[str, Any], theta: float | None, count: int) -> None:

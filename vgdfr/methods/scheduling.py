@@ -51,7 +51,8 @@ class Rule:
         for name in ("theta", "token_ratio"):
             self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
         if self.max_merge not in ((2, 4) if self.placement == "aligned" else FACTORS):
-            raise ValueError(f"max_merge must be 2 or 4, or 8 with placement=least_error, got {self.max_merge}")
+            eight = "" if self.is_uniform or self.search == "released" else ", or 8 with placement=least_error"
+            raise ValueError(f"max_merge must be 2 or 4{eight}, got {self.max_merge}")
         if self.search != "exact" and self.schedule != "token_ratio":
             raise ValueError(f"search belongs to the token_ratio schedule, got search={self.search}, {self.schedule}")
         if self.search == "released" and self.max_merge != 4:
@@ -71,7 +72,7 @@ class Rule:
         if needed and value is None:
             raise ValueError(f"the {self.schedule} schedule needs {name}, in (0, 1]")
         if not needed and value is not None:
-            raise ValueError(f"the {self.schedule} schedule has no {name}, got {value!r}; leave it out (null)")
+            raise ValueError(f"the {self.schedule} schedule has no {name}, got {value!r}; set {name} to null")
         if value is None:
             return
         refuse_wrong_kind(name, value, (int, float))

@@ -54,8 +54,8 @@ class Vgdfr(Method):
     max_merge: the largest number of frames merged into one, 2 or 4, or 8 with placement="least_error".
     placement: where blocks lie. "aligned" is the paper's: every second latent group may start one. "least_error" places
         blocks at any latent groups so that merging makes the least squared error in the preview's frames. `theta` then
-        decides how many latent frames are kept, and not which: as many as with aligned blocks of a factor up to 4. A
-        `token_ratio` can be reached with larger blocks, so a smaller one than with aligned blocks is possible.
+        decides how many latent frames are kept, and not which: as many as with aligned blocks up to `max_merge`, and to
+        4 for 8. A `token_ratio` can be reached with larger blocks, so 8 allows a smaller one.
     global_layers: DiT layers that use Global-RoPE, numbered through dual- and single-stream blocks from 0. Other layers
         use Local-RoPE. "paper" is the paper's list, mapped by relative depth on models without 60 layers.
         `global_layers_of` explains the other names: "all", "none", "only_3" and "all_but_3".
