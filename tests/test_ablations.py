@@ -174,6 +174,8 @@ def test_fewer_steps_are_a_baseline_of_fewer_steps(backbone: Backbone, spec: Vid
         ({"k": 1}, "the threshold schedule needs theta"),
         ({"k": 1, "schedule": "token_ratio"}, "the token_ratio schedule needs token_ratio"),
         ({"k": 1, "schedule": "uniform", "theta": 0.5}, "the uniform schedule has no theta"),
+        ({"k": 1, "schedule": "uniform", "max_merge": 8}, "max_merge must be 2 or 4, got 8"),
+        ({"k": 1, "schedule": "uniform", "theta": 0.5}, "has no theta, got 0.5; set theta to null"),
         ({"k": 1, "schedule": "uniform", "schedule_from": "noisy"}, "schedule_from has no effect in the uniform"),
         ({"k": 1, "schedule": "uniform", "similarity_dtype": "float16"}, "similarity_dtype has no effect in the uni"),
         ({"k": 1, "theta": 0.5, "search": "released"}, "search belongs to the token_ratio schedule"),

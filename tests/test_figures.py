@@ -173,6 +173,20 @@ def test_what_the_study_does_not_allow_is_named_and_the_rest_is_drawn_the_same_e
     assert not list(study.rglob("*.partial"))
 
 
+def test_long_names_of_schedules_do_not_overlap_in_a_timeline(study: Path) -> None:
+    options = {"max_merge": 8, "placement": "least_error", "residual": "mean", "noise": "own_mean", "anchor": 3.0}
+    for k in (5, 15):
+        change(
+            study, f"vgdfr-k{k}-theta0.9/*", lambda r: (r.update(slug=r["slug"] + "-options"), r["method"].update(k=5))
+        )
+        change(study, f"vgdfr-k{k}-theta0.9/*", lambda r, k=k: r["method"].update(options, anchor=float(k)))
+    figure = timeline.timeline(timeline.timeline_of(table_at(study), "01-fast", 5))
+    FigureCanvasAgg(figure).draw()
+    boxes = sorted((label.get_window_extent() for label in figure.axes[1].get_yticklabels()), key=lambda box: box.y0)
+    assert len(boxes) == 3
+    assert all(below.y1 <= above.y0 for below, above in zip(boxes, boxes[1:], strict=False))
+
+
 def test_the_papers_grid_shows_the_baseline_and_of_each_k_first_middle_and_last_theta(study: Path) -> None:
     titles = [row.title for row, _ in papers_columns(table_at(study), "00-still")]
     assert titles == ["Original", "VGDFR (k=5, θ=0.5)", "VGDFR (k=5, θ=0.9)", "VGDFR (k=15, θ=0.9)"]
