@@ -174,12 +174,10 @@ def test_what_the_study_does_not_allow_is_named_and_the_rest_is_drawn_the_same_e
 
 
 def test_long_names_of_schedules_do_not_overlap_in_a_timeline(study: Path) -> None:
-    options = {"max_merge": 8, "placement": "least_error", "residual": "mean", "noise": "own_mean", "anchor": 3.0}
+    options = "max_merge=8-placement=least_error-residual=mean-noise=own_mean-anchor"
     for k in (5, 15):
-        change(
-            study, f"vgdfr-k{k}-theta0.9/*", lambda r: (r.update(slug=r["slug"] + "-options"), r["method"].update(k=5))
-        )
-        change(study, f"vgdfr-k{k}-theta0.9/*", lambda r, k=k: r["method"].update(options, anchor=float(k)))
+        slug = f"vgdfr-k5-theta0.9-{options}={k}.0"
+        change(study, f"vgdfr-k{k}-theta0.9/*", lambda r, slug=slug: (r.update(slug=slug), r["method"].update(k=5)))
     figure = timeline.timeline(timeline.timeline_of(table_at(study), "01-fast", 5))
     FigureCanvasAgg(figure).draw()
     boxes = sorted((label.get_window_extent() for label in figure.axes[1].get_yticklabels()), key=lambda box: box.y0)
