@@ -230,6 +230,7 @@ def _work(
         for row in (row for row in rows if row.method.makes_video):
             total += _cost(flops, works[row]) * (checked * (timing.warmups + timing.repeats))
     passes = shared * (1 / flops.dit(flops.num_latents))
+    # the schedules count if another assumption changes a method's work
     depends = any(_works(row, Assumed(tokens=share)) != works[row] for row in rows for share in (0.01, 1.0))
     where = f", where schedules keep {assumed.tokens:g} of the tokens" if depends else ""
     line = (

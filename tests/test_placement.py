@@ -25,7 +25,7 @@ Blocks = list[tuple[int, int]]
 
 
 def every_schedule(f: int, max_merge: int, group: int, at: int = 1) -> Iterator[Blocks]:
-    """Yields the blocks of every schedule whose blocks start at any latent group."""
+    """Yields the blocks of every possible schedule. A block may start at any latent group."""
     if at >= f:
         yield []
         return

@@ -26,11 +26,12 @@ def best_blocks(
 
     A block of factor f is f groups of `group` frames and saves f - 1 latent frames. At most `most_saved` are saved.
     `values` holds the value of each block that may merge, and its key is the block. Blocks start `step` frames apart
-    from frame 1 on. The search is exact if a better rest always makes a better whole; otherwise it drops rests that
-    would have become better later. Between equal results it takes the one whose blocks start later, then larger blocks.
+    from frame 1 on. The search is exact for a `rank` by `total`, and for one by `least`. With a second criterion for
+    ties it need not find the best tie. Of equal results it takes the one that starts its blocks later. If both start
+    alike, it takes the larger block.
     """
     best: dict[int, dict[int, Found]] = defaultdict(lambda: {0: Found(inf, 0.0, ())})  # by first frame and by saving
-    last = max((start for start, _ in values), default=1 - step)
+    last = max((start for start, _ in values), default=0)
     for at in range(last, 0, -step):
         options = [best[at + step]]
         for factor in sorted((factor for start, factor in values if start == at), reverse=True):

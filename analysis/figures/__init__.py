@@ -139,8 +139,6 @@ def draw_prompt(table: Table, folder: Path, choices: Choices, grid: bool = False
     row = shown[1][0]
     setting = row.slug if row.k is None or row.theta is None else f"k{row.k}-theta{row.theta}"
     file = save(videos.comparison(*shown), folder, f"comparison-{prompt}-{setting}")[0]
-    others = ", ".join(other.title for other in videos.alike(table, row, prompt))
-    return (
-        file,
-        f"shows {row.title}, and not {others}; --grid --k {row.k} --theta {row.theta} draws all" if others else "",
-    )
+    if not (others := ", ".join(other.title for other in videos.alike(table, row, prompt))):
+        return file, ""
+    return file, f"shows {row.title}, and not {others}; --grid --k {row.k} --theta {row.theta} draws all"

@@ -224,10 +224,11 @@ def scheduled(
 
 
 def merging_errors(frames: Float[Tensor, "t c h w"], max_merge: int, frames_per_latent: int) -> dict[Block, float]:
-    """Returns the squared error of each possible block, which may start at any latent group.
+    """Returns the squared error of each possible block, at least 0. Blocks start at any latent group.
 
-    It is the sum over the block's frames of the mean squared difference to the mean of the frames that merge with it.
-    No other frame in the place of this mean has a smaller error.
+    The error of a frame is the mean over channels and pixels of its squared difference to the mean of the frames that
+    merge with it. No other frame in the place of this mean gives a smaller sum. A block's error is the sum over its
+    frames: at most n / 4 for n frames in [0, 1]. Raises ValueError as `possible_blocks` does.
     """
     group = frames_per_latent
     blocks = possible_blocks(len(frames), max_merge, frames_per_latent=group, step=1)

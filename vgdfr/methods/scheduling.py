@@ -50,7 +50,7 @@ class Rule:
         refuse_other("placement", self.placement, Placement)
         for name in ("theta", "token_ratio"):
             self._check_share(name, needed=self.schedule == {"theta": "threshold"}.get(name, name))
-        if self.max_merge not in ((2, 4) if self.placement == "aligned" else FACTORS):
+        if self.max_merge not in (SIMILARITY_FACTORS if self.placement == "aligned" else FACTORS):
             eight = "" if self.is_uniform or self.search == "released" else ", or 8 with placement=least_error"
             raise ValueError(f"max_merge must be 2 or 4{eight}, got {self.max_merge}")
         if self.search != "exact" and self.schedule != "token_ratio":
@@ -106,9 +106,10 @@ class Rule:
         return by_token_ratio(similarity, self.token_ratio, self._similar, frames_per_latent=frames_per_latent)
 
     def num_kept(self, similarity: Similarity, frames_per_latent: int) -> int:
-        """Returns how many latent frames the rule keeps of a video with a preview of this similarity.
+        """Returns how many latent frames to keep of a video with a preview of this similarity.
 
-        A threshold keeps as many as with aligned blocks of a factor up to 4. The rule must not be uniform.
+        A threshold keeps as many as with aligned blocks up to `max_merge`, and to 4 for 8. A token ratio may ask for
+        fewer than blocks can reach. The rule must not be uniform.
         """
         if self.token_ratio is None:
             return len(self.by_similarity(similarity, frames_per_latent).kept_latents)
@@ -128,12 +129,12 @@ class Rule:
         """
         fewest = len(self.uniform(num_frames, frames_per_latent).kept_latents)
         most = (num_frames - 1) // frames_per_latent + 1
+        if self.is_uniform:
+            return fewest, fewest
         if self.placement == "least_error" and self.token_ratio is not None:
             blocks = possible_blocks(num_frames, self.max_merge, frames_per_latent=frames_per_latent, step=1)
             merged = least_error(dict.fromkeys(blocks, 0.0), 1, num_frames, frames_per_latent=frames_per_latent)
             fewest = len(merged.kept_latents)
-        if self.is_uniform:
-            return fewest, fewest
         if self.token_ratio is not None and self.search == "exact":
             kept = max(fewest, latents_of(self.token_ratio, most))
             return kept, kept
